@@ -1,0 +1,265 @@
+"""Every option once: frozen dataclasses hold name, default, unit, help; argparse and JSON are built from them."""
+
+import argparse
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Tuple
+
+from gru4rec.errors import ConfigError
+
+# Which score activations give each loss a meaning (docs/design.md, "Losses").
+FINAL_ACTS = {
+    "cross-entropy": ("softmax", "tanh"),
+    "bpr": ("linear", "relu", "tanh"),
+    "top1": ("linear", "relu", "tanh"),
+}
+DEFAULT_FINAL_ACT = {"cross-entropy": "softmax", "bpr": "tanh", "top1": "tanh"}
+
+AUTO = None  # a flag that is resolved from other flags or from the device
+
+
+def _flag(default, text, unit="", choices=None, kind=str, shown=None, low=None, high=None, above=None, below=None):
+    """One option: its default, help text, unit, and the values it takes (`above`/`below` are exclusive bounds)."""
+    meta = dict(help=text, unit=unit, choices=choices, kind=kind, shown=shown, low=low, high=high, above=above,
+                below=below)
+    return field(default=default, metadata=meta)
+
+
+def int_list(text):
+    """"100,50" -> (100, 50)."""
+    if isinstance(text, (list, tuple)):
+        return tuple(int(v) for v in text)
+    return tuple(int(part) for part in str(text).split(","))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What the network is. Saved with the weights; evaluation takes it from there."""
+
+    layer: int = _flag(1, "GRU layers", "layers", kind=int, low=1)
+    size: Tuple[int, ...] = _flag((100,), "hidden units; a list such as 100,50 gives one size per layer", "units",
+                                  kind=int_list, low=1)
+    hidden_act: str = _flag("tanh", "activation of the candidate state", choices=("tanh", "relu"))
+    final_act: Optional[str] = _flag(AUTO, "activation of the scores in the loss",
+                                     choices=("softmax", "tanh", "relu", "linear"),
+                                     shown="softmax for cross-entropy, tanh for bpr and top1")
+    loss: str = _flag("cross-entropy", "training loss", choices=("cross-entropy", "bpr", "top1"))
+    dropout: float = _flag(0.5, "share of each layer's outputs dropped in training (0 = off)", "rate", kind=float,
+                           low=0.0, below=1.0)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the weights are found."""
+
+    epoch: int = _flag(3, "passes over the training sessions", "epochs", kind=int, low=1)
+    lr: float = _flag(0.001, "initial learning rate of Adam", "per step", kind=float, above=0.0)
+    decay: float = _flag(0.96, "learning rate factor each --decay_steps (staircase, floor 1e-5)", "factor", kind=float,
+                         above=0.0, high=1.0)
+    decay_steps: int = _flag(1000, "steps between two decays", "steps", kind=int, low=1)
+    batch_size: int = _flag(50, "sessions trained side by side (lanes)", "lanes", kind=int, low=2)
+    grad_cap: float = _flag(0.0, "largest norm of a gradient tensor (0 = no cap)", "L2 norm", kind=float, low=0.0)
+    session_order: str = _flag("id", "order in which sessions are trained: by id, or by time of the first event",
+                               choices=("id", "time"))
+    seed: int = _flag(0, "seed of initial weights and dropout", kind=int, low=0, high=2 ** 31 - 1)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where events come from."""
+
+    train_path: Optional[str] = _flag(None, "training events (.txt .tsv .csv .parquet, .gz too)", "file",
+                                      shown="the bundled sample")
+    test_path: Optional[str] = _flag(None, "test events, same format", "file", shown="the bundled sample")
+    session_key: str = _flag("SessionId", "column of the session id", "column")
+    item_key: str = _flag("ItemId", "column of the item id", "column")
+    time_key: str = _flag("Time", "column of the event time", "column")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What is measured."""
+
+    test: Optional[int] = _flag(AUTO, "epoch of the checkpoint to evaluate (0-based)", "epoch", kind=int, low=0,
+                                shown="the newest")
+    cut_off: Tuple[int, ...] = _flag((20,), "length of the recommendation list; several: 5,10,20", "items",
+                                     kind=int_list, low=1)
+    tie: str = _flag("conservative", "place of the target among equal scores: last, middle or first",
+                     choices=("conservative", "median", "standard"))
+    unknown: str = _flag("drop", "items the model does not know: drop the event, or count the target as a miss",
+                         choices=("drop", "miss"))
+    eval_batch_size: int = _flag(512, "sessions evaluated side by side", "lanes", kind=int, low=1)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Where and how the command runs; none of it changes a number."""
+
+    train: int = _flag(1, "1 trains, 0 evaluates a saved model", choices=(0, 1), kind=int)
+    checkpoint_dir: str = _flag("checkpoint", "directory of checkpoints and metrics.jsonl", "directory")
+    device: str = _flag("auto", "auto tries npu, gpu, cpu and says why it fell back",
+                        choices=("auto", "npu", "gpu", "cpu"))
+    log_every: int = _flag(1000, "steps between two log lines", "steps", kind=int, low=1)
+
+
+_GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("evaluation", EvalConfig),
+           ("run", RunConfig))
+
+
+@dataclass(frozen=True)
+class Config:
+    """The resolved options of one command."""
+
+    model: ModelConfig = ModelConfig()
+    training: TrainConfig = TrainConfig()
+    data: DataConfig = DataConfig()
+    evaluation: EvalConfig = EvalConfig()
+    run: RunConfig = RunConfig()
+    explicit: Tuple[str, ...] = ()  # names of the flags the user gave
+
+    def to_dict(self):
+        """Plain dict for JSON; inverse of `from_dict`."""
+        return {group: dataclasses.asdict(getattr(self, group)) for group, _ in _GROUPS}
+
+    def to_json(self):
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True)
+
+
+def _fields():
+    for group, cls in _GROUPS:
+        for item in dataclasses.fields(cls):
+            yield group, cls, item
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises our one-line error instead of printing usage."""
+
+    def error(self, message):
+        raise ConfigError("%s (see --help)" % message)
+
+
+def build_parser(prog="python -m gru4rec.main"):
+    """argparse parser with one group per dataclass; absent flags do not appear in its namespace.
+
+    Returns: argparse.ArgumentParser whose `error` raises ConfigError.
+    """
+    parser = _Parser(prog=prog, argument_default=argparse.SUPPRESS, allow_abbrev=False,
+                     description="Train (--train 1) or evaluate (--train 0) a GRU4Rec session model.")
+    groups = {}
+    for group, cls, item in _fields():
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group, cls.__doc__.splitlines()[0])
+        meta = item.metadata
+        shown = meta["shown"] or _show(item.default)
+        text = "%s [%sdefault: %s]" % (meta["help"], meta["unit"] + "; " if meta["unit"] else "", shown)
+        if meta["choices"]:
+            text = "{%s} %s" % ("|".join(str(c) for c in meta["choices"]), text)
+        groups[group].add_argument("--" + item.name, metavar=item.name.upper(), type=str, help=text.replace("%", "%%"))
+    return parser
+
+
+def _show(value):
+    return ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+
+
+def _convert(item, text):
+    """Flag text -> checked value; ConfigError names flag, value and what is allowed."""
+    meta, name = item.metadata, "--" + item.name
+    try:
+        value = meta["kind"](text)
+    except ValueError:
+        what = {int: "a whole number", float: "a number", int_list: "whole numbers such as 100 or 100,50"}
+        raise ConfigError("%s %r is not %s" % (name, text, what.get(meta["kind"], "valid")))
+    if meta["choices"] and value not in meta["choices"]:
+        raise ConfigError("%s %r is unknown; use one of: %s" % (name, text, ", ".join(map(str, meta["choices"]))))
+    for number in value if isinstance(value, tuple) else (value,):
+        _check_range(name, text, number, meta)
+    return value
+
+
+def _check_range(name, text, number, meta):
+    if not isinstance(number, (int, float)):
+        return
+    tests = (("low", lambda b: number >= b, "at least"), ("high", lambda b: number <= b, "at most"),
+             ("above", lambda b: number > b, "more than"), ("below", lambda b: number < b, "less than"))
+    for key, holds, words in tests:
+        if meta[key] is not None and not (holds(meta[key]) and abs(number) != float("inf")):
+            raise ConfigError("%s %s is out of range; it must be %s %s" % (name, text, words, meta[key]))
+
+
+def parse(argv, prog="python -m gru4rec.main"):
+    """Command line -> Config.
+
+    Args:
+      argv: list of str without the program name.
+    Returns: Config, resolved (`size`, `layer` and `final_act` are filled in) and checked.
+    Raises: ConfigError with one line naming the flag, its value and what to give instead.
+    """
+    return from_flags(vars(build_parser(prog).parse_args(argv)))
+
+
+def from_flags(flags):
+    """Flag texts (or values) by name -> Config; what `parse` does after argparse."""
+    given = {}
+    for _, _, item in _fields():
+        if item.name in flags:
+            given[item.name] = _convert(item, flags[item.name])
+    return _assemble(given)
+
+
+def from_dict(saved):
+    """Inverse of `Config.to_dict`; unknown or missing keys are ConfigErrors."""
+    if not isinstance(saved, dict):
+        raise ConfigError("configuration is not a JSON object")
+    given = {}
+    for group, _, item in _fields():
+        part = saved.get(group)
+        if not isinstance(part, dict) or item.name not in part:
+            raise ConfigError("configuration lacks %s.%s" % (group, item.name))
+        if part[item.name] is not None:
+            given[item.name] = _convert(item, part[item.name])
+    return dataclasses.replace(_assemble(given), explicit=())
+
+
+def _assemble(given):
+    parts = {group: cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given})
+             for group, cls in _GROUPS}
+    parts["model"] = resolve_model(parts["model"], given)
+    return Config(explicit=tuple(sorted(given)), **parts)
+
+
+def resolve_model(model, given=()):
+    """Fill in what depends on other options; refuse pairs that have no meaning.
+
+    Args:
+      model: ModelConfig as flags left it.
+      given: names of the flags the user gave, to tell a contradiction from a default.
+    Raises: ConfigError naming both flags.
+    """
+    size, layer = model.size, model.layer
+    if len(size) == 1:
+        size = size * layer
+    elif "layer" in given and layer != len(size):
+        raise ConfigError("--layer %d contradicts --size %s, which has %d layers; give one of them"
+                          % (layer, _show(size), len(size)))
+    final_act = model.final_act or DEFAULT_FINAL_ACT[model.loss]
+    if final_act not in FINAL_ACTS[model.loss]:
+        raise ConfigError("--final_act %s has no meaning with --loss %s; use one of: %s"
+                          % (final_act, model.loss, ", ".join(FINAL_ACTS[model.loss])))
+    return dataclasses.replace(model, size=size, layer=len(size), final_act=final_act)
+
+
+def contradictions(asked, saved):
+    """Model flags the user gave that differ from a saved model.
+
+    Args:
+      asked: Config of the command. saved: Config of the checkpoint.
+    Returns: list of (flag, asked value, saved value), empty if they agree.
+    """
+    found = []
+    for item in dataclasses.fields(ModelConfig):
+        ours, theirs = getattr(asked.model, item.name), getattr(saved.model, item.name)
+        if item.name in asked.explicit and item.name not in ("dropout",) and ours != theirs:
+            found.append((item.name, _show(ours), _show(theirs)))
+    return found

@@ -1,0 +1,39 @@
+"""The few named errors. `main` turns each into one line on stderr and `exit_status`."""
+
+
+class Gru4RecError(Exception):
+    """Base of every error a user can cause or meet; carries the exit status of the command."""
+
+    exit_status = 2
+
+
+class InputError(Gru4RecError, ValueError):
+    """Input that cannot be used: the message says what, where, the value, and what to do."""
+
+
+class ConfigError(InputError):
+    """A flag value that is unknown, out of range, or contradicts another flag."""
+
+
+class DataError(InputError):
+    """An events file that cannot be read as sessions."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that is missing, damaged, or contradicts the flags."""
+
+
+class DeviceError(InputError):
+    """A device that was asked for and cannot be had."""
+
+
+class DivergenceError(Gru4RecError):
+    """Loss or scores are no longer finite."""
+
+    exit_status = 3
+
+
+class LockError(Gru4RecError):
+    """Another run holds the checkpoint directory."""
+
+    exit_status = 4
