@@ -1,0 +1,119 @@
+"""Ranks of targets among all items under three tie rules, and Recall@c and MRR@c of those ranks."""
+
+import numpy as np
+
+from gru4rec.errors import DivergenceError, InputError
+
+TIES = ("conservative", "median", "standard")
+
+
+def ranks_from_counts(greater, greater_equal, tie="conservative"):
+    """Rank of each target from how many items score above it; 1 is best.
+
+    Args:
+      greater: [N] int, items with a score greater than the target's, >= 0.
+      greater_equal: [N] int, items with a score at least the target's, the target itself included.
+      tie: place among equal scores: "conservative" (last: greater_equal), "standard" (first: 1 + greater) or
+        "median" (middle: (1 + greater + greater_equal) / 2).
+    Returns: [N] float64 ranks >= 1; halves occur only for "median".
+    Raises: InputError for an unknown tie or the first negative count; DivergenceError naming the first target that is
+      not among its own greater_equal items, which only a score that is not a number brings about.
+    Example: scores 3, 3, 1, target a 3: greater 0, greater_equal 2 -> conservative 2, median 1.5, standard 1.
+    """
+    _check_tie(tie)
+    greater, greater_equal = np.asarray(greater), np.asarray(greater_equal)
+    if greater.shape != greater_equal.shape or greater.ndim != 1:
+        raise InputError("counts of shape %s and %s; give two of shape [N]" % (greater.shape, greater_equal.shape))
+    row = _first(greater < 0)
+    if row is not None:
+        raise InputError("greater[%d] = %s is not a count" % (row, greater[row]))
+    row = _first(~(greater_equal > greater))
+    if row is not None:
+        raise DivergenceError("the score of target %d is not a number: %s items score higher, %s at least as high"
+                              % (row, greater[row], greater_equal[row]))
+    if tie == "conservative":
+        return greater_equal.astype(np.float64)
+    if tie == "standard":
+        return 1.0 + greater
+    return (1.0 + greater + greater_equal) / 2
+
+
+def ranks_of_targets(scores, targets, tie="conservative"):
+    """Rank of each target among all items, straight from the scores; what the graph must agree with.
+
+    Args:
+      scores: [N, I] float, any real scale (logits are fine).
+      targets: [N] int item indices, 0 <= target < I.
+      tie: as in `ranks_from_counts`.
+    Returns: [N] float64 ranks in [1, I].
+    Raises: InputError naming the first target out of range or an unknown tie; DivergenceError naming the first score
+      that is not finite.
+    Example: scores [[3, 3, 1]], target 1 -> conservative 2, median 1.5, standard 1.
+    """
+    _check_tie(tie)
+    scores, targets = np.asarray(scores), np.asarray(targets)
+    if scores.ndim != 2 or targets.shape != scores.shape[:1]:
+        raise InputError("scores of shape %s and targets of shape %s; give [N, I] and [N]"
+                         % (scores.shape, targets.shape))
+    if targets.size and not np.issubdtype(targets.dtype, np.integer):
+        raise InputError("targets are %s; give item indices (int)" % targets.dtype)
+    targets = targets.astype(np.int64)
+    row = _first((targets < 0) | (targets >= scores.shape[1]))
+    if row is not None:
+        raise InputError("target %d of row %d is no item index; there are %d items"
+                         % (targets[row], row, scores.shape[1]))
+    row = _first(~np.isfinite(scores).all(1))
+    if row is not None:
+        item = _first(~np.isfinite(scores[row]))
+        raise DivergenceError("score of item %d in row %d is %s" % (item, row, scores[row, item]))
+    own = np.take_along_axis(scores, targets[:, None], axis=1)
+    return ranks_from_counts((scores > own).sum(1), (scores >= own).sum(1), tie)
+
+
+def recall_mrr(ranks, cut_offs, num_misses=0):
+    """Recall@c and MRR@c for several list lengths at once.
+
+    Recall@c is the share of targets with rank <= c; MRR@c is the mean of 1/rank, taken as 0 where rank > c. Misses
+    (targets the model cannot rank, such as unknown items) count in the denominator of both.
+
+    Args:
+      ranks: [N] float, >= 1.
+      cut_offs: ints >= 1.
+      num_misses: int >= 0.
+    Returns: list of (cut_off, recall, mrr), one for each cut-off in its order; all three are Python numbers.
+    Raises: InputError naming the first rank below 1 or unusable cut-off, or if there is no target at all;
+      DivergenceError naming the first rank that is not finite.
+    Source: Hidasi et al. 2016, "Session-based recommendations with recurrent neural networks", section 4. Differs:
+      rank c itself counts (the first TensorFlow port asked for rank < c).
+    Example: ranks 1, 4, one miss, cut-offs 3, 5 -> (3, 1/3, 1/3), (5, 2/3, 5/12).
+    """
+    ranks = np.asarray(ranks, dtype=np.float64)
+    row = _first(~np.isfinite(ranks))
+    if row is not None:
+        raise DivergenceError("rank %d is %s" % (row, ranks[row]))
+    row = _first(ranks < 1)
+    if row is not None:
+        raise InputError("rank %d is %s; ranks start at 1" % (row, ranks[row]))
+    for cut_off in cut_offs:
+        if cut_off < 1 or cut_off != int(cut_off):
+            raise InputError("cut-off %s is no list length; give whole numbers from 1" % cut_off)
+    if num_misses < 0:
+        raise InputError("num_misses %s is negative" % num_misses)
+    num_targets = len(ranks) + num_misses
+    if num_targets == 0:
+        raise InputError("there is no target to measure")
+    rows = []
+    for cut_off in cut_offs:
+        hit = ranks <= cut_off
+        rows.append((int(cut_off), float(hit.sum()) / num_targets, float((1 / ranks[hit]).sum()) / num_targets))
+    return rows
+
+
+def _check_tie(tie):
+    if tie not in TIES:
+        raise InputError("tie %r is unknown; use one of: %s" % (tie, ", ".join(TIES)))
+
+
+def _first(mask):
+    """Index of the first True of a [N] mask, None if there is none."""
+    return int(np.argmax(mask)) if mask.any() else None

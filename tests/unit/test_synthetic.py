@@ -1,0 +1,166 @@
+"""The generator: repeatable, its distributions exact, its ceilings those of brute force."""
+
+import gzip
+import os
+
+import numpy as np
+import pytest
+
+from gru4rec.data import synthetic
+from gru4rec.errors import InputError
+
+DATA = os.path.join(os.path.dirname(__file__), "..", "..", "data")
+SMALL = dict(num_groups=4, group_size=3)
+
+
+@pytest.fixture(scope="module")
+def sample():
+    return synthetic.make_sample()
+
+
+def unzipped(path):
+    with gzip.open(str(path), "rb") as lines:
+        return lines.read()
+
+
+def sessions(items, offsets):
+    return [items[start:end].tolist() for start, end in zip(offsets[:-1], offsets[1:])]
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_the_shipped_files_are_what_the_generator_makes(sample, part, tmp_path):
+    synthetic.write_events(getattr(sample, part), str(tmp_path / "made.tsv.gz"))
+    shipped = os.path.join(DATA, "sample_%s.tsv.gz" % part)
+    assert unzipped(tmp_path / "made.tsv.gz") == unzipped(shipped)
+
+
+def test_the_readme_quotes_the_true_counts_and_ceilings(sample):
+    with open(os.path.join(DATA, "README.md")) as lines:
+        text = lines.read()
+    for line in synthetic.describe(sample):
+        assert line in text
+
+
+def test_the_command_repeats_its_bytes_and_another_seed_changes_them(tmp_path, capsys):
+    for name, seed in (("a", "7"), ("b", "7"), ("c", "8")):
+        assert synthetic.main(["--out", str(tmp_path / name), "--seed", seed, "--sessions", "90"]) == 0
+    assert "best Recall@20, any model:" in capsys.readouterr().out
+    for file in ("sample_train.tsv.gz", "sample_test.tsv.gz"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+        assert unzipped(tmp_path / "a" / file) != unzipped(tmp_path / "c" / file)
+
+
+@pytest.mark.parametrize("flags,words", [(["--seed", "-1"], "--seed -1"), (["--sessions", "1"], "1 sessions")])
+def test_the_command_names_what_it_cannot_use(flags, words, tmp_path, capsys):
+    assert synthetic.main(["--out", str(tmp_path)] + flags) == 2
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_sample_looks_like_a_click_log(sample):
+    ends = sample.train.groupby("SessionId").Time.max()
+    assert ends.max() < sample.test.Time.min()
+    for part in (sample.train, sample.test):
+        assert part.dtypes.astype(str).tolist() == ["int64"] * 3
+        inside = np.diff(part.SessionId) == 0
+        assert (np.diff(part.Time)[inside] > 0).all()
+        lengths = part.groupby("SessionId").size()
+        assert lengths.min() == 2 and lengths.max() == 20 and 5.5 < lengths.mean() < 6.5
+    assert set(sample.test.ItemId) <= set(sample.train.ItemId)
+    counts = sample.train.ItemId.value_counts().values
+    assert counts[0] > 5 * counts[-1]
+
+
+def test_memory_is_worth_a_fifth_of_the_ceiling(sample):
+    assert sample.memoryless.expected < 0.8 * sample.oracle.expected
+    for ceiling in (sample.oracle, sample.memoryless):  # 14,781 targets: one standard error is below 0.004
+        assert abs(ceiling.expected - ceiling.realised) < 0.012
+
+
+def test_distributions_sum_to_one():
+    process = synthetic.make_process(3, **SMALL)
+    last, before = np.divmod(np.arange(12 * 13), 13)
+    for rows in (synthetic.next_item(process, last, before - 1), synthetic.last_item_only(process)):
+        assert (rows > 0).all()
+        np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-12)
+
+
+def test_groups_are_a_partition():
+    process = synthetic.make_process(3, **SMALL)
+    assert sorted(process.members.ravel()) == list(range(12))
+    for group, members in enumerate(process.members):
+        assert (process.group[members] == group).all()
+    assert sorted(process.first) == sorted(process.second) == list(range(4))
+
+
+def test_next_item_by_hand():
+    process = synthetic.Process(
+        pop=np.array([3, 1, 2, 2]), group=np.array([0, 0, 1, 1]), members=np.array([[0, 1], [2, 3]]),
+        first=np.array([1, 0]), second=np.array([0, 1]), shares=(0.2, 0.3, 0.5), go_on=0.5, max_len=4)
+    # last item 0 -> group 1 (2: 1/2, 3: 1/2); item before it 1 -> group 0 (0: 3/4, 1: 1/4); pop 3/8, 1/8, 1/4, 1/4
+    rows = synthetic.next_item(process, [0, 0], [1, -1])
+    np.testing.assert_allclose(rows[0], [0.2 * 3 / 8 + 0.5 * 3 / 4, 0.2 / 8 + 0.5 / 4, 0.05 + 0.15, 0.05 + 0.15])
+    np.testing.assert_allclose(rows[1], [0.4 * 3 / 8, 0.4 / 8, 0.1 + 0.3, 0.1 + 0.3])
+
+
+def test_drawn_sessions_follow_the_stated_distributions():
+    process = synthetic.make_process(5, num_groups=2, group_size=2)
+    items, offsets = synthetic.draw_sessions(process, 60000, 6)
+    last, before, target = synthetic.contexts(items, offsets)
+    for i in range(4):
+        for j in range(-1, 4):
+            seen = target[(last == i) & (before == j)]
+            true = synthetic.next_item(process, [i], [j])[0]
+            margin = 4.5 * np.sqrt(true * (1 - true) / len(seen))
+            assert (np.abs(np.bincount(seen, minlength=4) / len(seen) - true) < margin).all()
+        seen = target[last == i]
+        assert np.abs(np.bincount(seen, minlength=4) / len(seen) - synthetic.last_item_only(process)[i]).max() < 0.015
+    lengths = np.diff(offsets)
+    assert lengths.min() == 2 and lengths.max() <= synthetic.MAX_LEN
+    assert np.mean(lengths == 2) == pytest.approx(1 - synthetic.GO_ON, abs=0.01)
+
+
+def test_ceilings_equal_brute_force():
+    """Learn both tables by counting in one large draw, then recommend from them on another."""
+    process = synthetic.make_process(9, **SMALL)
+    counts = np.zeros((13, 12, 12))
+    last, before, target = synthetic.contexts(*synthetic.draw_sessions(process, 100000, 1))
+    np.add.at(counts, (before, last, target), 1)  # row -1 holds the first targets of the sessions
+    test = synthetic.draw_sessions(process, 4000, 2)
+    oracle, memoryless = synthetic.ceilings(process, *test, k=5)
+    hits = np.zeros(2)
+    last, before, target = synthetic.contexts(*test)
+    for i, j, k in zip(last, before, target):
+        hits += [k in np.argsort(-counts[j, i])[:5], k in np.argsort(-counts[:, i].sum(0))[:5]]
+    np.testing.assert_allclose(hits / len(target), [oracle.realised, memoryless.realised], atol=0.01)
+    assert oracle.realised == pytest.approx(oracle.expected, abs=0.015)
+    assert memoryless.expected < 0.95 * oracle.expected
+
+
+def test_contexts_of_two_sessions():
+    last, before, target = synthetic.contexts(np.array([5, 6, 7, 8, 9]), np.array([0, 3, 5]))
+    assert (last.tolist(), before.tolist(), target.tolist()) == ([5, 6, 8], [-1, 5, -1], [6, 7, 9])
+
+
+def test_markov_sessions_follow_the_chain():
+    frame = synthetic.markov_sessions(50, 7, seed=1)
+    assert len(frame) == 300 and frame.SessionId.nunique() == 50
+    for _, rows in frame.groupby("SessionId"):
+        ids = rows.ItemId.tolist()
+        assert all(after == before % 7 + 1 for before, after in zip(ids, ids[1:]))
+        assert (np.diff(rows.Time) > 0).all()
+
+
+def test_random_sessions_are_uniform():
+    ids = synthetic.random_sessions(5000, 10, seed=2).ItemId.values
+    np.testing.assert_allclose(np.bincount(ids)[1:] / len(ids), 0.1, atol=0.01)
+    pairs = ids.reshape(-1, 6)
+    stays_in_chain = pairs[:, 1:] == pairs[:, :-1] % 10 + 1
+    assert stays_in_chain.mean() == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize("kwargs", [dict(num_groups=0), dict(shares=(0.5, 0.6, -0.1)), dict(shares=(0, 0, 1)),
+                                    dict(go_on=1.0), dict(max_len=1)])
+def test_a_process_that_cannot_be_is_refused(kwargs):
+    with pytest.raises(InputError):
+        synthetic.make_process(0, **kwargs)
