@@ -1,0 +1,69 @@
+"""Where a graph runs: `choose` is the only decision, the Device it returns is all that the engine knows about it.
+
+TensorFlow is imported when `choose` is called, so that flags can be checked against `npu_options` without it.
+"""
+
+import logging
+
+from gru4rec.device import npu_options as _options
+from gru4rec.errors import DeviceError
+
+_log = logging.getLogger(__name__)
+
+NAMES = ("auto", "npu", "gpu", "cpu")
+JOBS = ("train", "infer")
+
+
+def choose(name, npu_options=None, job="train"):
+    """Pick the device and log why, once; no Session exists yet and none is made.
+
+    Args:
+      name: "auto" (npu, else gpu, else cpu) | "npu" | "gpu" | "cpu".
+      npu_options: dict of session option -> bool, int or str, checked whatever the device; used on npu only.
+      job: "train" | "infer"; an NPU process does one of the two (its options hold for the life of the process).
+    Returns: Device.
+    Raises: DeviceError in one line naming what an explicit device lacks; ConfigError for a wrong option.
+    """
+    if name not in NAMES:
+        raise DeviceError("unknown device %r; use one of: %s" % (name, ", ".join(NAMES)))
+    if job not in JOBS:
+        raise ValueError("unknown job %r; use one of: %s" % (job, ", ".join(JOBS)))
+    _options.check(npu_options or {}, job)
+    device, level = _auto(npu_options, job) if name == "auto" else (_named(name, npu_options, job), logging.INFO)
+    _log.log(level, "device: %s (%s)", device.name, device.reason)
+    if npu_options and device.name != "npu":
+        _log.warning("device %s ignores the npu options: %s", device.name, ", ".join(sorted(npu_options)))
+    if not device.stateless:
+        _log.warning("device %s has no stateless random numbers: a resumed run draws other dropout masks than an "
+                     "uninterrupted one", device.name)
+    return device
+
+
+def _named(name, npu_options, job, reason="asked for"):
+    # Imports wait until here: neither TensorFlow nor the code that knows the adapter loads before it is wanted.
+    if name == "npu":
+        from gru4rec.device import npu
+        return npu.open_npu(reason, npu_options, job)
+    from gru4rec.device import host
+    return host.open_gpu(reason) if name == "gpu" else host.Cpu(reason)
+
+
+def _auto(npu_options, job):
+    """(first device that can be had, log level): a fallback is a warning where signs of an NPU were found."""
+    from gru4rec.device import npu
+    from gru4rec.device.base import Missing
+    missing = []
+    for name in ("npu", "gpu"):
+        try:
+            device = _named(name, npu_options, job, _auto_reason(missing))
+            break
+        except Missing as error:
+            missing.append("no %s: %s" % (name, error if name == "npu" and npu.signs() else error.what))
+    else:
+        device = _named("cpu", npu_options, job, _auto_reason(missing))
+    fell_back = device.name != "npu" and npu.signs()
+    return device, logging.WARNING if fell_back else logging.INFO
+
+
+def _auto_reason(missing):
+    return "; ".join(["auto takes the first it can have"] + missing)

@@ -1,0 +1,91 @@
+"""What the engine may ask of a device."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Optional
+
+from gru4rec.errors import DeviceError
+
+NUM_STREAMS = 64  # independent random streams of a run: one per dropout layer, one for negatives, ...
+_STREAM_STRIDE = 0x9E3779B1  # odd, so streams of one seed never meet; large, so neighbouring seeds do not either
+
+
+class Missing(DeviceError):
+    """A device that cannot be had: what is missing, and what mends it."""
+
+    def __init__(self, device, what, mend):
+        super().__init__("device %s: %s; %s" % (device, what, mend))
+        self.what = what
+
+
+def stream_seed(seed, stream):
+    """Seed of one stream: whole number in [-2**31, 2**31), distinct for each stream of a seed.
+
+    Args:
+      seed: whole number; equal modulo 2**32 means equal.
+      stream: 0 <= stream < NUM_STREAMS.
+    """
+    if not 0 <= stream < NUM_STREAMS:
+        raise ValueError("random stream %r is not in [0, %d)" % (stream, NUM_STREAMS))
+    return (int(seed) + stream * _STREAM_STRIDE + 2 ** 31) % 2 ** 32 - 2 ** 31
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """One device; immutable. Subclasses fill in what differs.
+
+    reason: why it was chosen.
+    name: "npu" | "gpu" | "cpu".
+    use_resource: kind of variables, for `tf.get_variable(use_resource=...)`.
+    default_steps_per_run: training steps per `session.run`; None lets the engine tune it.
+    conservative_optimizer: True asks for the stock optimizer graph, one step per run.
+    stateless: whether random numbers are functions of (seed, step, stream), so that a resumed run repeats.
+    """
+
+    reason: str
+
+    name: ClassVar[str]
+    use_resource: ClassVar[bool] = True
+    default_steps_per_run: ClassVar[Optional[int]] = None
+    conservative_optimizer: ClassVar[bool] = False
+    stateless: ClassVar[bool] = True
+
+    @property
+    def xla(self):
+        """Whether the training loop may be compiled by XLA."""
+        return False
+
+    def session_config(self):
+        """A new tf.ConfigProto for every session on this device."""
+        raise NotImplementedError
+
+    def random_uniform(self, shape, seed, step, stream):
+        """Uniform numbers for one step.
+
+        Args:
+          shape: static shape.
+          seed: whole number, the run's seed.
+          step: whole number or scalar int32/int64 tensor (int32 is cheaper on GPU); both types give the same bits.
+          stream: 0 <= stream < NUM_STREAMS; users that must be independent take different streams.
+        Returns: float32 in [0, 1), multiples of 2**-23 where `stateless`.
+        """
+        raise NotImplementedError
+
+    def dropout(self, x, rate, seed, step, stream):
+        """Inverted dropout: each element is 0 with probability `rate`, else x / (1 - rate).
+
+        Args:
+          x: float tensor of static shape.
+          rate: 0 <= rate < 1; 0 returns `x` itself.
+          seed, step, stream: as in `random_uniform`.
+        Returns: tensor like `x`.
+        """
+        if not 0 <= rate < 1:
+            raise ValueError("dropout rate %r is not in [0, 1)" % (rate,))
+        return self._dropout(x, rate, seed, step, stream) if rate else x
+
+    def _dropout(self, x, rate, seed, step, stream):
+        raise NotImplementedError
+
+    def wrap_optimizer(self, opt):
+        """The optimizer as this device wants it."""
+        return opt

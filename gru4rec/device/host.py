@@ -1,0 +1,70 @@
+"""CPU and GPU: stock TensorFlow, stateless random numbers."""
+
+import math
+import os
+
+from gru4rec import tf_compat
+from gru4rec.device.base import Device, Missing, stream_seed
+from gru4rec.tf_compat import tf
+
+
+class _Host(Device):
+    """What CPU and GPU share."""
+
+    @property
+    def xla(self):
+        return tf_compat.has_xla()
+
+    def random_uniform(self, shape, seed, step, stream):
+        return tf.cast(_int23(shape, seed, step, stream), tf.float32) * 2.0 ** -23
+
+    def _dropout(self, x, rate, seed, step, stream):
+        # Same mask as random_uniform(...) >= rate, compared as whole numbers.
+        kept = _int23(x.shape, seed, step, stream) >= math.ceil(rate * 2 ** 23)
+        return x * (tf.cast(kept, x.dtype) * (1.0 / (1.0 - rate)))
+
+
+class Cpu(_Host):
+    """The host's processor; GPUs stay untouched."""
+
+    name = "cpu"
+
+    def session_config(self):
+        return tf.ConfigProto(device_count={"GPU": 0})
+
+
+class Gpu(_Host):
+    """TensorFlow's first GPU, memory taken as needed."""
+
+    name = "gpu"
+
+    def session_config(self):
+        config = tf.ConfigProto(allow_soft_placement=True)
+        config.gpu_options.allow_growth = True
+        return config
+
+
+def open_gpu(reason):
+    """Gpu, if TensorFlow lists one; Missing names what is not there otherwise."""
+    if list_gpus():
+        return Gpu(reason)
+    if not tf.test.is_built_with_cuda():
+        raise Missing("gpu", "TensorFlow %s is built without CUDA" % tf.__version__,
+                      "install a build for GPU, or use --device cpu")
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        raise Missing("gpu", "TensorFlow sees no GPU while CUDA_VISIBLE_DEVICES is %r" % visible,
+                      "name a GPU there or unset it, or use --device cpu")
+    raise Missing("gpu", "TensorFlow %s lists no GPU" % tf.__version__,
+                  "check that nvidia-smi lists one and that the CUDA libraries are installed, or use --device cpu")
+
+
+def list_gpus():
+    """GPUs TensorFlow can use; call it only once an NPU is ruled out."""
+    return tf.config.experimental.list_physical_devices("GPU")
+
+
+def _int23(shape, seed, step, stream):
+    step = tf.convert_to_tensor(step)
+    first = tf.constant(stream_seed(seed, stream), step.dtype)  # kernels widen int32 seeds: both types, same bits
+    return tf_compat.stateless_int23(shape, tf.stack([first, step]))

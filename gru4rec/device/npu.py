@@ -1,0 +1,161 @@
+"""Huawei Ascend NPU: the only module that names its TensorFlow adapter, `npu_bridge` (TF 1.15) or `npu_device` (TF 2).
+
+The adapter's `npu_init` modules are never imported: since 2022 they patch every Session of the process. Only leaf
+modules are, and only after everything cheaper to look at is there.
+"""
+
+import contextlib
+import glob
+import importlib
+import importlib.util
+import io
+import logging
+import os
+import sys
+from dataclasses import dataclass, field
+from typing import Any, Dict
+
+from gru4rec import tf_compat
+from gru4rec.device import npu_options
+from gru4rec.device.base import Device, Missing, stream_seed
+from gru4rec.tf_compat import tf
+
+_log = logging.getLogger(__name__)
+
+SKIP_CHECK = "GRU4REC_SKIP_DAVINCI_CHECK"
+_SET_ENV = ("run `source /usr/local/Ascend/cann/set_env.sh` (older releases: "
+            "/usr/local/Ascend/ascend-toolkit/set_env.sh) in this shell and start again")
+
+
+@dataclass(frozen=True, eq=False)
+class Npu(Device):
+    """One Ascend NPU behind the adapter.
+
+    options: parameter_map of its sessions, checked. npu_ops: the adapter's module of graph ops.
+    """
+
+    options: Dict[str, Any] = field(default_factory=dict)
+    npu_ops: Any = None
+
+    name = "npu"
+    use_resource = False  # no IR op for gathers and scatters on resource variables
+    default_steps_per_run = 1
+    conservative_optimizer = True
+    stateless = False  # no IR op StatelessRandomUniform
+
+    def session_config(self):
+        config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=False)
+        config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.OFF
+        rewrite = config.graph_options.rewrite_options
+        rewrite.remapping = rewrite.OFF
+        rewrite.memory_optimization = rewrite.OFF  # 2, as the adapter wants it, whatever this field calls that number
+        entry = rewrite.custom_optimizers.add()  # no optimizer: the adapter looks for its options under this name
+        entry.name = "NpuOptimizer"
+        npu_options.fill(entry.parameter_map, self.options)
+        return config
+
+    def random_uniform(self, shape, seed, step, stream):
+        return tf.random.uniform(shape, seed=_op_seed(seed, stream))
+
+    def _dropout(self, x, rate, seed, step, stream):
+        return self.npu_ops.dropout(x, keep_prob=1.0 - rate, seed=_op_seed(seed, stream))
+
+
+def _op_seed(seed, stream):
+    return stream_seed(seed, stream) % 2 ** 31  # op seeds are not negative
+
+
+def open_npu(reason, options, job):
+    """Npu, if adapter, device node and libraries are there.
+
+    Args:
+      reason: why it is wanted, for the log.
+      options: dict of session options, or None.
+      job: "train" | "infer".
+    Raises: Missing: the first piece that is not there, and what mends it.
+    """
+    resolved = npu_options.resolve(options or {}, job)
+    root = _adapter_name()
+    if not _installed(root):
+        raise _absent(root)
+    if not device_nodes() and os.environ.get(SKIP_CHECK) != "1":
+        raise Missing("npu", "no device node /dev/davinci0, /dev/davinci1, ...",
+                      "check `npu-smi info`, pass the device to the container, or set %s=1 if it has another name"
+                      % SKIP_CHECK)
+    return Npu(reason, resolved, _load(root))
+
+
+def device_nodes():
+    """Paths of the NPUs this machine shows, sorted; [] for none."""
+    return sorted(glob.glob("/dev/davinci[0-9]*"))
+
+
+def signs():
+    """Whether anything here suggests that an NPU was meant to be used."""
+    return bool(device_nodes()) or _installed(_adapter_name())
+
+
+def _adapter_name():
+    return "npu_device" if tf_compat.IS_TF2 else "npu_bridge"
+
+
+def _installed(name):
+    """Whether top-level package `name` can be found; looking below the top level would already load libraries."""
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ValueError:  # a module without a spec sits in sys.modules: nothing an installed adapter does
+        return False
+
+
+def _absent(root):
+    what = "Python package %s, the Ascend adapter for TensorFlow %s, is not installed" % (
+        root, "2" if tf_compat.IS_TF2 else "1.15")
+    other, wants = ("npu_bridge", "1.15") if tf_compat.IS_TF2 else ("npu_device", "2.6.5")
+    if _installed(other):
+        return Missing("npu", what, "%s is, but it needs TensorFlow %s and this is %s" % (other, wants, tf.__version__))
+    return Missing("npu", what, "install it, or add the directory that holds it to PYTHONPATH")
+
+
+def _load(root):
+    """Import the adapter's leaf modules and return its `npu_ops`; Missing, and no trace left, if that fails."""
+    before = set(sys.modules)
+    said = io.StringIO()  # the adapter prints a missing library to stdout, which belongs to results
+    try:
+        with contextlib.redirect_stdout(said):
+            if root == "npu_device":
+                # `compat` is bound to another object once the modules below it are imported: take this first.
+                enable_v1 = importlib.import_module(root).compat.enable_v1
+                npu_ops = importlib.import_module("npu_device.compat.v1.estimator.npu_ops")
+                enable_v1()
+            else:
+                npu_ops = importlib.import_module("npu_bridge.estimator.npu_ops")
+    except Exception as error:  # ImportError, NotFoundError, NameError, AttributeError: all seen, all mean "not usable"
+        for name in set(sys.modules) - before:
+            if name == root or name.startswith(root + "."):
+                del sys.modules[name]
+        raise _broken(root, error, _one_line(said.getvalue()))
+    if said.getvalue():
+        _log.debug("%s said: %s", root, _one_line(said.getvalue()))
+    return npu_ops
+
+
+def _broken(root, error, said):
+    """Missing, for an adapter that is installed but does not import."""
+    detail = _one_line(str(error)) or type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        top = error.name.partition(".")[0]
+        if top == "hccl":
+            return Missing("npu", "CANN's Python package hccl is not on PYTHONPATH", _SET_ENV)
+        if top not in (root, "tensorflow"):
+            return Missing("npu", "%s needs the Python module %s" % (root, error.name), "install it")
+    if isinstance(error, (tf.errors.NotFoundError, OSError)) or "npu_bridge_handle" in detail:
+        return Missing("npu", "%s cannot load the CANN libraries (%s)" % (root, said or detail), _SET_ENV)
+    what = "importing %s failed (%s: %s)" % (root, type(error).__name__, detail)
+    if tf_compat.IS_TF2 and tf_compat.TF_VERSION[:2] != (2, 6):
+        return Missing("npu", what, "it needs TensorFlow 2.6.5, this is %s" % tf.__version__)
+    return Missing("npu", what, "reinstall the adapter that belongs to TensorFlow %s" % tf.__version__)
+
+
+def _one_line(text, longest=200):
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[:longest - 3] + "..."

@@ -1,0 +1,221 @@
+"""Fakes of both Ascend adapters, `npu_bridge` (TF 1.15) and `npu_device` (TF 2), that behave enough to run on CPU.
+
+`installed(...)` puts one where `import` finds it and takes every trace away afterwards:
+
+    with fake_npu.installed("npu_bridge") as fake:
+        device.choose("npu")
+        assert fake.imported == ["npu_bridge", "npu_bridge.estimator", "npu_bridge.estimator.npu_ops"]
+
+As in the real ones, modules run code when imported (`npu_init` patches Session), and everything of `npu_device` lies
+under `npu_device.compat.v1` while the attribute `npu_device.compat` is another object.
+"""
+
+import contextlib
+import importlib
+import importlib.machinery
+import sys
+import types
+
+from gru4rec.tf_compat import tf
+
+ADAPTERS = ("npu_bridge", "npu_device")
+
+
+class Fake:
+    """One fake adapter: what it holds, and what was done with it.
+
+    name: top-level package. imported: module names in order of import. calls: (function, arguments) in order.
+    failure: None, or how the import fails, see `installed`.
+    """
+
+    def __init__(self, name, failure=None, rank_size=1):
+        self.name = name
+        self.failure = failure
+        self.rank_size = rank_size
+        self.imported = []
+        self.calls = []
+        self.builders = {name: self._root, "hccl": _nothing, "hccl.manage": _nothing, "hccl.manage.api": self._manage}
+        base = name
+        if name == "npu_device":
+            base = "npu_device.compat.v1"
+            self.builders.update({"npu_device.compat": _nothing, base: _nothing})
+        leaves = {
+            "npu_init": self._npu_init, "helper": _nothing, "helper.helper": self._helper, "hccl": _nothing,
+            "hccl.hccl_ops": self._hccl_ops, "estimator": _nothing, "estimator.npu_ops": self._npu_ops,
+            "estimator.npu": _nothing, "estimator.npu.util": self._util, "estimator.npu.npu_scope": self._npu_scope,
+            "estimator.npu.npu_optimizer": self._npu_optimizer, "estimator.npu.npu_plugin": self._npu_plugin,
+        }
+        if name == "npu_bridge":  # both need contrib, which TF 2 does not have
+            leaves["estimator.npu.npu_loss_scale_manager"] = _loss_scale_manager
+            leaves["estimator.npu.npu_loss_scale_optimizer"] = _loss_scale_optimizer
+        self.builders.update({base + "." + leaf: builder for leaf, builder in leaves.items()})
+        if failure == "no hccl":
+            for module in ("hccl", "hccl.manage", "hccl.manage.api"):
+                del self.builders[module]
+
+    def module(self, leaf):
+        """Imported module `leaf`, for example "estimator.npu.util"."""
+        base = "npu_bridge" if self.name == "npu_bridge" else "npu_device.compat.v1"
+        return importlib.import_module(base + "." + leaf)
+
+    # The importer protocol: one object is finder and loader.
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.builders:
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec):
+        return types.ModuleType(spec.name)
+
+    def exec_module(self, module):
+        self.imported.append(module.__name__)
+        self.builders[module.__name__](module)
+
+    # What each module holds.
+
+    def _root(self, module):
+        module.__version__ = "fake"
+        if self.failure == "no libraries" and self.name == "npu_bridge":
+            importlib.import_module("npu_bridge.helper.helper")  # prints, goes on, and stays in sys.modules
+            raise ImportError("cannot import name 'npu_bridge_handle' from 'npu_bridge.helper.helper'")
+        if self.failure == "no hccl":
+            importlib.import_module(self.name + ".helper" if self.name == "npu_bridge" else "npu_device.compat")
+            importlib.import_module("hccl.manage.api")
+        if self.failure == "no module":
+            raise ModuleNotFoundError("No module named 'decorator'", name="decorator")
+        if self.failure == "broken":
+            raise AttributeError("two\nlines")
+        if self.name == "npu_device":
+            module.compat = types.SimpleNamespace(enable_v1=self._enable_v1, v1=types.SimpleNamespace())
+
+    def _enable_v1(self):
+        self.calls.append(("enable_v1",))
+        if self.failure == "no libraries":
+            raise tf.errors.NotFoundError(None, None, "libge_runner.so: cannot open shared object file")
+
+    def _helper(self, module):
+        if self.failure == "no libraries":
+            print("libge_runner.so: cannot open shared object file")
+        else:
+            module.npu_bridge_handle = object()
+
+    def _npu_init(self, module):
+        real = tf.Session.__init__
+
+        def patched(session, *args, **kwargs):
+            self.calls.append(("patched Session",))
+            real(session, *args, **kwargs)
+
+        self._undo = lambda: setattr(tf.Session, "__init__", real)
+        tf.Session.__init__ = patched
+
+    def _undo(self):
+        pass
+
+    def _npu_ops(self, module):
+        def dropout(x, keep_prob, noise_shape=None, seed=None, name=None):
+            self.calls.append(("dropout", keep_prob, seed))
+            return tf.nn.dropout(x, rate=1.0 - keep_prob, noise_shape=noise_shape, seed=seed, name=name)
+
+        module.dropout = dropout
+        module.initialize_system = lambda name=None: tf.no_op(name)
+        module.shutdown_system = lambda name=None: tf.no_op(name)
+
+    def _util(self, module):
+        def set_iteration_per_loop(session, train_op, iterations_per_loop=1):
+            if not isinstance(train_op, tf.Operation):
+                raise ValueError("train_op is not an Operation")
+            self.calls.append(("set_iteration_per_loop", iterations_per_loop))
+            return train_op if iterations_per_loop == 1 else tf.group(train_op, name="IterationOp")
+
+        module.set_iteration_per_loop = set_iteration_per_loop
+
+    def _npu_scope(self, module):
+        def scope(name):
+            @contextlib.contextmanager
+            def enter():
+                self.calls.append((name,))
+                yield
+            return enter
+
+        module.keep_dtype_scope = scope("keep_dtype_scope")
+        module.without_npu_compile_scope = scope("without_npu_compile_scope")
+
+    def _npu_optimizer(self, module):
+        def wrap(opt, *args, **kwargs):
+            self.calls.append(("wrap", type(opt).__name__))
+            return opt
+
+        module.npu_distributed_optimizer_wrapper = wrap
+        module.NPUDistributedOptimizer = wrap
+        module.NPUOptimizer = wrap
+
+    def _npu_plugin(self, module):
+        module.is_inf_nan_enabled = lambda: False
+        module.set_device_sat_mode = lambda mode: self.calls.append(("set_device_sat_mode", mode))
+
+    def _hccl_ops(self, module):
+        def broadcast(tensor, root_rank, fusion=2, fusion_id=0, group="hccl_world_group"):
+            assert isinstance(tensor, list), "broadcast takes a list"
+            self.calls.append(("broadcast", len(tensor), root_rank))
+            return [tf.identity(t) for t in tensor]
+
+        def allreduce(tensor, reduction, fusion=1, fusion_id=-1, group="hccl_world_group"):
+            self.calls.append(("allreduce", reduction))
+            return tensor * self.rank_size if reduction == "sum" else tf.identity(tensor)
+
+        module.broadcast, module.allreduce = broadcast, allreduce
+        module.allgather = lambda tensor, rank_size, group="hccl_world_group": tf.concat([tensor] * rank_size, 0)
+
+    def _manage(self, module):
+        module.get_rank_size = lambda: self.rank_size
+        module.get_rank_id = lambda: 0
+
+
+def _nothing(module):
+    pass
+
+
+def _loss_scale_manager(module):
+    class FixedLossScaleManager:
+        def __init__(self, loss_scale):  # no second argument in old releases
+            self.loss_scale = loss_scale
+
+    module.FixedLossScaleManager = FixedLossScaleManager
+
+
+def _loss_scale_optimizer(module):
+    module.NPULossScaleOptimizer = lambda opt, loss_scale_manager, is_distributed=False: opt
+
+
+@contextlib.contextmanager
+def installed(name, failure=None, rank_size=1):
+    """A fake adapter in place.
+
+    Args:
+      name: "npu_bridge" | "npu_device".
+      failure: None | "no libraries" (set_env.sh not sourced) | "no hccl" | "no module" | "broken".
+      rank_size: devices that the fake collectives pretend.
+    Yields: Fake.
+    """
+    fake = Fake(name, failure, rank_size)
+    _forget()
+    sys.meta_path.insert(0, fake)
+    try:
+        yield fake
+    finally:
+        sys.meta_path.remove(fake)
+        fake._undo()
+        _forget()
+
+
+def traces():
+    """Names in sys.modules that belong to an adapter."""
+    return sorted(name for name in sys.modules if name.partition(".")[0] in ADAPTERS + ("hccl",))
+
+
+def _forget():
+    for name in traces():
+        del sys.modules[name]
+
