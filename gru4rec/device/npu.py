@@ -133,7 +133,7 @@ def _load(root):
         for name in set(sys.modules) - before:
             if name == root or name.startswith(root + "."):
                 del sys.modules[name]
-        raise _broken(root, error, _one_line(said.getvalue()))
+        raise _broken(root, error, _one_line(said.getvalue())) from error
     if said.getvalue():
         _log.debug("%s said: %s", root, _one_line(said.getvalue()))
     return npu_ops
