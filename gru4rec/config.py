@@ -100,6 +100,13 @@ class RunConfig:
     checkpoint_dir: str = _flag("checkpoint", "directory of checkpoints and metrics.jsonl", "directory")
     device: str = _flag("auto", "auto tries npu, gpu, cpu and says why it fell back",
                         choices=("auto", "npu", "gpu", "cpu"))
+    engine: str = _flag("auto", "loop: many steps per session call, only the rows of the batch updated; plain: one step "
+                        "and TensorFlow's own Adam, the oracle", choices=("auto", "loop", "plain"),
+                        shown="loop, plain on npu")
+    steps_per_run: Optional[int] = _flag(AUTO, "steps per session call of the loop engine", "steps", kind=int, low=1,
+                                         shown="250")
+    xla: str = _flag("auto", "compile the loop (needs TensorFlow 2.6)", choices=("auto", "on", "off"),
+                     shown="on where it can be had")
     log_every: int = _flag(1000, "steps between two log lines", "steps", kind=int, low=1)
 
 

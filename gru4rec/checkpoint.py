@@ -1,0 +1,245 @@
+"""Checkpoints: TensorFlow V2 files, vocabulary and one manifest, complete or absent.
+
+In the checkpoint directory lie, for epoch 2,
+
+    gru-model-2.index  gru-model-2.data-00000-of-00001   tensors under the names of engine.state, as a TF Saver writes
+    vocabulary.npz                                       item ids and support (data.vocab)
+    gru-model-2.json                                     manifest: configuration, position, sizes and checksums
+    checkpoint                                           names the newest, for tf.train.latest_checkpoint
+
+Everything is written to a temporary directory and renamed; the manifest comes last, so a checkpoint without one was
+never finished and is not seen. Tensors are read as arrays: no engine, optimizer layout or device is baked in.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from typing import Any, Dict, NamedTuple
+
+import numpy as np
+
+from gru4rec import config as config_module
+from gru4rec.data.vocab import Vocabulary
+from gru4rec.engine import state
+from gru4rec.errors import CheckpointError, ConfigError, InputError
+from gru4rec.runlog import Metrics
+
+_log = logging.getLogger(__name__)
+
+FORMAT = 1
+PREFIX = "gru-model-"
+VOCABULARY = "vocabulary.npz"
+STATE_FILE = "checkpoint"
+_NAME = re.compile(r"gru-model-(\d+)(?:-step(\d+))?\.json$")
+_SHARD = ".data-00000-of-00001"
+
+
+class Checkpoint(NamedTuple):
+    """One saved moment of a run, read back."""
+
+    path: str  # directory/gru-model-<epoch>, the prefix TensorFlow knows it by
+    config: Any  # config.Config it was trained with
+    vocabulary: Vocabulary
+    arrays: Dict[str, np.ndarray]  # names and dtypes of engine.state
+    epoch: int  # 0-based
+    num_steps: int  # steps of the whole run it belongs to
+
+    @property
+    def step(self):
+        """Updates made."""
+        return int(self.arrays[state.GLOBAL_STEP])
+
+
+def save(directory, config, vocabulary, arrays, epoch, num_steps):
+    """Write the checkpoint of an epoch; the earlier ones are not touched, whatever happens.
+
+    Args:
+      directory: exists. config: config.Config. vocabulary: Vocabulary. arrays: engine.arrays().
+      epoch: int, 0-based. num_steps: int, steps of the whole run.
+    Returns: path prefix.
+    Raises: CheckpointError if the disk refuses.
+    """
+    name = "%s%d" % (PREFIX, epoch)
+    try:
+        temporary = tempfile.mkdtemp(prefix=".tmp-", dir=directory)
+        try:
+            files = _write_parts(temporary, name, directory, vocabulary, arrays)
+            manifest = dict(format=FORMAT, epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), num_steps=num_steps,
+                            num_items=len(vocabulary), config=config.to_dict(), files=files)
+            _write_text(os.path.join(temporary, name + ".json"), json.dumps(manifest, indent=1, sort_keys=True))
+            _write_text(os.path.join(temporary, STATE_FILE),
+                        'model_checkpoint_path: "%s"\nall_model_checkpoint_paths: "%s"\n' % (name, name))
+            for part in [p for p in os.listdir(temporary) if not p.endswith(".json") and p != STATE_FILE]:
+                os.replace(os.path.join(temporary, part), os.path.join(directory, part))
+            for part in (name + ".json", STATE_FILE):
+                os.replace(os.path.join(temporary, part), os.path.join(directory, part))
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise CheckpointError("checkpoint %s cannot be written: %s; free space or give another --checkpoint_dir"
+                              % (os.path.join(directory, name), error))
+    return os.path.join(directory, name)
+
+
+def _write_parts(temporary, name, directory, vocabulary, arrays):
+    """Tensor files, and the vocabulary unless the directory has the same; returns name -> [size, sha256]."""
+    _write_tensors(os.path.join(temporary, name), arrays)
+    vocabulary_path = os.path.join(temporary, VOCABULARY)
+    vocabulary.save(vocabulary_path)
+    files = {part: _fingerprint(os.path.join(temporary, part)) for part in sorted(os.listdir(temporary))}
+    existing = os.path.join(directory, VOCABULARY)
+    if os.path.exists(existing) and _fingerprint(existing) == files[VOCABULARY]:
+        os.remove(vocabulary_path)
+    return files
+
+
+def _write_tensors(prefix, arrays):
+    from gru4rec.tf_compat import tf
+    with tf.Graph().as_default():
+        placeholders = [tf.placeholder(a.dtype, a.shape) for a in arrays.values()]
+        op = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=list(arrays), shape_and_slices=[""] * len(arrays),
+                               tensors=placeholders)
+        with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+            try:
+                session.run(op, dict(zip(placeholders, arrays.values())))
+            except tf.errors.OpError as error:
+                raise OSError(str(error).splitlines()[0])
+
+
+def _write_text(path, text):
+    with open(path, "w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _fingerprint(path):
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return [os.path.getsize(path), digest.hexdigest()]
+
+
+def epochs(directory):
+    """Sorted epochs that have a finished checkpoint in a directory."""
+    if not os.path.isdir(directory):
+        return []
+    found = (_NAME.match(name) for name in os.listdir(directory))
+    return sorted(int(m.group(1)) for m in found if m and m.group(2) is None)
+
+
+def load(directory, epoch=None):
+    """Read a checkpoint.
+
+    Args:
+      directory: checkpoint directory. epoch: 0-based, or None for the newest.
+    Returns: Checkpoint.
+    Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
+    """
+    present = epochs(directory)
+    if not present:
+        raise CheckpointError("%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)
+    if epoch is None:
+        epoch = present[-1]
+    elif epoch not in present:
+        raise CheckpointError("%s has no checkpoint of epoch %d; --test takes one of: %s"
+                              % (directory, epoch, ", ".join(map(str, present))))
+    prefix = os.path.join(directory, "%s%d" % (PREFIX, epoch))
+    manifest = _manifest(prefix + ".json")
+    _verify(directory, os.path.basename(prefix), manifest)
+    try:
+        saved = config_module.from_dict(manifest["config"])
+    except ConfigError as error:
+        raise _damaged(prefix + ".json", str(error))
+    vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
+    arrays = _read_tensors(prefix, state.shapes(saved, len(vocabulary)))
+    return Checkpoint(prefix, saved, vocabulary, arrays, epoch, manifest["num_steps"])
+
+
+def _damaged(path, what):
+    return CheckpointError("%s is damaged: %s; use another epoch (--test) or train again" % (path, what))
+
+
+def _manifest(path):
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, "not a manifest (%s)" % str(error).splitlines()[0])
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise _damaged(path, "not a manifest of format %d" % FORMAT)
+    for key, kind in (("num_steps", int), ("num_items", int), ("config", dict), ("files", dict)):
+        if not isinstance(manifest.get(key), kind) or isinstance(manifest.get(key), bool):
+            raise _damaged(path, "%s is missing or of the wrong type" % key)
+    return manifest
+
+
+def _verify(directory, name, manifest):
+    """Every file the manifest must list is there, with its size and checksum. Other names are never opened."""
+    for part in (name + ".index", name + _SHARD, VOCABULARY):
+        path = os.path.join(directory, part)
+        try:
+            found = _fingerprint(path)
+        except OSError as error:
+            raise _damaged(path, error.strerror or "cannot be read")
+        if found != manifest["files"].get(part):
+            raise _damaged(path, "size or checksum is not what %s.json says" % name)
+
+
+def _read_tensors(prefix, shapes):
+    from gru4rec.tf_compat import tf
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+        stored = reader.get_variable_to_shape_map()
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        raise _damaged(prefix, str(error).splitlines()[0])
+    arrays = {}
+    for name, (shape, dtype) in shapes.items():
+        if name not in stored:
+            raise _damaged(prefix, "tensor %s is missing" % name)
+        if tuple(stored[name]) != tuple(shape):
+            raise _damaged(prefix, "tensor %s has shape %s, the configuration says %s"
+                           % (name, tuple(stored[name]), tuple(shape)))
+        arrays[name] = np.asarray(reader.get_tensor(name), dtype)
+    return arrays
+
+
+def check_flags(asked, checkpoint):
+    """Refuse flags that contradict a saved model.
+
+    Args:
+      asked: config.Config of the command; only explicitly given flags count.
+    Raises: CheckpointError naming flag, both values and the checkpoint.
+    """
+    for flag, ours, theirs in config_module.contradictions(asked, checkpoint.config):
+        raise CheckpointError("--%s %s contradicts %s, which was trained with --%s %s; leave the flag out"
+                              % (flag, ours, checkpoint.path, flag, theirs))
+
+
+def prepare_directory(directory):
+    """Make the directory of a new run; an earlier run found there is moved to previous-<N>/ and that is logged.
+
+    Raises: InputError if it cannot be made or written.
+    """
+    try:
+        os.makedirs(directory, exist_ok=True)
+        earlier = [n for n in os.listdir(directory)
+                   if n.startswith(PREFIX) or n in (VOCABULARY, STATE_FILE, Metrics.FILE)]
+        if earlier:
+            number = 1
+            while os.path.exists(os.path.join(directory, "previous-%d" % number)):
+                number += 1
+            aside = os.path.join(directory, "previous-%d" % number)
+            os.mkdir(aside)
+            for name in earlier:
+                os.replace(os.path.join(directory, name), os.path.join(aside, name))
+            _log.warning("an earlier run in %s was moved to %s", directory, aside)
+        elif not os.access(directory, os.W_OK):
+            raise InputError("--checkpoint_dir %s is not writable; give another" % directory)
+    except OSError as error:
+        raise InputError("--checkpoint_dir %s cannot be used: %s; give another" % (directory, error.strerror or error))

@@ -1,0 +1,89 @@
+"""What text and parquet share: the one-line error, finding the columns, and checked id and time columns."""
+
+import numpy as np
+import pandas as pd
+
+from gru4rec.data import iso8601
+from gru4rec.errors import DataError
+
+TIME_HELP = "give seconds, milliseconds or microseconds since 1970, or ISO-8601 such as 2014-04-07T10:51:09Z"
+
+
+def short(value):
+    """repr of a value, at most about 60 characters, on one line."""
+    text = repr(value[:80] if isinstance(value, (str, bytes)) else value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def data_error(path, what, line=None, column=None, unit="line"):
+    """DataError on one line; `line` counts the header as line 1 (in parquet a "row" counts from 1)."""
+    where = "" if line is None else "%s %d, " % (unit, line)
+    where += "" if column is None else "column %s, " % short(column)
+    name = path if isinstance(path, str) and path.isprintable() else repr(path)
+    return DataError("%s: %s" % (name, (where[:-2] + ": " if where else "") + " ".join(what.split())))
+
+
+def places_of(path, names, keys, line=None):
+    """Position of each key among the column names; DataError if it is not there exactly once."""
+    for key in keys:
+        if names.count(key) != 1:
+            have = ", ".join(short(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
+            problem = "is missing" if key not in names else "is there %d times" % names.count(key)
+            raise data_error(path, "column %s %s; the header has %s; name the columns with --session_key --item_key "
+                               "--time_key, or correct the header" % (short(key), problem, have), line)
+    return [names.index(key) for key in keys]
+
+
+class IdColumn:
+    """Builder of an id column: int64 chunks until the first text, which is harmless as canonical integers print back."""
+
+    def __init__(self):
+        self.is_text, self.parts = False, []
+
+    def finish(self):
+        if self.is_text:
+            self.parts = [as_text(part) if part.dtype != object else part for part in self.parts]
+        return np.concatenate(self.parts)
+
+
+def as_text(numbers):
+    """int64 or float [N] -> object [N] of str, one object per distinct value."""
+    codes, values = pd.factorize(numbers)
+    return np.array([str(value) for value in values.tolist()], object)[codes]
+
+
+class TimeColumn:
+    """Builder of the time column; its first value decides between numbers and ISO-8601 for the whole file."""
+
+    def __init__(self, path, key, unit="line"):
+        self._path, self._key, self._unit = path, key, unit
+        self.is_iso, self.parts = None, []
+
+    def choose(self, first):
+        try:
+            float(first)
+            self.is_iso = False
+        except ValueError:
+            self.is_iso = True
+
+    def add_numbers(self, values, fail):
+        """float64 [N], not finite where bad; `fail` gives (line, text) of a row."""
+        bad = np.flatnonzero(~np.isfinite(values))
+        if len(bad):
+            raise self._refuse(*fail(int(bad[0])))
+        self.parts.append(values)
+
+    def add_iso(self, characters, fail):
+        """uint8 [N, iso8601.WIDTH]."""
+        values, bad = iso8601.seconds(characters)
+        if bad is not None:
+            raise self._refuse(*fail(bad))
+        self.parts.append(values)
+
+    def _refuse(self, line, value):
+        kind = "ISO-8601 time nor a number" if self.is_iso else "finite number"
+        return data_error(self._path, "time %s is no %s; %s, in one way for the whole file" % (short(value), kind, TIME_HELP),
+                          line, self._key, self._unit)
+
+    def finish(self):
+        return np.concatenate(self.parts), bool(self.is_iso)

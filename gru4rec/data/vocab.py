@@ -1,0 +1,177 @@
+"""Item id <-> item index, with the support of each item; frozen, and saved beside the weights."""
+
+import re
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gru4rec.errors import CheckpointError
+
+_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)
+_INT64 = np.iinfo(np.int64)
+
+
+def canonical_int(text):
+    """The int that `text` spells in its one canonical way within int64, else None: "7" -> 7, "007", "7.0" -> None."""
+    if len(text) > 20 or not _INTEGER.match(text):
+        return None
+    value = int(text)
+    return value if _INT64.min <= value <= _INT64.max else None
+
+
+def _text_of(raw):
+    """One raw id as text; a float without a fraction is the integer it stands for."""
+    if isinstance(raw, (bytes, np.bytes_)):
+        return raw.decode("utf-8", "replace")
+    if isinstance(raw, (float, np.floating)) and np.isfinite(raw) and raw == int(raw):
+        return str(int(raw))
+    return str(raw)
+
+
+@dataclass(frozen=True, eq=False)
+class Vocabulary:
+    """The items a model knows.
+
+    ids: int64 [I] or object [I] of str, raw ids in order of first appearance in the training file; unique.
+    support: int64 [I] events of each item in the training file, before one-event sessions are dropped.
+    """
+
+    ids: np.ndarray
+    support: np.ndarray
+
+    def __post_init__(self):
+        self.ids.setflags(write=False)
+        self.support.setflags(write=False)
+        object.__setattr__(self, "_index", pd.Index(self.ids, dtype=self.ids.dtype))
+
+    @classmethod
+    def build(cls, item_column):
+        """Vocabulary of a training file's item column (int64 [E] or object [E] of str, in file order)."""
+        return cls.build_with_codes(item_column)[0]
+
+    @classmethod
+    def build_with_codes(cls, item_column):
+        """As `build`, and the column in item indices: (Vocabulary, int32 [E]); hashes the column only once."""
+        codes, ids = pd.factorize(item_column)
+        vocab = cls(np.array(ids), np.bincount(codes, minlength=len(ids)).astype(np.int64))
+        return vocab, codes.astype(np.int32)
+
+    def __len__(self):
+        return len(self.ids)
+
+    @property
+    def is_integer(self):
+        return self.ids.dtype != object
+
+    def encode(self, raw_ids):
+        """Item index of each raw id.
+
+        Args:
+          raw_ids: [N] ints, floats or str (array or list, mixed too), cast to the vocabulary's type: text "12" and
+            float 12.0 are the integer id 12, integer 12 is the text id "12"; "012" and "12.0" are only themselves.
+        Returns: int32 [N], -1 where the vocabulary does not know the id (None and NaN included).
+        Example: ids [30, 10], raw ["10", 30, "x"] -> [1, 0, -1]
+        """
+        raw = raw_ids if isinstance(raw_ids, np.ndarray) else _object_array(raw_ids)
+        if self.is_integer and raw.dtype.kind == "i":
+            return self._index.get_indexer(raw.astype(np.int64)).astype(np.int32)
+        codes, values = pd.factorize(raw.astype(object))
+        known = self._encode_each([_text_of(value) for value in values])
+        return np.append(known, np.int32(-1))[codes]  # factorize gives None and NaN the code -1: the appended entry
+
+    def _encode_each(self, texts):
+        """list of str -> int32 index of each."""
+        if not self.is_integer:
+            return self._index.get_indexer(pd.Index(_object_array(texts), dtype=object)).astype(np.int32)
+        numbers = [canonical_int(text) for text in texts]
+        found = self._index.get_indexer(np.array([number or 0 for number in numbers], np.int64)).astype(np.int32)
+        return np.where(np.array([number is None for number in numbers], bool), np.int32(-1), found)
+
+    def decode(self, indices):
+        """int [N] item indices, 0 <= index < I -> raw ids, int64 [N] or object [N] of str; else IndexError."""
+        indices = np.asarray(indices, dtype=np.int64)
+        if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
+            raise IndexError("item index outside 0..%d" % (len(self) - 1))
+        return self.ids[indices]
+
+    def to_arrays(self):
+        """dict of plain arrays: `support` and `ids`, or for text ids `id_bytes` (uint8, UTF-8) and `id_offsets` [I+1]."""
+        if self.is_integer:
+            return {"ids": np.asarray(self.ids), "support": np.asarray(self.support)}
+        parts = [text.encode("utf-8") for text in self.ids]
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        return {"id_bytes": np.frombuffer(b"".join(parts), np.uint8), "id_offsets": offsets,
+                "support": np.asarray(self.support)}
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        """Inverse of `to_arrays`.
+
+        Raises: CheckpointError where the arrays cannot come from `to_arrays`.
+        """
+        support = _integers(arrays, "support")
+        ids = _integers(arrays, "ids") if "ids" in arrays else _texts(arrays)
+        if len(ids) != len(support) or not len(ids):
+            raise CheckpointError("vocabulary has %d ids but %d supports; the file is damaged" % (len(ids), len(support)))
+        if support.min() < 0:
+            raise CheckpointError("vocabulary has the negative support %d; the file is damaged" % support.min())
+        if not pd.Index(ids, dtype=ids.dtype).is_unique:
+            raise CheckpointError("vocabulary holds an item id twice; the file is damaged")
+        return cls(ids, support)
+
+    def save(self, path):
+        """Write an .npz to exactly `path`; equal vocabularies give equal bytes."""
+        with open(path, "wb") as handle:
+            np.savez(handle, **self.to_arrays())
+
+    @classmethod
+    def load(cls, path):
+        """Inverse of `save`.
+
+        Raises: CheckpointError naming the file, if it is missing, damaged or something else.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            return cls.from_arrays(arrays)
+        except CheckpointError as error:
+            raise CheckpointError("%s: %s" % (path, error)) from None
+        except FileNotFoundError:
+            raise CheckpointError("%s: no such vocabulary file; train first or correct the path" % path) from None
+        # The zip and .npy readers raise any of these on damaged bytes.
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError,
+                OverflowError, RuntimeError, SyntaxError, struct.error, zipfile.BadZipFile, zlib.error) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise CheckpointError("%s: not a readable vocabulary (%s: %s); restore the file or train again"
+                                  % (path, type(error).__name__, reason)) from None
+
+
+def _object_array(values):
+    """list -> object [N]; np.array would turn a mixed list into text."""
+    out = np.empty(len(values), object)
+    out[:] = values
+    return out
+
+
+def _integers(arrays, name):
+    """int64 [N] copy of an integer array by name."""
+    values = np.asarray(arrays[name]) if name in arrays else None
+    if values is None or values.ndim != 1 or values.dtype.kind not in "iu":
+        raise CheckpointError("vocabulary lacks the integer array %r; the file is damaged" % name)
+    return values.astype(np.int64)
+
+
+def _texts(arrays):
+    """object [I] of str from `id_bytes` and `id_offsets`."""
+    offsets, blob = _integers(arrays, "id_offsets"), _integers(arrays, "id_bytes").astype(np.uint8).tobytes()
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets) < 0).any():
+        raise CheckpointError("vocabulary 'id_offsets' do not divide its %d bytes; the file is damaged" % len(blob))
+    bounds = offsets.tolist()
+    try:
+        return _object_array([blob[start:stop].decode("utf-8") for start, stop in zip(bounds, bounds[1:])])
+    except UnicodeDecodeError as error:
+        raise CheckpointError("vocabulary holds an id that is not UTF-8 (%s); the file is damaged" % error) from None

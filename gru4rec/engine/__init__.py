@@ -1,0 +1,51 @@
+"""Engines run training steps: many per session call with lazy rows (default), or one with the stock optimizer.
+
+An engine holds weights, optimizer state and hidden state in variables; `run` takes a Chunk of the schedule and returns
+one loss per step, `arrays` gives its whole state back under the canonical names of `engine.state`. TensorFlow is
+imported when `create` is called.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gru4rec.errors import ConfigError
+
+
+class Chunk(NamedTuple):
+    """Consecutive steps of an epoch; arrays [n, B] as in schedule.Epoch."""
+
+    x: np.ndarray
+    y: np.ndarray
+    reset: np.ndarray
+    weight: np.ndarray
+    first_step: int  # number (1-based, as in the log) of the update its first row makes
+
+
+def chunk_of(epoch, start, stop, steps_before):
+    """Rows start..stop of a schedule.Epoch; `steps_before` updates were made before the epoch began."""
+    part = slice(start, stop)
+    return Chunk(epoch.x[part], epoch.y[part], epoch.reset[part], epoch.weight[part], steps_before + start + 1)
+
+
+def create(config, device, arrays, num_steps):
+    """The engine that suits options and device.
+
+    Args:
+      config: config.Config. device: device.base.Device.
+      arrays: the state to start from, names of `engine.state`.
+      num_steps: steps of the whole run; the schedule's tables are made for so many.
+    Returns: object with `steps_per_run`, `run(chunk)`, `arrays()`, `close()`.
+    """
+    run = config.run
+    if run.engine == "plain" or (run.engine == "auto" and device.conservative_optimizer):
+        if (run.steps_per_run or 1) > 1:
+            raise ConfigError("--steps_per_run %d needs --engine loop; the plain engine makes one step per call"
+                              % run.steps_per_run)
+        from gru4rec.engine.plain import PlainEngine
+        return PlainEngine(config, device, arrays)
+    if run.xla == "on" and not device.xla:
+        raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later on cpu or gpu is "
+                          "needed); use --xla auto" % device.name)
+    from gru4rec.engine.loop import LoopEngine
+    return LoopEngine(config, device, arrays, num_steps, run.steps_per_run, run.xla != "off" and device.xla)

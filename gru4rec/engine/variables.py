@@ -1,0 +1,43 @@
+"""Variables made from arrays, and read back."""
+
+import numpy as np
+
+from gru4rec.tf_compat import tf
+
+
+class Variables:
+    """Collects variables while a graph is built and initialises them from arrays afterwards.
+
+    Values pass through placeholders: a table must never become a constant of the graph (2 GB limit, and copies).
+    """
+
+    def __init__(self, use_resource):
+        self._use_resource = use_resource
+        self._pending = []
+
+    def add(self, name, array):
+        """A variable that starts as `array` (float32 or int)."""
+        array = np.asarray(array)
+        value_ph = tf.placeholder(array.dtype, array.shape, name=name.replace("/", "_") + "_value")
+        var = tf.Variable(value_ph, trainable=False, use_resource=self._use_resource, name=name,
+                          collections=[tf.GraphKeys.GLOBAL_VARIABLES])
+        self._pending.append((var.initializer, value_ph, array))
+        return var
+
+    def assign(self, var, array):
+        """Give a variable that the optimizer made (a slot) its starting value."""
+        array = np.asarray(array)
+        value_ph = tf.placeholder(array.dtype, array.shape)
+        self._pending.append((tf.assign(var, value_ph).op, value_ph, array))
+
+    def initialise(self, session):
+        """One at a time, as each feed is a copy and tables are large."""
+        for op, value_ph, array in self._pending:
+            session.run(op, {value_ph: array})
+        self._pending = []
+
+
+def padded(array, rows):
+    """`array` with zero rows appended up to `rows`; the same object if it has as many."""
+    missing = rows - len(array)
+    return np.concatenate([array, np.zeros((missing,) + array.shape[1:], array.dtype)]) if missing else array

@@ -1,0 +1,116 @@
+"""Ranks of every target of the test sessions; states and ranks are computed in the graph, only ranks come back."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gru4rec import metrics, schedule
+from gru4rec.engine import state
+from gru4rec.engine.variables import Variables, padded
+from gru4rec.errors import DivergenceError
+from gru4rec.graph import scorer
+from gru4rec.tf_compat import tf
+
+SCORE_BYTES = 16 << 20  # of one tile of scores: small enough to stay near the cores
+STEPS_PER_RUN = 64
+
+
+class Ranked(NamedTuple):
+    """Counts of every target, session by session, in the order of the events; see metrics.ranks_from_counts."""
+
+    greater: np.ndarray  # [n] int32
+    greater_equal: np.ndarray  # [n] int32
+
+
+class Evaluator:
+    """Ranks sessions with one set of weights.
+
+    Memory beside the weights: scores max(16 MiB, 4 * num_items bytes), hidden states 4 * 64 * lanes * H bytes.
+    """
+
+    def __init__(self, config, device, arrays, lanes):
+        """config: config.Config; arrays: state up to date (engine.state.caught_up); lanes: sessions side by side."""
+        self._model, self._lanes = config.model, lanes
+        self._arrays = arrays
+        self._rows = np.concatenate([arrays[state.SOFTMAX_W], arrays[state.SOFTMAX_B][:, None]], 1)
+        self._check_weights()
+        self._tile = int(min(max(1, SCORE_BYTES // (4 * len(self._rows))), STEPS_PER_RUN * lanes))
+        variables = Variables(device.use_resource)
+        graph = tf.Graph()
+        with graph.as_default():
+            self._build(variables)
+            self._session = tf.Session(graph=graph, config=device.session_config())
+            variables.initialise(self._session)
+
+    def _check_weights(self):
+        for name in state.weight_shapes(self._model, len(self._rows)):
+            if not np.isfinite(self._arrays[name]).all():
+                raise DivergenceError("weight %s is not finite; use an earlier epoch, or train with a lower --lr" % name)
+        # |score| <= (H * max|h| + 1) * max|w|; where that fits in float32 no score can be infinite or NaN.
+        largest = max(float(np.abs(self._rows).max()), 1.0)
+        self._largest_safe = float(np.finfo(np.float32).max) / largest / self._rows.shape[1]
+
+    def _build(self, variables):
+        k, lanes, hidden = STEPS_PER_RUN, self._lanes, self._model.size[-1]
+        dense = [variables.add(name, self._arrays[name]) for name in state.dense_shapes(self._model)]
+        embedding, rows = variables.add("embedding", self._arrays[state.EMBEDDING]), variables.add("rows", self._rows)
+        states = [variables.add("state_%d" % i, np.zeros((lanes, h), np.float32))
+                  for i, h in enumerate(self._model.size)]
+        outputs = variables.add("outputs", np.zeros((k * lanes, hidden), np.float32))
+        self._x_ph = tf.placeholder(tf.int32, [k, lanes], "x")
+        self._reset_ph = tf.placeholder(tf.bool, [k, lanes], "reset")
+        self._at_ph = tf.placeholder(tf.int32, [self._tile], "at")
+        self._target_ph = tf.placeholder(tf.int32, [self._tile], "target")
+        found, ended = scorer.hidden_states(self._model, [tf.identity(w) for w in dense], embedding, self._x_ph,
+                                            self._reset_ph, [tf.identity(s) for s in states])
+        self._advance_op = tf.group(tf.assign(outputs, tf.reshape(found, [k * lanes, hidden])).op,
+                                    *[tf.assign(s, value).op for s, value in zip(states, ended)])
+        self._counts = scorer.rank_counts(tf.gather(outputs, self._at_ph), self._target_ph, tf.identity(rows))
+
+    def run(self, sessions, progress=None):
+        """Rank every target of the sessions.
+
+        Args:
+          sessions: data.sessions.EvalSessions.
+          progress: None, or an object with update(number of targets).
+        Returns: Ranked.
+        Raises: DivergenceError if a score is not finite.
+        """
+        epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, self._lanes, sessions.leading_skip)
+        counts = np.zeros((2, epoch.weight.size), np.int32)
+        for start in range(0, epoch.num_steps, STEPS_PER_RUN):
+            part = slice(start, start + STEPS_PER_RUN)
+            self._session.run(self._advance_op, {self._x_ph: padded(epoch.x[part], STEPS_PER_RUN),
+                                                 self._reset_ph: padded(epoch.reset[part], STEPS_PER_RUN)})
+            live = np.flatnonzero(epoch.weight[part])
+            for first in range(0, len(live), self._tile):
+                at = live[first:first + self._tile]
+                counts[:, start * self._lanes + at] = self._rank(at, epoch.y[part].ravel()[at])
+                if progress is not None:
+                    progress.update(len(at))
+        return Ranked(*counts[:, cells])
+
+    def _rank(self, at, targets):
+        """(greater [n], greater_equal [n]) of a tile of n targets whose hidden states lie at `at`."""
+        greater, greater_equal, largest = self._session.run(self._counts, {
+            self._at_ph: padded(at.astype(np.int32), self._tile), self._target_ph: padded(targets, self._tile)})
+        if not (largest <= self._largest_safe).all():
+            raise DivergenceError("scores are not finite (hidden state up to %g); use an earlier epoch, or train with a "
+                                  "lower --lr" % largest.max())
+        return greater[:len(at)], greater_equal[:len(at)]
+
+    def close(self):
+        self._session.close()
+
+
+def evaluate(evaluator, sessions, tie, cut_offs, progress=None):
+    """Recall and MRR of test sessions.
+
+    Args:
+      evaluator: Evaluator. sessions: data.sessions.EvalSessions.
+      tie: "conservative" | "median" | "standard". cut_offs: list lengths.
+    Returns: list of (cut_off, recall, mrr); misses of unknown targets count in the denominator.
+    """
+    ranked = evaluator.run(sessions, progress)
+    ranks = metrics.ranks_from_counts(ranked.greater, ranked.greater_equal, tie)
+    return metrics.recall_mrr(ranks, cut_offs, sessions.num_misses)

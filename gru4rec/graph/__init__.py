@@ -1,0 +1,1 @@
+"""Builders of the TensorFlow graph: tensors and plain numbers in, tensors out; no session, no file, no flag."""

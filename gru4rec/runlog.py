@@ -1,0 +1,60 @@
+"""What a run says: result lines on stdout, everything else on stderr, the same rows in metrics.jsonl."""
+
+import json
+import logging
+import os
+import sys
+
+
+def setup_logging(level=logging.INFO):
+    """Send the package's log records to stderr; called once by a command, never by the library."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname).1s %(name)s: %(message)s"))
+    root = logging.getLogger("gru4rec")
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    root.propagate = False
+
+
+def say(line):
+    """One result line on stdout, at once even in a pipe."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def train_line(epoch, step, lr, loss):
+    """`Epoch 0\\tStep 1000\\tlr: 0.001000\\tloss: 3.435232`; loss is the mean since the epoch began."""
+    return "Epoch %d\tStep %d\tlr: %f\tloss: %f" % (epoch, step, lr, loss)
+
+
+def time_line(seconds_per_step):
+    """`Each Step time is:0.004362`, mean wall seconds a step since the previous such line."""
+    return "Each Step time is:%f" % seconds_per_step
+
+
+def metric_line(cut_off, recall, mrr):
+    """`Recall@20: 0.5909\\tMRR@20: 0.2260`."""
+    return "Recall@%d: %.4f\tMRR@%d: %.4f" % (cut_off, recall, cut_off, mrr)
+
+
+def counts_line(report, unknown):
+    """What an evaluation counts and what it left out; `report` is a data.sessions.TestReport."""
+    handled = "dropped" if unknown == "drop" else "misses where targets, skipped where inputs"
+    return ("events: %d sessions: %d unknown items: %d (in %d events, %s) short sessions dropped: %d"
+            % (report.events, report.sessions, report.unknown_items, report.unknown_events, handled,
+               report.short_sessions))
+
+
+class Metrics:
+    """Appends rows to `metrics.jsonl` in a directory; each row has a `kind`."""
+
+    FILE = "metrics.jsonl"
+
+    def __init__(self, directory):
+        self._path = os.path.join(directory, self.FILE)
+
+    def add(self, kind, **values):
+        """One row; keys carry their unit, values must be JSON numbers or text."""
+        line = json.dumps(dict(values, kind=kind), sort_keys=True)
+        with open(self._path, "a", encoding="utf-8") as out:
+            out.write(line + "\n")

@@ -1,0 +1,123 @@
+"""Session-parallel mini-batches: which lane sees which item at which step, for a whole epoch at once."""
+
+import heapq
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Epoch(NamedTuple):
+    """Arrays of one pass; step t feeds `x[t]`, predicts `y[t]`.
+
+    Lanes that have run out of sessions keep x = y = 0 and weight 0. Example, two lanes, sessions [1 2 3], [4 5], [6 7]:
+
+        x      [[1 4] [2 6]]     reset  [[1 1] [0 1]]
+        y      [[2 5] [3 7]]     weight [[1 1] [1 1]]
+    """
+
+    x: np.ndarray  # [T, B] int32 item indices
+    y: np.ndarray  # [T, B] int32 item indices
+    reset: np.ndarray  # [T, B] bool: a session starts here, its lane's state is zeroed first
+    weight: np.ndarray  # [T, B] bool: the lane is live
+
+    @property
+    def num_steps(self):
+        return self.x.shape[0]
+
+    @property
+    def num_lanes(self):
+        return self.x.shape[1]
+
+
+def assign_lanes(num_steps_s, num_lanes):
+    """First step and lane of each session.
+
+    A lane that is done takes the next session; lanes done in the same step do so in lane order.
+
+    Args:
+      num_steps_s: [S] int, steps each session needs (>= 1), in the order they are taken.
+      num_lanes: B >= 1.
+    Returns: (start [S] int64, lane [S] int32).
+    """
+    lengths = np.asarray(num_steps_s, np.int64)
+    if num_lanes == 1:
+        return np.cumsum(lengths) - lengths, np.zeros(len(lengths), np.int32)
+    keys = np.fromiter(_lane_keys(lengths, num_lanes), np.int64, count=len(lengths))
+    return keys // num_lanes, (keys % num_lanes).astype(np.int32)
+
+
+def _lane_keys(lengths, num_lanes):
+    """Yields start * B + lane. One int per lane in a heap orders lanes by (step they are free, lane number)."""
+    free = list(range(num_lanes))
+    replace = heapq.heapreplace
+    for taken in (lengths * num_lanes).tolist():
+        key = free[0]
+        replace(free, key + taken)
+        yield key
+
+
+def build(items, offsets, num_lanes):
+    """Lay training sessions out over lanes.
+
+    Args:
+      items: [E] int32 item indices, sessions one after the other.
+      offsets: [S + 1] int64, session s is items[offsets[s]:offsets[s + 1]], at least two events.
+      num_lanes: B >= 1; more lanes than sessions is fine, the rest stays at weight 0.
+    Returns: Epoch; its weights sum to exactly the number of targets.
+    """
+    steps = np.diff(offsets) - 1
+    return fill(items, offsets, steps, *assign_lanes(steps, num_lanes), num_lanes=num_lanes)
+
+
+def build_longest_first(items, offsets, num_lanes, leading_skip):
+    """Lay test sessions out so that all lanes run out at about the same step; their order means nothing.
+
+    Args:
+      items, offsets, num_lanes: as `build`.
+      leading_skip: [S] bool: the session gets one more step in front, with x = -1 (no input, the state stays zero) and
+        its first item as target; such a session may have one event.
+    Returns: (Epoch, cells [number of targets] int64): target n, counted session by session, is at flat cell n.
+    """
+    steps = np.diff(offsets) - 1 + leading_skip
+    order = np.argsort(-steps, kind="stable")
+    start, lane = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int32)
+    start[order], lane[order] = assign_lanes(steps[order], num_lanes)
+    epoch = fill(items, offsets, steps, start, lane, num_lanes, leading_skip)
+    return epoch, _cells(start, lane, steps, num_lanes)
+
+
+def fill(items, offsets, steps, start, lane, num_lanes, leading_skip=None):
+    """Epoch with each session's steps [S] put at its start and lane."""
+    items, offsets = np.asarray(items, np.int32), np.asarray(offsets, np.int64)
+    total = int((start + steps).max()) if len(steps) else 0
+    x, y = np.zeros((2, total, num_lanes), np.int32)
+    reset, weight = np.zeros((2, total, num_lanes), bool)
+    if total:
+        at = _cells(start, lane, steps, num_lanes)
+        target = _targets(offsets, steps)
+        source = items[target - 1]
+        if leading_skip is not None:
+            source[(np.cumsum(steps) - steps)[np.asarray(leading_skip, bool)]] = -1
+        x.ravel()[at] = source
+        y.ravel()[at] = items[target]
+        weight.ravel()[at] = True
+        reset[start, lane] = True
+    return Epoch(x, y, reset, weight)
+
+
+def _cells(start, lane, steps, num_lanes):
+    """Flat [T * B] position of every target, session by session."""
+    first = np.cumsum(steps) - steps
+    at = np.arange(int(steps.sum()), dtype=np.int64)
+    at -= np.repeat(first - start, steps)
+    at *= num_lanes
+    at += np.repeat(lane.astype(np.int64), steps)
+    return at
+
+
+def _targets(offsets, steps):
+    """Index into items of every target, session by session: the last `steps` events of each session."""
+    first = np.cumsum(steps) - steps
+    target = np.arange(int(steps.sum()), dtype=np.int64)
+    target += np.repeat(offsets[1:] - steps - first, steps)
+    return target

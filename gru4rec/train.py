@@ -1,0 +1,102 @@
+"""The training loop: epochs over chunks, log lines, one checkpoint per epoch."""
+
+import logging
+import time
+
+import numpy as np
+
+from gru4rec import checkpoint, engine, lr_schedule, schedule
+from gru4rec.engine import state
+from gru4rec.errors import DivergenceError
+from gru4rec.runlog import Metrics, say, time_line, train_line
+
+_log = logging.getLogger(__name__)
+
+
+def train(config, device, vocabulary, sessions, progress=None):
+    """Train from fresh weights and save every epoch.
+
+    Args:
+      config: config.Config. device: device.base.Device.
+      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions.
+      progress: None, or function (total steps) -> context manager with update(n), such as a tqdm bar.
+    Raises: DivergenceError with the step at which the loss stopped being finite; checkpoints before it stay.
+    """
+    epoch = schedule.build(sessions.items, sessions.offsets, config.training.batch_size)
+    num_steps = epoch.num_steps * config.training.epoch
+    trainer = engine.create(config, device, state.initial(config, len(vocabulary)), num_steps)
+    try:
+        checkpoint.prepare_directory(config.run.checkpoint_dir)
+        log = _Log(config)
+        with progress(num_steps) as bar:
+            for number in range(config.training.epoch):
+                _train_epoch(trainer, epoch, number, log, bar)
+                log.epoch_done(number, sessions.num_targets)
+                checkpoint.save(config.run.checkpoint_dir, config, vocabulary, trainer.arrays(), number, num_steps)
+                log.restart_clock()
+    finally:
+        trainer.close()
+
+
+def _train_epoch(trainer, epoch, number, log, bar):
+    before, start = number * epoch.num_steps, 0
+    log.start_epoch(number)
+    while start < epoch.num_steps:
+        # A log line ends a chunk, so that its time is that of its own steps.
+        stop = min(start + trainer.steps_per_run, epoch.num_steps, log.next_line(before + start) - before)
+        losses = trainer.run(engine.chunk_of(epoch, start, stop, before))
+        bad = np.flatnonzero(~np.isfinite(losses))
+        if len(bad):
+            raise DivergenceError("the loss is %s at step %d (epoch %d); checkpoints of earlier epochs are intact, train "
+                                  "again with a lower --lr or with --grad_cap"
+                                  % (losses[bad[0]], before + start + bad[0] + 1, number))
+        log.add(before + stop, losses)
+        bar.update(stop - start)
+        start = stop
+
+
+class _Log:
+    """Running mean and clock of the log lines."""
+
+    def __init__(self, config):
+        self._training, self._every = config.training, config.run.log_every
+        self._metrics = Metrics(config.run.checkpoint_dir)
+        self._steps_since, self._clock = 0, time.perf_counter()
+
+    def start_epoch(self, number):
+        self._epoch, self._loss_sum, self._count = number, 0.0, 0
+        self._epoch_clock = time.perf_counter()
+
+    def next_line(self, done):
+        """The first step after `done` that is logged: 1, then each multiple of --log_every."""
+        return 1 if done == 0 else (done // self._every + 1) * self._every
+
+    def add(self, step, losses):
+        """Count a chunk that ended with update `step`; writes the lines if it is one that is logged."""
+        self._loss_sum += float(np.sum(losses, dtype=np.float64))
+        self._count += len(losses)
+        self._steps_since += len(losses)
+        if step == 1 or step % self._every == 0:
+            self._write(step)
+
+    def _write(self, step):
+        lr, loss = self._rate(step), self._loss_sum / self._count
+        seconds = (time.perf_counter() - self._clock) / self._steps_since
+        say(train_line(self._epoch, step, lr, loss))
+        say(time_line(seconds))
+        self._metrics.add("train", epoch=self._epoch, step=step, lr=lr, loss=loss, seconds_per_step=seconds)
+        self.restart_clock()
+
+    def _rate(self, step):
+        return float(lr_schedule.learning_rate(step, self._training.lr, self._training.decay, self._training.decay_steps))
+
+    def restart_clock(self):
+        """Leave what happened since the last line out of the next one (writing a checkpoint)."""
+        self._steps_since, self._clock = 0, time.perf_counter()
+
+    def epoch_done(self, number, num_targets):
+        seconds = time.perf_counter() - self._epoch_clock
+        self._metrics.add("epoch", epoch=number, loss=self._loss_sum / self._count, seconds=seconds,
+                          events=num_targets, events_per_s=num_targets / seconds)
+        _log.info("epoch %d: loss %.6f, %d events in %.1f s (%.0f events/s)", number, self._loss_sum / self._count,
+                  num_targets, seconds, num_targets / seconds)
