@@ -1,0 +1,190 @@
+# Functions shared by run_gpu.sh, run_npu_1p.sh and scripts/test.sh. POSIX sh.
+# The caller sets `me` (its name, for messages) and `root` (the checkout, absolute).
+
+say() { printf '%s: %s\n' "$me" "$*" >&2; }
+
+fail() {
+    say "$*"
+    exit 2
+}
+
+# wants_help ARG...: true if -h or --help is among them.
+wants_help() {
+    for arg; do
+        case $arg in -h | --help) return 0 ;; esac
+    done
+    return 1
+}
+
+# names_device ARG...: true if the user chose --device.
+names_device() {
+    for arg; do
+        case $arg in --device | --device=*) return 0 ;; esac
+    done
+    return 1
+}
+
+# set_env_file: prints the set_env.sh of the Ascend toolkit, or nothing. $ASCEND_SET_ENV names another; empty means none.
+set_env_file() {
+    if [ -n "${ASCEND_SET_ENV+given}" ]; then
+        printf '%s' "$ASCEND_SET_ENV"
+        return
+    fi
+    for file in /usr/local/Ascend/cann/set_env.sh /usr/local/Ascend/ascend-toolkit/set_env.sh \
+        "${HOME:-}/Ascend/cann/set_env.sh" "${HOME:-}/Ascend/ascend-toolkit/set_env.sh"; do
+        if [ -f "$file" ]; then
+            printf '%s' "$file"
+            return
+        fi
+    done
+}
+
+# has_davinci: true if a device node of an Ascend NPU exists.
+has_davinci() {
+    for node in /dev/davinci*; do
+        [ ! -e "$node" ] || return 0
+    done
+    return 1
+}
+
+# on_device_host: true where TensorFlow is the business of the device image, not ours.
+on_device_host() { has_davinci || [ -n "$(set_env_file)" ]; }
+
+# What a Python can import, found without importing it. A plain directory of the same name is no module.
+# Prints the modules that are missing; status 0 all there, 4 all but some later ones, else the first is missing.
+probe='
+import sys
+if sys.version_info < (3, 7):
+    sys.exit(3)
+from importlib.util import find_spec
+sys.path[:] = [entry for entry in sys.path if entry]
+def absent(name):
+    spec = find_spec(name)
+    return spec is None or (spec.submodule_search_locations is not None and not spec.has_location)
+missing = [name for name in sys.argv[1:] if absent(name)]
+print(" ".join(missing))
+sys.exit(0 if not missing else 3 if missing[0] == sys.argv[1] else 4)
+'
+
+# can_import PYTHON MODULE...: status of the probe; a Python that does not run (a dead pyenv shim) fails it.
+can_import() {
+    interpreter=$1
+    shift
+    "$interpreter" -c "$probe" "$@" </dev/null 2>/dev/null
+}
+
+# find_python MODULE...: sets `python` to the first Python that has all modules. Status 1 if none has;
+# `lacking` then names one that has the first module only, and what it lacks.
+find_python() {
+    python='' lacking=''
+    for candidate in "${PYTHON:-}" python3 python "$root/.venv/bin/python" python3.7; do
+        case $candidate in
+            '') continue ;;
+            "$root/.venv/"*) [ ! -e "$root/.venv/.unfinished" ] || continue ;;
+        esac
+        code=0
+        missing=$(can_import "$candidate" "$@") || code=$?
+        if [ "$code" = 0 ]; then
+            python=$candidate
+            return 0
+        fi
+        if [ "$code" = 4 ] && [ -z "$lacking" ]; then
+            lacking="$candidate has $1 but lacks $missing"
+        elif [ "$candidate" = "${PYTHON:-}" ]; then
+            say "PYTHON=$candidate does not run or has no $1; looking further"
+        fi
+    done
+    return 1
+}
+
+# find_base: sets `base` to the Python that carries a virtual environment: PYTHON if set, else the first that runs.
+find_base() {
+    for base in "${PYTHON:-python3}" "${PYTHON:-python}" "${PYTHON:-python3.7}"; do
+        ! can_import "$base" sys venv >/dev/null || return 0
+    done
+    fail "no Python 3.7 or newer with the venv module runs here (tried ${PYTHON:-python3, python, python3.7});" \
+        "install one or set PYTHON"
+}
+
+# make_venv DIRECTORY EXTRAS: an environment with this package and its extras; sets `python`.
+# A file .unfinished stands in it until it is whole: what a broken run of ours left is made anew, a foreign
+# environment is completed and never deleted.
+make_venv() {
+    venv=$1
+    find_base
+    made_by=ours
+    if [ "$(cat "$venv/.unfinished" 2>/dev/null)" = ours ]; then
+        rm -rf "$venv"
+    elif [ -e "$venv" ]; then
+        made_by=foreign
+    fi
+    { mkdir -p "$venv" && echo "$made_by" >"$venv/.unfinished"; } 2>/dev/null ||
+        fail "cannot write $venv; set PYTHON to a Python that has TensorFlow"
+    say "setting up $venv (once, a minute or two; log: $venv/setup.log)"
+    python=$venv/bin/python
+    if ! can_import "$python" pip >/dev/null &&
+        ! PYTHONPATH='' "$base" -m venv "$venv" </dev/null >"$venv/setup.log" 2>&1; then
+        fail "$base -m venv failed; install its venv package or set PYTHON (log: $venv/setup.log)"
+    fi
+    # The pip of an old Python 3.7 can neither resolve nor unpack all of it; a newer one stays as it is.
+    if ! (export PYTHONPATH='' && cd "$root" && "$python" -m pip install "pip>=20.3" &&
+        "$python" -m pip install -e ".[$2]") </dev/null >>"$venv/setup.log" 2>&1; then
+        reason=$(grep '^ERROR' "$venv/setup.log" | tail -n 1)
+        fail "cannot install .[$2] (no network, or no TensorFlow for this Python?): ${reason:-pip failed};" \
+            "set PYTHON to a Python that has TensorFlow, or try again (log: $venv/setup.log)"
+    fi
+    rm -f "$venv/.unfinished"
+}
+
+# need_tensorflow: sets `python` to one with TensorFlow, the checkout's own .venv if need be.
+need_tensorflow() {
+    ! find_python tensorflow numpy pandas tqdm || return 0
+    if [ -n "$lacking" ]; then
+        fail "$lacking; install that (${lacking%% *} -m pip install ${lacking##* lacks }) or set PYTHON"
+    fi
+    if on_device_host; then
+        fail "no Python here has TensorFlow, and on an NPU host it must be the one of the device image; set PYTHON to it"
+    fi
+    make_venv "$root/.venv" cpu
+}
+
+# run_logged LOG COMMAND...: shows both streams live, copies them to LOG (the one before becomes LOG.old) and returns
+# the command's own status. Ctrl-C reaches the command, and this shell waits for it; the copiers end when it ends.
+run_logged() {
+    log=$1
+    shift
+    [ ! -s "$log" ] || mv -f "$log" "$log.old"
+    (: >"$log" && : >"$log.status") 2>/dev/null || fail "cannot write $log; set GRU4REC_OUTPUT to a directory for logs"
+    trap : INT # not '': an ignored signal would stay ignored in the command
+    {
+        trap : INT
+        {
+            trap : INT
+            "$@"
+            echo $? >"$log.status"
+        } 2>&1 >&3 3>&- | copy_to "$log" >&2 3>&-
+    } 3>&1 | copy_to "$log"
+    trap - INT
+    status=$(cat "$log.status")
+    rm -f "$log.status"
+    return "${status:-1}"
+}
+
+# copy_to LOG: stdin to stdout and to the end of LOG; outlives the signals that the command may still report on.
+copy_to() (
+    trap '' INT TERM HUP
+    exec tee -a "$1"
+)
+
+# train_and_evaluate NAME DEVICE ARG...: ten epochs, then the metrics of the newest checkpoint. The user's flags come
+# last, and argparse keeps the last.
+train_and_evaluate() {
+    name=$1 device=$2
+    shift 2
+    output=${GRU4REC_OUTPUT:-output}
+    mkdir -p "$output" 2>/dev/null || fail "cannot make the directory $output; set GRU4REC_OUTPUT to one for logs"
+    export PYTHONUNBUFFERED=1
+    run_logged "$output/train_$name.log" "$python" -m gru4rec.main --train 1 --epoch 10 --device "$device" "$@" ||
+        exit $?
+    run_logged "$output/eval_$name.log" "$python" -m gru4rec.main --train 0 --device "$device" "$@"
+}

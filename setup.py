@@ -1,0 +1,51 @@
+"""Installation: the base has no TensorFlow (device images bring their own); the extra `cpu` adds one."""
+
+import os
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+
+
+def read(*parts):
+    """Text of a file of this checkout; empty if it is absent."""
+    path = os.path.join(ROOT, *parts)
+    if not os.path.exists(path):
+        return ""
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+# tensorflow-cpu has wheels for Linux x86_64 and is spared the CUDA libraries; everywhere else the package is tensorflow.
+_NEW = "python_version >= '3.8'"
+_LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
+_ELSEWHERE = "(sys_platform != 'linux' or platform_machine != 'x86_64')"
+
+setup(
+    name="gru4rec",
+    version=re.search(r'^__version__ = "(.+)"$', read("gru4rec", "__init__.py"), re.MULTILINE).group(1),
+    description="GRU4Rec for TensorFlow 1.15 and 2 on CPU, GPU and Ascend NPU",
+    long_description=read("README.md"),
+    long_description_content_type="text/markdown",
+    author="the gru4rec authors",
+    license="Apache-2.0",
+    packages=find_packages(include=["gru4rec", "gru4rec.*"]),
+    package_data={"gru4rec": ["*.json", "*/*.json"]},
+    python_requires=">=3.7",
+    install_requires=["numpy", "pandas", "tqdm"],
+    extras_require={
+        "cpu": [
+            "protobuf<3.21; python_version == '3.7'",  # before TensorFlow: pip < 20.3 keeps the first it meets
+            "tensorflow==1.15.*; python_version == '3.7'",
+            "tensorflow-cpu>=2.6; %s and %s" % (_NEW, _LINUX_X86),
+            "tensorflow>=2.6; %s and %s" % (_NEW, _ELSEWHERE),
+        ],
+        "parquet": ["pyarrow"],
+        "test": ["pytest", "hypothesis", "pyarrow"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+    ],
+)

@@ -1,0 +1,66 @@
+"""Shared by all tests: import path, real data, one TensorFlow set-up, and a count of the marked tests that ran."""
+
+import importlib.util
+import os
+import sys
+from collections import Counter
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+# `python -m gru4rec.main` in a subprocess finds this checkout from any directory.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+
+HAS_TF = importlib.util.find_spec("tensorflow") is not None  # looked up, not imported: tests/unit runs without it
+TF_DIRECTORIES = tuple(os.path.join(ROOT, "tests", name) + os.sep for name in ("graph", "parity", "e2e"))
+COUNTED = ("realdata", "slow", "gpu", "npu")
+
+_tf_ready = []
+
+
+@pytest.fixture(scope="session")
+def repo_root():
+    """str, the checkout; tests read from it and never write to it."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def realdata():
+    """str, directory of the real data; skips where there is none. Tests that use it carry the marker `realdata`."""
+    path = os.environ.get("GRU4REC_REALDATA") or os.path.join(ROOT, os.pardir, "shared", "data")
+    if not os.path.isdir(path):
+        pytest.skip("no real data in %s (set GRU4REC_REALDATA)" % path)
+    return os.path.abspath(path)
+
+
+@pytest.fixture(autouse=True)
+def _tensorflow_set_up(request):
+    """Global TensorFlow switches, once, before the first test of the directories that use it."""
+    if HAS_TF and not _tf_ready and str(request.node.fspath).startswith(TF_DIRECTORIES):
+        from gru4rec import tf_compat
+
+        tf_compat.setup()
+        _tf_ready.append(True)
+
+
+def pytest_runtest_setup(item):
+    if not HAS_TF and item.get_closest_marker("tf"):
+        pytest.skip("TensorFlow is not installed")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """One line: how many of the marked tests ran, and how many did not."""
+    ran, skipped = Counter(), Counter()
+    for outcome, reports in terminalreporter.stats.items():
+        for report in reports:
+            for marker in COUNTED:
+                if marker not in getattr(report, "keywords", ()):
+                    continue
+                if outcome == "skipped":
+                    skipped[marker] += 1
+                elif getattr(report, "when", "") == "call":
+                    ran[marker] += 1
+    text = ", ".join("%s %d ran %d skipped" % (marker, ran[marker], skipped[marker]) for marker in COUNTED)
+    terminalreporter.write_line("marked tests: " + text)
