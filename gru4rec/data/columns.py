@@ -20,7 +20,8 @@ def data_error(path, what, line=None, column=None, unit="line"):
     where = "" if line is None else "%s %d, " % (unit, line)
     where += "" if column is None else "column %s, " % short(column)
     name = path if isinstance(path, str) and path.isprintable() else repr(path)
-    return DataError("%s: %s" % (name, (where[:-2] + ": " if where else "") + " ".join(what.split())))
+    what = "".join(char if char.isprintable() else " " for char in what)  # a library's message may hold newlines
+    return DataError("%s: %s" % (name, (where[:-2] + ": " if where else "") + what))
 
 
 def places_of(path, names, keys, line=None):
@@ -29,13 +30,13 @@ def places_of(path, names, keys, line=None):
         if names.count(key) != 1:
             have = ", ".join(short(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
             problem = "is missing" if key not in names else "is there %d times" % names.count(key)
-            raise data_error(path, "column %s %s; the header has %s; name the columns with --session_key --item_key "
-                               "--time_key, or correct the header" % (short(key), problem, have), line)
+            raise data_error(path, "column %s %s; the header has %s; name columns with --session_key --item_key "
+                             "--time_key, or correct the header" % (short(key), problem, have), line)
     return [names.index(key) for key in keys]
 
 
 class IdColumn:
-    """Builder of an id column: int64 chunks until the first text, which is harmless as canonical integers print back."""
+    """Builder of an id column: int64 chunks until the first text; canonical integers print back as written."""
 
     def __init__(self):
         self.is_text, self.parts = False, []
@@ -82,8 +83,8 @@ class TimeColumn:
 
     def _refuse(self, line, value):
         kind = "ISO-8601 time nor a number" if self.is_iso else "finite number"
-        return data_error(self._path, "time %s is no %s; %s, in one way for the whole file" % (short(value), kind, TIME_HELP),
-                          line, self._key, self._unit)
+        what = "time %s is no %s; %s, in one way for the whole file" % (short(value), kind, TIME_HELP)
+        return data_error(self._path, what, line, self._key, self._unit)
 
     def finish(self):
         return np.concatenate(self.parts), bool(self.is_iso)

@@ -49,11 +49,12 @@ def load_events(path, session_key="SessionId", item_key="ItemId", time_key="Time
             head = handle.read(4)
             handle.seek(0)
             if head == b"PAR1" or re.search(r"\.parquet(\.gz)?\Z", path, re.I):
-                session, item, (time, is_iso) = read_parquet(path, io.BytesIO(handle.read()) if zipped else handle, keys)
+                handle = io.BytesIO(handle.read()) if zipped else handle
+                session, item, (time, is_iso) = read_parquet(path, handle, keys)
             else:
                 session, item, (time, is_iso) = read_text(path, handle, keys)
     except (EOFError, zlib.error) as error:
-        raise data_error(path, "the gzip data is broken or cut short (%s); copy or download the file again" % error) from None
+        raise data_error(path, "the gzip data is broken or cut short (%s); download the file again" % error) from None
     except OSError as error:
         reason = error.strerror or "the gzip data is broken (%s)" % error
         raise data_error(path, "cannot be read: %s; correct the path, its permissions, or the file" % reason) from None
@@ -70,7 +71,7 @@ def load_events(path, session_key="SessionId", item_key="ItemId", time_key="Time
 
 
 class _open:
-    """Context manager: (binary handle of the content, whether it was gzip). Content decides, a .gz name must be true."""
+    """Context manager: (binary handle of the content, whether it was gzip). Content decides; a .gz name must hold."""
 
     def __init__(self, path):
         self._path = path
@@ -85,7 +86,7 @@ class _open:
             if not magic:
                 raise data_error(self._path, "the file is empty; give a file with a header line and events")
             if str(self._path).lower().endswith(".gz"):
-                raise data_error(self._path, "named .gz but not gzip (it starts with %r); rename or download it again" % magic)
+                raise data_error(self._path, "named .gz but not gzip (starts with %r); rename or download it" % magic)
         except BaseException:
             self._raw.close()
             raise

@@ -31,7 +31,7 @@ def read_parquet(path, handle, keys):
         return ids[0], ids[1], _arrow_time(path, keys[2], columns[2], arrow)
     except DataError:
         raise
-    except (arrow.lib.ArrowException, OSError, ValueError, KeyError, TypeError, NotImplementedError, OverflowError) as error:
+    except (arrow.lib.ArrowException, OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:
         raise data_error(path, "not readable as parquet (%s); write or download it again" % str(error)[:120]) from None
 
 
@@ -46,8 +46,8 @@ def _arrow_ids(path, key, column):
     if values.dtype.kind in "fbu":
         return as_text(values)
     if pd.api.types.infer_dtype(values, skipna=False) not in ("string", "bytes"):
-        raise data_error(path, "type %s is no id (first value %s); store integers or text" % (column.type, short(values[0])),
-                         1, key, "row")
+        what = "type %s is no id (first value %s); store integers or text" % (column.type, short(values[0]))
+        raise data_error(path, what, 1, key, "row")
     codes, texts = pd.factorize(values)
     texts = [text.decode("utf-8") if isinstance(text, bytes) else text for text in texts]
     if "" in texts:

