@@ -6,8 +6,8 @@ last item, of group g(x_t), and x_{t-1} the one before it,
     p(x_{t+1} = k | x_t, x_{t-1}) = a·pop(k) + b·pop(k | group f(g(x_t))) + c·pop(k | group s(g(x_{t-1})))
     p(x_2 = k | x_1)              = (a·pop(k) + b·pop(k | group f(g(x_1)))) / (a + b),    x_1 ~ pop
 
-with a + b + c = 1: noise, an ordinary Markov chain, and a part for those who remember more than the last item. A session
-of t >= 2 events goes on with probability `go_on`, up to `max_len`. Every random choice compares
+with a + b + c = 1: noise, an ordinary Markov chain, and a part for those who remember more than the last item. A
+session of t >= 2 events goes on with probability `go_on`, up to `max_len`. Every random choice compares
 `RandomState.random_sample` with integer weights, so that a seed gives the same events on every Python and numpy.
 
 Command: python -m gru4rec.data.synthetic --out data
@@ -146,7 +146,7 @@ def next_item(process, last, before):
 def last_item_only(process):
     """What is left of the next-item distribution when only the last item is seen.
 
-    Follows the joint distribution of two neighbours, P(x_t, x_{t+1}), through the positions of a session, so it is exact.
+    Follows the joint distribution of two neighbours, P(x_t, x_{t+1}), through a session's positions, so it is exact.
 
     Returns: [I, I] float64; row i is p(next | last = i), rows sum to 1.
     """

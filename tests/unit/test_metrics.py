@@ -68,8 +68,9 @@ def test_all_scores_tied(tie, rank):
 
 
 def test_recall_and_mrr_by_hand():
+    mrr_20 = float((1 + Fraction(1, 4) + Fraction(1, 20)) / 5)
     rows = recall_mrr([1, 4, 20, 21], (3, 20), num_misses=1)
-    assert rows == [(3, 1 / 5, 1 / 5), (20, 3 / 5, pytest.approx(float(Fraction(1) + Fraction(1, 4) + Fraction(1, 20)) / 5))]
+    assert rows == [(3, 1 / 5, 1 / 5), (20, 3 / 5, pytest.approx(mrr_20))]
 
 
 def test_rank_equal_to_the_cut_off_counts():
