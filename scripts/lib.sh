@@ -126,10 +126,11 @@ make_venv() {
         ! PYTHONPATH='' "$base" -m venv "$venv" </dev/null >"$venv/setup.log" 2>&1; then
         fail "$base -m venv failed; install its venv package or set PYTHON (log: $venv/setup.log)"
     fi
-    # The pip of an old Python 3.7 can neither resolve nor unpack all of it; a newer one stays as it is.
-    if ! (export PYTHONPATH='' && cd "$root" && "$python" -m pip install "pip>=20.3" &&
+    # The pip of an old Python 3.7 can neither resolve nor unpack all of it; a newer one stays as it is. Its usual five
+    # retries for each package would make a machine without network wait for minutes.
+    if ! (export PYTHONPATH='' PIP_RETRIES="${PIP_RETRIES:-1}" && cd "$root" && "$python" -m pip install "pip>=20.3" &&
         "$python" -m pip install -e ".[$2]") </dev/null >>"$venv/setup.log" 2>&1; then
-        reason=$(grep '^ERROR' "$venv/setup.log" | tail -n 1)
+        reason=$(sed -n 's/^ *ERROR: *//p' "$venv/setup.log" | tail -n 1)
         fail "cannot install .[$2] (no network, or no TensorFlow for this Python?): ${reason:-pip failed};" \
             "set PYTHON to a Python that has TensorFlow, or try again (log: $venv/setup.log)"
     fi
