@@ -17,7 +17,7 @@ def read(*parts):
         return file.read()
 
 
-# tensorflow-cpu has wheels for Linux x86_64 and is spared the CUDA libraries; everywhere else the package is tensorflow.
+# tensorflow-cpu is spared the CUDA libraries and has wheels for Linux x86_64; elsewhere the package is tensorflow.
 _NEW = "python_version >= '3.8'"
 _LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 _ELSEWHERE = "(sys_platform != 'linux' or platform_machine != 'x86_64')"

@@ -24,7 +24,7 @@ names_device() {
     return 1
 }
 
-# set_env_file: prints the set_env.sh of the Ascend toolkit, or nothing. $ASCEND_SET_ENV names another; empty means none.
+# set_env_file: prints the set_env.sh of the Ascend toolkit, or nothing. $ASCEND_SET_ENV names another (empty: none).
 set_env_file() {
     if [ -n "${ASCEND_SET_ENV+given}" ]; then
         printf '%s' "$ASCEND_SET_ENV"
@@ -144,7 +144,7 @@ need_tensorflow() {
         fail "$lacking; install that (${lacking%% *} -m pip install ${lacking##* lacks }) or set PYTHON"
     fi
     if on_device_host; then
-        fail "no Python here has TensorFlow, and on an NPU host it must be the one of the device image; set PYTHON to it"
+        fail "no Python here has TensorFlow, and an NPU host needs the one of its device image; set PYTHON to that"
     fi
     make_venv "$root/.venv" cpu
 }

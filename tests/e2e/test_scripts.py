@@ -1,4 +1,4 @@
-"""The run scripts under dash and bash, with a stub in the place of Python; they run on a copy, in a directory with a space."""
+"""The run scripts under dash and bash: a copy of them, in a directory with a space, a stub in the place of Python."""
 
 import os
 import shutil
