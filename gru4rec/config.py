@@ -19,25 +19,51 @@ DEFAULT_FINAL_ACT = {"cross-entropy": "softmax", "bpr": "tanh", "top1": "tanh"}
 AUTO = None  # a flag that is resolved from other flags or from the device
 
 
-def _flag(default, text, unit="", choices=None, kind=str, shown=None, low=None, high=None, above=None, below=None):
+def text(value):
+    """A str as it is; anything else, which only a damaged configuration file holds, is a ValueError."""
+    if not isinstance(value, str):
+        raise ValueError("not text")
+    return value
+
+
+def whole(value):
+    """"7" or 7 -> 7; a fraction or a truth value is a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError("not a whole number")
+    return int(value)
+
+
+def real(value):
+    """"0.5", 0.5 or 1 -> float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("not a number")
+    return float(value)
+
+
+def int_list(value):
+    """"100,50" or [100, 50] -> (100, 50), at least one number."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple)) or not parts:
+        raise ValueError("not a list of whole numbers")
+    return tuple(whole(part) for part in parts)
+
+
+_KINDS = {text: "text", whole: "a whole number", real: "a number", int_list: "whole numbers such as 100 or 100,50"}
+
+
+def _flag(default, help_text, unit="", choices=None, kind=text, shown=None, low=None, high=None, above=None,
+          below=None):
     """One option: its default, help text, unit, and the values it takes (`above`/`below` are exclusive bounds)."""
-    meta = dict(help=text, unit=unit, choices=choices, kind=kind, shown=shown, low=low, high=high, above=above,
+    meta = dict(help=help_text, unit=unit, choices=choices, kind=kind, shown=shown, low=low, high=high, above=above,
                 below=below)
     return field(default=default, metadata=meta)
-
-
-def int_list(text):
-    """"100,50" -> (100, 50)."""
-    if isinstance(text, (list, tuple)):
-        return tuple(int(v) for v in text)
-    return tuple(int(part) for part in str(text).split(","))
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """What the network is. Saved with the weights; evaluation takes it from there."""
 
-    layer: int = _flag(1, "GRU layers", "layers", kind=int, low=1)
+    layer: int = _flag(1, "GRU layers", "layers", kind=whole, low=1, high=1000)
     size: Tuple[int, ...] = _flag((100,), "hidden units; a list such as 100,50 gives one size per layer", "units",
                                   kind=int_list, low=1)
     hidden_act: str = _flag("tanh", "activation of the candidate state", choices=("tanh", "relu"))
@@ -45,7 +71,7 @@ class ModelConfig:
                                      choices=("softmax", "tanh", "relu", "linear"),
                                      shown="softmax for cross-entropy, tanh for bpr and top1")
     loss: str = _flag("cross-entropy", "training loss", choices=("cross-entropy", "bpr", "top1"))
-    dropout: float = _flag(0.5, "share of each layer's outputs dropped in training (0 = off)", "rate", kind=float,
+    dropout: float = _flag(0.5, "share of each layer's outputs dropped in training (0 = off)", "rate", kind=real,
                            low=0.0, below=1.0)
 
 
@@ -53,16 +79,16 @@ class ModelConfig:
 class TrainConfig:
     """How the weights are found."""
 
-    epoch: int = _flag(3, "passes over the training sessions", "epochs", kind=int, low=1)
-    lr: float = _flag(0.001, "initial learning rate of Adam", "per step", kind=float, above=0.0)
-    decay: float = _flag(0.96, "learning rate factor each --decay_steps (staircase, floor 1e-5)", "factor", kind=float,
+    epoch: int = _flag(3, "passes over the training sessions", "epochs", kind=whole, low=1)
+    lr: float = _flag(0.001, "initial learning rate of Adam", "per step", kind=real, above=0.0)
+    decay: float = _flag(0.96, "learning rate factor each --decay_steps (staircase, floor 1e-5)", "factor", kind=real,
                          above=0.0, high=1.0)
-    decay_steps: int = _flag(1000, "steps between two decays", "steps", kind=int, low=1)
-    batch_size: int = _flag(50, "sessions trained side by side (lanes)", "lanes", kind=int, low=2)
-    grad_cap: float = _flag(0.0, "largest norm of a gradient tensor (0 = no cap)", "L2 norm", kind=float, low=0.0)
+    decay_steps: int = _flag(1000, "steps between two decays", "steps", kind=whole, low=1)
+    batch_size: int = _flag(50, "sessions trained side by side (lanes)", "lanes", kind=whole, low=2)
+    grad_cap: float = _flag(0.0, "largest norm of a gradient tensor (0 = no cap)", "L2 norm", kind=real, low=0.0)
     session_order: str = _flag("id", "order in which sessions are trained: by id, or by time of the first event",
                                choices=("id", "time"))
-    seed: int = _flag(0, "seed of initial weights and dropout", kind=int, low=0, high=2 ** 31 - 1)
+    seed: int = _flag(0, "seed of initial weights and dropout", kind=whole, low=0, high=2 ** 31 - 1)
 
 
 @dataclass(frozen=True)
@@ -81,7 +107,7 @@ class DataConfig:
 class EvalConfig:
     """What is measured."""
 
-    test: Optional[int] = _flag(AUTO, "epoch of the checkpoint to evaluate (0-based)", "epoch", kind=int, low=0,
+    test: Optional[int] = _flag(AUTO, "epoch of the checkpoint to evaluate (0-based)", "epoch", kind=whole, low=0,
                                 shown="the newest")
     cut_off: Tuple[int, ...] = _flag((20,), "length of the recommendation list; several: 5,10,20", "items",
                                      kind=int_list, low=1)
@@ -89,25 +115,25 @@ class EvalConfig:
                      choices=("conservative", "median", "standard"))
     unknown: str = _flag("drop", "items the model does not know: drop the event, or count the target as a miss",
                          choices=("drop", "miss"))
-    eval_batch_size: int = _flag(512, "sessions evaluated side by side", "lanes", kind=int, low=1)
+    eval_batch_size: int = _flag(512, "sessions evaluated side by side", "lanes", kind=whole, low=1)
 
 
 @dataclass(frozen=True)
 class RunConfig:
     """Where and how the command runs; none of it changes a number."""
 
-    train: int = _flag(1, "1 trains, 0 evaluates a saved model", choices=(0, 1), kind=int)
+    train: int = _flag(1, "1 trains, 0 evaluates a saved model", choices=(0, 1), kind=whole)
     checkpoint_dir: str = _flag("checkpoint", "directory of checkpoints and metrics.jsonl", "directory")
     device: str = _flag("auto", "auto tries npu, gpu, cpu and says why it fell back",
                         choices=("auto", "npu", "gpu", "cpu"))
     engine: str = _flag("auto", "loop: many steps per session call, only the rows of the batch updated; plain: one step "
                         "and TensorFlow's own Adam, the oracle", choices=("auto", "loop", "plain"),
                         shown="loop, plain on npu")
-    steps_per_run: Optional[int] = _flag(AUTO, "steps per session call of the loop engine", "steps", kind=int, low=1,
+    steps_per_run: Optional[int] = _flag(AUTO, "steps per session call of the loop engine", "steps", kind=whole, low=1,
                                          shown="250")
     xla: str = _flag("auto", "compile the loop (needs TensorFlow 2.6)", choices=("auto", "on", "off"),
                      shown="on where it can be had")
-    log_every: int = _flag(1000, "steps between two log lines", "steps", kind=int, low=1)
+    log_every: int = _flag(1000, "steps between two log lines", "steps", kind=whole, low=1)
 
 
 _GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("evaluation", EvalConfig),
@@ -170,29 +196,28 @@ def _show(value):
     return ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
 
 
-def _convert(item, text):
-    """Flag text -> checked value; ConfigError names flag, value and what is allowed."""
+def _convert(item, given):
+    """Flag text (or a value of the same meaning) -> checked value; ConfigError names flag, value and what is allowed."""
     meta, name = item.metadata, "--" + item.name
     try:
-        value = meta["kind"](text)
-    except ValueError:
-        what = {int: "a whole number", float: "a number", int_list: "whole numbers such as 100 or 100,50"}
-        raise ConfigError("%s %r is not %s" % (name, text, what.get(meta["kind"], "valid")))
+        value = meta["kind"](given)
+    except (ValueError, OverflowError):
+        raise ConfigError("%s %r is not %s" % (name, given, _KINDS[meta["kind"]])) from None
     if meta["choices"] and value not in meta["choices"]:
-        raise ConfigError("%s %r is unknown; use one of: %s" % (name, text, ", ".join(map(str, meta["choices"]))))
+        raise ConfigError("%s %r is unknown; use one of: %s" % (name, given, ", ".join(map(str, meta["choices"]))))
     for number in value if isinstance(value, tuple) else (value,):
-        _check_range(name, text, number, meta)
+        _check_range(name, given, number, meta)
     return value
 
 
-def _check_range(name, text, number, meta):
+def _check_range(name, given, number, meta):
     if not isinstance(number, (int, float)):
         return
     tests = (("low", lambda b: number >= b, "at least"), ("high", lambda b: number <= b, "at most"),
              ("above", lambda b: number > b, "more than"), ("below", lambda b: number < b, "less than"))
     for key, holds, words in tests:
         if meta[key] is not None and not (holds(meta[key]) and abs(number) != float("inf")):
-            raise ConfigError("%s %s is out of range; it must be %s %s" % (name, text, words, meta[key]))
+            raise ConfigError("%s %s is out of range; it must be %s %s" % (name, given, words, meta[key]))
 
 
 def parse(argv, prog="python -m gru4rec.main"):
@@ -226,6 +251,8 @@ def from_dict(saved):
             raise ConfigError("configuration lacks %s.%s" % (group, item.name))
         if part[item.name] is not None:
             given[item.name] = _convert(item, part[item.name])
+        elif item.default is not None:
+            raise ConfigError("configuration has no value for %s.%s" % (group, item.name))
     return dataclasses.replace(_assemble(given), explicit=())
 
 
@@ -233,11 +260,13 @@ def _assemble(given):
     parts = {group: cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given})
              for group, cls in _GROUPS}
     parts["model"] = resolve_model(parts["model"], given)
+    if parts["run"].train or "loss" in given:  # at evaluation the loss not given is the saved model's, not the default
+        _check_pair(parts["model"])
     return Config(explicit=tuple(sorted(given)), **parts)
 
 
 def resolve_model(model, given=()):
-    """Fill in what depends on other options; refuse pairs that have no meaning.
+    """Fill in what depends on other options.
 
     Args:
       model: ModelConfig as flags left it.
@@ -251,10 +280,13 @@ def resolve_model(model, given=()):
         raise ConfigError("--layer %d contradicts --size %s, which has %d layers; give one of them"
                           % (layer, _show(size), len(size)))
     final_act = model.final_act or DEFAULT_FINAL_ACT[model.loss]
-    if final_act not in FINAL_ACTS[model.loss]:
-        raise ConfigError("--final_act %s has no meaning with --loss %s; use one of: %s"
-                          % (final_act, model.loss, ", ".join(FINAL_ACTS[model.loss])))
     return dataclasses.replace(model, size=size, layer=len(size), final_act=final_act)
+
+
+def _check_pair(model):
+    if model.final_act not in FINAL_ACTS[model.loss]:
+        raise ConfigError("--final_act %s has no meaning with --loss %s; use one of: %s"
+                          % (model.final_act, model.loss, ", ".join(FINAL_ACTS[model.loss])))
 
 
 def contradictions(asked, saved):
@@ -264,9 +296,11 @@ def contradictions(asked, saved):
       asked: Config of the command. saved: Config of the checkpoint.
     Returns: list of (flag, asked value, saved value), empty if they agree.
     """
-    found = []
+    found, model = [], asked.model
+    if "layer" not in asked.explicit and len(model.size) == 1:  # one size repeats; only a --layer given says how often
+        model = dataclasses.replace(model, size=model.size * saved.model.layer)
     for item in dataclasses.fields(ModelConfig):
-        ours, theirs = getattr(asked.model, item.name), getattr(saved.model, item.name)
+        ours, theirs = getattr(model, item.name), getattr(saved.model, item.name)
         if item.name in asked.explicit and item.name not in ("dropout",) and ours != theirs:
-            found.append((item.name, _show(ours), _show(theirs)))
+            found.append((item.name, _show(getattr(asked.model, item.name)), _show(theirs)))
     return found
