@@ -1,0 +1,67 @@
+"""Losses and their gradients by the score, in the graph, against the float64 twin."""
+
+import numpy as np
+import pytest
+
+from tests.parity import reference
+
+tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
+from gru4rec import config  # noqa: E402
+from gru4rec.graph import losses  # noqa: E402
+
+PAIRS = [(loss, act) for loss, acts in sorted(config.FINAL_ACTS.items()) for act in acts]
+WEIGHTS = {"all": [1, 1, 1, 1, 1, 1], "some": [1, 0, 1, 1, 0, 1], "one": [0, 0, 0, 1, 0, 0], "none": [0] * 6}
+
+
+def graph_loss(loss, final_act, scores, weight, dtype=np.float64):
+    """(value, gradient by the scores)."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        scores, weight = tf.constant(np.asarray(scores, dtype)), tf.constant(np.asarray(weight, dtype))
+        value = losses.total(loss, final_act, scores, weight, weight)
+        return session.run([value, tf.gradients(value, scores)[0]])
+
+
+@pytest.fixture
+def scores():
+    return 2.0 * np.random.RandomState(5).randn(6, 6)
+
+
+@pytest.mark.parametrize("loss, final_act", PAIRS)
+@pytest.mark.parametrize("which", sorted(WEIGHTS))
+def test_value_and_gradient(scores, loss, final_act, which):
+    weight = np.array(WEIGHTS[which])
+    value, gradient = graph_loss(loss, final_act, scores, weight)
+    assert value == pytest.approx(reference.loss_value(scores, weight, loss, final_act), rel=1e-12, abs=1e-15)
+    expected = reference.loss_grad(scores, weight, loss, final_act)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-14)
+    assert not gradient[weight == 0].any() and not gradient[:, weight == 0].any()
+
+
+@pytest.mark.parametrize("loss, final_act", PAIRS)
+def test_what_stands_in_a_masked_row_or_column_does_not_matter(scores, loss, final_act):
+    weight = np.array(WEIGHTS["some"])
+    other = scores.copy()
+    other[weight == 0] = 77.0
+    other[:, weight == 0] = -55.0
+    for ours, theirs in zip(graph_loss(loss, final_act, other, weight), graph_loss(loss, final_act, scores, weight)):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("loss, final_act", PAIRS)
+@pytest.mark.parametrize("dtype, size", [(np.float32, 1e4), (np.float16, 200.0)])
+def test_extreme_scores_stay_finite(loss, final_act, dtype, size):
+    scores = size * np.sign(np.random.RandomState(1).randn(6, 6))
+    for value in graph_loss(loss, final_act, scores, WEIGHTS["some"], dtype):
+        assert np.isfinite(value).all()
+
+
+def test_cross_entropy_by_hand():
+    # Two lanes, equal scores: -ln 1/2 each, and the gradient is p - 1 = -1/2 on the diagonal, divided by B = 2.
+    value, gradient = graph_loss("cross-entropy", "softmax", np.zeros((2, 2)), [1, 1])
+    assert value == pytest.approx(np.log(2.0))
+    np.testing.assert_allclose(gradient, [[-0.25, 0.25], [0.25, -0.25]])
+
+
+def test_every_pair_of_the_options_exists_in_the_graph():
+    for loss, final_act in PAIRS:
+        assert loss in losses.LOSSES and final_act in losses.FINAL_ACTS

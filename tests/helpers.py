@@ -1,0 +1,148 @@
+"""What several tests of the engines need: configurations, an epoch, states as the float64 twin holds them, wide rows."""
+
+import numpy as np
+
+from gru4rec import config, lazy_adam, lr_schedule, schedule
+from gru4rec.engine import chunk_of, create, state
+from gru4rec.tf_compat import has_xla, tf
+from tests.parity import reference
+
+# name -> flags
+ENGINES = {"plain": dict(engine="plain"), "loop": dict(engine="loop", xla="off")}
+if has_xla():
+    ENGINES["xla"] = dict(engine="loop", xla="on")
+
+
+def make_config(engine="loop", **flags):
+    """config.Config; engine: name in ENGINES."""
+    return config.from_flags({name: str(value) for name, value in dict(ENGINES[engine], **flags).items()})
+
+
+def cpu():
+    """The device all of these tests run on."""
+    from gru4rec import device
+    return device.choose("cpu")
+
+
+def lengths_to_epoch(lengths, num_items, num_lanes, seed=0):
+    """schedule.Epoch of random sessions of these lengths; few items, so that batches hold duplicates."""
+    random = np.random.RandomState(seed)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return schedule.build(random.randint(0, num_items, offsets[-1]).astype(np.int32), offsets, num_lanes)
+
+
+def start_arrays(config_, num_items, scale=1.0, seed=1):
+    """A start whose weights are `scale` times standard normal, so that no gradient is lost in float32 rounding."""
+    arrays, random = state.initial(config_, num_items), np.random.RandomState(seed)
+    for name, shape in state.weight_shapes(config_.model, num_items).items():
+        arrays[name] = (scale * random.standard_normal(shape)).astype(np.float32)
+    return arrays
+
+
+def run_steps(engine, epoch, start, stop, per_run=None):
+    """Losses of rows start..stop of one epoch, in chunks of at most `per_run` (default: what the engine takes)."""
+    per_run, out = per_run or engine.steps_per_run, []
+    while start < stop:
+        end = min(start + per_run, stop)
+        out.append(np.array(engine.run(chunk_of(epoch, start, end, 0))))
+        start = end
+    return np.concatenate(out)
+
+
+def train(config_, arrays, epoch, start=0, stop=None, per_run=None, num_steps=None):
+    """(losses, arrays) of a fresh engine that runs rows start..stop."""
+    engine = create(config_, cpu(), arrays, num_steps or epoch.num_steps)
+    try:
+        losses = run_steps(engine, epoch, start, epoch.num_steps if stop is None else stop, per_run)
+        return losses, engine.arrays()
+    finally:
+        engine.close()
+
+
+def assert_same_bits(ours, theirs):
+    """Two states of a run, name by name; a NaN equals itself."""
+    assert sorted(ours) == sorted(theirs)
+    for name in ours:
+        assert ours[name].dtype == theirs[name].dtype, name
+        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
+
+
+def dropout_masks(config_, steps):
+    """Per step a list of per layer [B, H]: what the layer's output is multiplied by in that update."""
+    model, training, device = config_.model, config_.training, cpu()
+    with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
+        step_ph = tf.placeholder(tf.int32, [])
+        masks = [device.dropout(tf.ones([training.batch_size, hidden]), model.dropout, training.seed, step_ph, layer)
+                 for layer, hidden in enumerate(model.size)]
+        return [session.run(masks, {step_ph: step}) for step in steps]
+
+
+def train_reference(config_, arrays, epoch, num_steps):
+    """The same steps by the float64 twin: (losses, weights, slots, states)."""
+    model, training = config_.model, config_.training
+    weights = {name: arrays[name].astype(np.float64) for name in state.weight_shapes(model, 0)}
+    slots, states = reference.zero_slots(weights), reference.zero_states(weights, training.batch_size)
+    losses, masks = [], dropout_masks(config_, range(1, num_steps + 1))
+    for t in range(num_steps):
+        loss, weights, slots, states = reference.train_step(
+            weights, slots, states, epoch.x[t], epoch.y[t], epoch.reset[t], epoch.weight[t], t + 1,
+            masks[t], model.hidden_act, model.loss, model.final_act, training.lr, training.decay,
+            training.decay_steps, training.grad_cap)
+        losses.append(loss)
+    return np.array(losses), weights, slots, states
+
+
+def rate(config_, step):
+    """Learning rate of update `step`, a number or an array."""
+    training = config_.training
+    return lr_schedule.learning_rate(step, training.lr, training.decay, training.decay_steps)
+
+
+def adam_tables(config_, num_steps):
+    """lazy_adam.Tables of a configuration."""
+    return lazy_adam.tables(lambda step: rate(config_, step), num_steps)
+
+
+class LazyTable:
+    """One table of wide rows in a graph of its own, fed with indices and gradients."""
+
+    def __init__(self, p, m, v, last, adam, num_rows):
+        """p, m, v: [I, D]. last: [I] int32. adam: lazy_adam.Tables, float64. num_rows: indices per step."""
+        from gru4rec.graph import tables
+        self._wide, self._adam, dtype = tables, adam, p.dtype
+        graph = tf.Graph()
+        with graph.as_default():
+            start = tables.pack(p, m, v, last)
+            start_ph = tf.placeholder(dtype, start.shape)
+            self._var = tf.Variable(start_ph, use_resource=True)
+            constants = lazy_adam.Tables(*[tf.constant(table.astype(dtype)) for table in adam])
+            self._index_ph = tf.placeholder(tf.int32, [num_rows])
+            self._step_ph = tf.placeholder(tf.int32, [])
+            self._gradient_ph = tf.placeholder(dtype, [num_rows, p.shape[1]])
+            self._rows = tables.read(self._var, self._index_ph, self._step_ph, constants)
+            with tf.control_dependencies([self._rows.p]):
+                self._write_op = tables.write(self._var, self._index_ph, self._rows, self._gradient_ph, self._step_ph,
+                                              constants)
+            self._session = tf.Session(graph=graph, config=cpu().session_config())
+            self._session.run(self._var.initializer, {start_ph: start})
+
+    def read(self, index, step):
+        """(p, m, v) of rows as they are before update `step`."""
+        return self._session.run([self._rows.p, self._rows.m, self._rows.v],
+                                 {self._index_ph: index, self._step_ph: step})
+
+    def step(self, index, gradient, step):
+        """Update `step`: index [num_rows], gradient [num_rows, D], one row for each occurrence."""
+        self._session.run(self._write_op, {self._index_ph: index, self._gradient_ph: gradient, self._step_ph: step})
+
+    def unpack(self):
+        """(p, m, v, last), raw."""
+        return self._wide.unpack(self._session.run(self._var))
+
+    def caught_up(self, now):
+        """(p, m, v) after step `now`."""
+        *rows, last = self.unpack()
+        return lazy_adam.caught_up(self._adam, *rows, last=last, now=now)
+
+    def close(self):
+        self._session.close()
