@@ -13,12 +13,14 @@ PAIRS = [(loss, act) for loss, acts in sorted(config.FINAL_ACTS.items()) for act
 WEIGHTS = {"all": [1, 1, 1, 1, 1, 1], "some": [1, 0, 1, 1, 0, 1], "one": [0, 0, 0, 1, 0, 0], "none": [0] * 6}
 
 
-def graph_loss(loss, final_act, scores, weight, dtype=np.float64):
-    """(value, gradient by the scores)."""
+def graph_losses(loss, final_act, cases, dtype=np.float64):
+    """Per case (scores [B, B], weight [B]) the value and the gradient by the scores."""
     with tf.Graph().as_default(), tf.Session() as session:
-        scores, weight = tf.constant(np.asarray(scores, dtype)), tf.constant(np.asarray(weight, dtype))
-        value = losses.total(loss, final_act, scores, weight, weight)
-        return session.run([value, tf.gradients(value, scores)[0]])
+        lanes = len(cases[0][1])
+        scores_ph, weight_ph = tf.placeholder(dtype, [lanes, lanes]), tf.placeholder(dtype, [lanes])
+        value = losses.total(loss, final_act, scores_ph, weight_ph, weight_ph)
+        fetches = [value, tf.gradients(value, scores_ph)[0]]
+        return [session.run(fetches, {scores_ph: scores, weight_ph: weight}) for scores, weight in cases]
 
 
 @pytest.fixture
@@ -27,14 +29,14 @@ def scores():
 
 
 @pytest.mark.parametrize("loss, final_act", PAIRS)
-@pytest.mark.parametrize("which", sorted(WEIGHTS))
-def test_value_and_gradient(scores, loss, final_act, which):
-    weight = np.array(WEIGHTS[which])
-    value, gradient = graph_loss(loss, final_act, scores, weight)
-    assert value == pytest.approx(reference.loss_value(scores, weight, loss, final_act), rel=1e-12, abs=1e-15)
-    expected = reference.loss_grad(scores, weight, loss, final_act)
-    np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-14)
-    assert not gradient[weight == 0].any() and not gradient[:, weight == 0].any()
+def test_value_and_gradient(scores, loss, final_act):
+    weights = [np.array(weight) for weight in WEIGHTS.values()]
+    found = graph_losses(loss, final_act, [(scores, weight) for weight in weights])
+    for weight, (value, gradient) in zip(weights, found):
+        assert value == pytest.approx(reference.loss_value(scores, weight, loss, final_act), rel=1e-12, abs=1e-15)
+        expected = reference.loss_grad(scores, weight, loss, final_act)
+        np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-14)
+        assert not gradient[weight == 0].any() and not gradient[:, weight == 0].any()
 
 
 @pytest.mark.parametrize("loss, final_act", PAIRS)
@@ -43,7 +45,8 @@ def test_what_stands_in_a_masked_row_or_column_does_not_matter(scores, loss, fin
     other = scores.copy()
     other[weight == 0] = 77.0
     other[:, weight == 0] = -55.0
-    for ours, theirs in zip(graph_loss(loss, final_act, other, weight), graph_loss(loss, final_act, scores, weight)):
+    first, second = graph_losses(loss, final_act, [(scores, weight), (other, weight)])
+    for ours, theirs in zip(first, second):
         np.testing.assert_array_equal(ours, theirs)
 
 
@@ -51,13 +54,13 @@ def test_what_stands_in_a_masked_row_or_column_does_not_matter(scores, loss, fin
 @pytest.mark.parametrize("dtype, size", [(np.float32, 1e4), (np.float16, 200.0)])
 def test_extreme_scores_stay_finite(loss, final_act, dtype, size):
     scores = size * np.sign(np.random.RandomState(1).randn(6, 6))
-    for value in graph_loss(loss, final_act, scores, WEIGHTS["some"], dtype):
+    for value in graph_losses(loss, final_act, [(scores, WEIGHTS["some"])], dtype)[0]:
         assert np.isfinite(value).all()
 
 
 def test_cross_entropy_by_hand():
     # Two lanes, equal scores: -ln 1/2 each, and the gradient is p - 1 = -1/2 on the diagonal, divided by B = 2.
-    value, gradient = graph_loss("cross-entropy", "softmax", np.zeros((2, 2)), [1, 1])
+    value, gradient = graph_losses("cross-entropy", "softmax", [(np.zeros((2, 2)), [1, 1])])[0]
     assert value == pytest.approx(np.log(2.0))
     np.testing.assert_allclose(gradient, [[-0.25, 0.25], [0.25, -0.25]])
 

@@ -12,8 +12,9 @@ from tests import helpers  # noqa: E402
 
 ENGINES = sorted(helpers.ENGINES)
 LOOPS = [name for name in ENGINES if name != "plain"]
-MANY_ENGINES = [pytest.param(name, marks=[pytest.mark.slow] if name == "xla" else []) for name in LOOPS]
-UNCOMPILED = ["loop", "plain"]  # for what does not depend on compilation: it takes seconds for each engine made
+UNCOMPILED = ["loop", "plain"]
+# Compilation takes seconds for each engine made: tests that make several are slow with it.
+MANY_OF = {name: pytest.param(name, marks=[pytest.mark.slow] if name == "xla" else []) for name in ENGINES}
 NUM_ITEMS, LANES = 13, 5
 LENGTHS = [4, 2, 7, 3, 2, 9, 2, 5, 3, 6, 2, 2, 8, 3, 4, 2, 6, 5, 3, 7, 4, 2, 5, 3]
 
@@ -114,7 +115,7 @@ def test_an_engine_goes_on_from_the_state_of_the_other():
 
 # --- chunks, restarts, padding ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("loop", MANY_ENGINES)
+@pytest.mark.parametrize("loop", [MANY_OF[name] for name in LOOPS])
 def test_steps_per_run_and_chunk_borders_change_no_bit(loop):
     epoch, results = small_epoch(), []
     for steps_per_run, per_run in ((13, None), (8, 3), (1, None)):
@@ -125,7 +126,7 @@ def test_steps_per_run_and_chunk_borders_change_no_bit(loop):
         helpers.assert_same_bits(arrays, results[0][1])
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", [MANY_OF[name] for name in ENGINES])
 def test_a_restarted_run_is_the_uninterrupted_one_bit_for_bit(engine):
     config, epoch = small(engine), small_epoch()
     trainer = create(config, helpers.cpu(), helpers.start_arrays(config, NUM_ITEMS), epoch.num_steps)
@@ -170,7 +171,7 @@ def test_rows_that_only_fill_up_a_chunk_run_no_update():
     assert padded[1][state.EMBEDDING + state.LAST_STEP].max() == 3
 
 
-@pytest.mark.parametrize("loop", MANY_ENGINES)
+@pytest.mark.parametrize("loop", [MANY_OF[name] for name in LOOPS])
 def test_a_loss_that_is_not_finite_ends_the_loop(loop):
     epoch = small_epoch()
     config = small(loop, steps_per_run=16, dropout=0)
