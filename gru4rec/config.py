@@ -304,3 +304,13 @@ def contradictions(asked, saved):
         if item.name in asked.explicit and item.name not in ("dropout",) and ours != theirs:
             found.append((item.name, _show(getattr(asked.model, item.name)), _show(theirs)))
     return found
+
+
+def flags_markdown():
+    """The README's table of flags, one row per option."""
+    lines = ["| flag | default | unit | meaning |", "|---|---|---|---|"]
+    for _, _, item in _fields():
+        meta = item.metadata
+        text = meta["help"] + (" (%s)" % ", ".join(str(c) for c in meta["choices"]) if meta["choices"] else "")
+        lines.append("| `--%s` | %s | %s | %s |" % (item.name, meta["shown"] or _show(item.default), meta["unit"], text))
+    return "\n".join(lines)

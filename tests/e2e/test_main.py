@@ -1,0 +1,192 @@
+"""The real command in processes of its own, on the bundled sample and on generated data."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gru4rec.data import synthetic
+
+pytestmark = pytest.mark.tf
+
+BEST = 0.8670  # best Recall@20 on the sample's test file (data/README.md)
+TRAIN_LINES = re.compile(r"(Epoch \d+\tStep \d+\tlr: \d\.\d{6}\tloss: \d+\.\d{6}\nEach Step time is:\d+\.\d{6}\n)+")
+EVAL_LINES = re.compile(r"events: \d+ sessions: \d+ unknown items: \d+ \(in \d+ events, [^)]+\) "
+                        r"short sessions dropped: \d+\n(Recall@\d+: \d\.\d{4}\tMRR@\d+: \d\.\d{4}\n)+")
+
+
+def command(cwd, *flags, python=sys.executable, status=0):
+    """(stdout, stderr) of `python -m gru4rec.main` in a directory; its exit status must be `status`."""
+    done = subprocess.run([python, "-m", "gru4rec.main"] + [str(f) for f in flags], cwd=str(cwd), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
+    assert done.returncode == status, done.stderr
+    return done.stdout, done.stderr
+
+
+def recall(stdout, cut_off=20):
+    return float(re.search(r"^Recall@%d: (\S+)\t" % cut_off, stdout, re.M).group(1))
+
+
+def rows(directory, kind):
+    with open(os.path.join(str(directory), "metrics.jsonl")) as file:
+        return [row for row in map(json.loads, file) if row["kind"] == kind]
+
+
+def chain(path, seed, num_sessions=600, num_items=60):
+    synthetic.markov_sessions(num_sessions, num_items, seed).to_csv(str(path), sep="\t", index=False)
+    return path
+
+
+def test_bare_defaults_on_the_bundled_sample(tmp_path):
+    """`python -m gru4rec.main` and `--train 0` with no other argument, as the README shows them."""
+    out, err = command(tmp_path, "--train", 1)
+    assert TRAIN_LINES.fullmatch(out)
+    assert out.startswith("Epoch 0\tStep 1\tlr: 0.001000\tloss: 3.9")
+    assert "device: " in err and "it/s" not in err and "step/s" not in err
+    out, _ = command(tmp_path, "--train", 0)
+    assert EVAL_LINES.fullmatch(out)
+    assert out.startswith("events: 14781 sessions: 3000 ")
+    assert recall(out) >= 0.85 * BEST
+    again, _ = command(tmp_path, "--train", 0)
+    assert again == out
+
+
+@pytest.mark.slow
+def test_ten_epochs_reach_the_ceiling_of_the_sample(tmp_path):
+    command(tmp_path, "--epoch", 10)
+    out, _ = command(tmp_path, "--train", 0)
+    assert recall(out) >= 0.95 * BEST
+
+
+def test_own_files_in_another_directory(tmp_path):
+    chain(tmp_path / "clicks.tsv", 1), chain(tmp_path / "next_day.tsv", 2)
+    out, _ = command(tmp_path, "--train_path", "clicks.tsv", "--test_path", "next_day.tsv", "--checkpoint_dir", "runs/a",
+                     "--size", "32,16", "--log_every", 20, "--epoch", 2, "--dropout", 0)
+    train = rows(tmp_path / "runs" / "a", "train")
+    assert [row["step"] for row in train[:3]] == [1, 20, 40]
+    assert ["%f" % row["loss"] for row in train] == re.findall(r"loss: (\S+)", out)
+    out, _ = command(tmp_path, "--train", 0, "--checkpoint_dir", "runs/a", "--cut_off", "5,10,20")
+    assert EVAL_LINES.fullmatch(out) and recall(out, 5) <= recall(out, 10) <= recall(out, 20)
+    first, _ = command(tmp_path, "--train", 0, "--checkpoint_dir", "runs/a", "--test", 0)
+    assert recall(first) <= recall(out) + 0.05
+
+
+def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
+    """Floor and ceiling: a leak of the target would show on random sessions."""
+    flags = ["--size", 32, "--epoch", 8, "--lr", 0.01, "--dropout", 0, "--cut_off", 5]
+    chain(tmp_path / "train.tsv", 1, 1500), chain(tmp_path / "test.tsv", 1, 300)
+    command(tmp_path, "--train_path", "train.tsv", "--test_path", "test.tsv", *flags)
+    assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) > 0.9
+    for name, seed in (("train.tsv", 3), ("test.tsv", 4)):
+        synthetic.random_sessions(1500, 60, seed).to_csv(str(tmp_path / name), sep="\t", index=False)
+    command(tmp_path, "--train_path", "train.tsv", "--test_path", "test.tsv", *flags)
+    assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) < 5 / 60.0 + 0.03
+
+
+def test_a_second_run_moves_the_first_aside(tmp_path):
+    chain(tmp_path / "a.tsv", 1)
+    flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8]
+    command(tmp_path, *flags)
+    first = (tmp_path / "checkpoint" / "gru-model-0.data-00000-of-00001").read_bytes()
+    _, err = command(tmp_path, *flags)
+    assert "previous-1" in err
+    moved = tmp_path / "checkpoint" / "previous-1"
+    assert (moved / "gru-model-0.json").exists() and (moved / "metrics.jsonl").exists()
+    # The same seed and the same data give the same weights, bit for bit.
+    assert (moved / "gru-model-0.data-00000-of-00001").read_bytes() == first
+    assert (tmp_path / "checkpoint" / "gru-model-0.data-00000-of-00001").read_bytes() == first
+
+
+def test_fewer_sessions_than_lanes_is_no_error(tmp_path):
+    chain(tmp_path / "a.tsv", 1, num_sessions=3)
+    command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8)
+    assert EVAL_LINES.fullmatch(command(tmp_path, "--train", 0)[0])
+
+
+def test_no_progress_bar_in_a_pipe_and_one_on_a_terminal(tmp_path):
+    pty = pytest.importorskip("pty")
+    chain(tmp_path / "a.tsv", 1)
+    flags = ["--train_path", "a.tsv", "--epoch", "1", "--size", "8"]
+    _, err = command(tmp_path, *flags)
+    assert "\r" not in err
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + flags, cwd=str(tmp_path), stderr=theirs,
+                               stdout=subprocess.DEVNULL)
+    os.close(theirs)
+    seen = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    os.close(ours)
+    assert process.wait() == 0 and b"train:" in seen
+
+
+def _bad(tmp_path, *flags):
+    before = sorted(os.listdir(str(tmp_path)))
+    out, err = command(tmp_path, *flags, status=2)
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and err.splitlines()[-1] == errors[0], err
+    assert "Traceback" not in err and out == ""
+    assert sorted(os.listdir(str(tmp_path))) == before
+    return errors[0]
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--train_path", "none.tsv"], ["none.tsv"]),
+    (["--los", "bpr"], ["--los"]),
+    (["--loss", "bpr", "--final_act", "softmax"], ["--loss bpr", "--final_act softmax"]),
+    (["--size", "100,50", "--layer", "3"], ["--size 100,50", "--layer 3"]),
+    (["--size", "100,"], ["--size", "100,"]),
+    (["--dropout", "nan"], ["--dropout", "nan"]),
+    (["--cut_off", "0"], ["--cut_off"]),
+    (["--train", "0"], ["checkpoint"]),
+    (["--device", "npu"], ["npu"]),
+    (["--engine", "plain", "--steps_per_run", "5"], ["--steps_per_run 5", "--engine"]),
+])
+def test_bad_flags_are_one_line_exit_2_and_nothing_written(tmp_path, flags, words):
+    line = _bad(tmp_path, *flags)
+    for word in words:
+        assert word in line
+
+
+def test_a_checkpoint_dir_that_is_a_file_is_refused(tmp_path):
+    chain(tmp_path / "a.tsv", 1)
+    assert "--checkpoint_dir a.tsv" in _bad(tmp_path, "--train_path", "a.tsv", "--checkpoint_dir", "a.tsv")
+
+
+def test_an_explicit_flag_that_contradicts_the_checkpoint_is_refused(tmp_path):
+    chain(tmp_path / "a.tsv", 1)
+    command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8)
+    line = _bad(tmp_path, "--train", 0, "--size", 9)
+    assert "--size 9" in line and "--size 8" in line
+    assert "--test takes one of: 0" in _bad(tmp_path, "--train", 0, "--test", 4)
+    (tmp_path / "other.tsv").write_text("SessionId\tItemId\tTime\n1\t-5\t1\n1\t-6\t2\n")
+    assert "other.tsv" in _bad(tmp_path, "--train", 0, "--test_path", "other.tsv")
+    path = tmp_path / "checkpoint" / "gru-model-0.data-00000-of-00001"
+    damaged = bytearray(path.read_bytes())
+    damaged[100] ^= 1
+    path.write_bytes(bytes(damaged))
+    assert "damaged" in _bad(tmp_path, "--train", 0)
+
+
+def test_the_other_tensorflow_reads_the_checkpoint_and_back(tmp_path):
+    other = os.environ.get("GRU4REC_OTHER_PYTHON")
+    if not other:
+        pytest.skip("GRU4REC_OTHER_PYTHON names no Python with the other TensorFlow")
+    chain(tmp_path / "a.tsv", 1)
+    for name, writer, reader in (("ours", sys.executable, other), ("theirs", other, sys.executable)):
+        flags = ["--checkpoint_dir", name]
+        command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 2, "--size", 16, *flags,
+                python=writer)
+        mine, its = [command(tmp_path, "--train", 0, *flags, python=python)[0] for python in (writer, reader)]
+        numbers = [np.array(re.findall(r"\d\.\d{4}", text), float) for text in (mine, its)]
+        np.testing.assert_allclose(numbers[0], numbers[1], atol=1e-4 + 1e-9)
