@@ -1,0 +1,336 @@
+"""Time of a training step: engine variants side by side, and the bare matrix products of the same step.
+
+Variants, timed in turn in every round (A B C A B C ...):
+  original   one step per session call, states fed and fetched, stock Adam (benchmarks/original.py)
+  plain      engine `plain`: as original, states in variables
+  lazy1      engine `loop` with --steps_per_run 1 --xla off: the lazy Adam alone
+  loop       engine `loop` with --xla off
+  xla        engine `loop` with --xla on (TensorFlow 2.6 or later)
+  products   numpy, float32: [B,2H]x[2H,2H], [B,2H]x[2H,H], [B,H]x[H,B], each forward and both backward products
+
+The gain of the fast engine is printed as three factors: optimizer = original / lazy1, loop = lazy1 / loop,
+compilation = loop / xla. With --other_python the variants `original` and `loop` of another interpreter's TensorFlow
+run in the same rounds, in a process of their own that sleeps while it is not its turn.
+"""
+
+import argparse
+import gc
+import json
+import os
+import subprocess
+import sys
+
+import common
+import numpy as np
+
+VARIANTS = ("original", "plain", "lazy1", "loop", "xla", "products")
+ENGINE_FLAGS = {"plain": dict(engine="plain"), "lazy1": dict(engine="loop", steps_per_run=1, xla="off"),
+                "loop": dict(engine="loop", xla="off"), "xla": dict(engine="loop", xla="on")}
+REMOTE = ("original", "loop")
+BASE = dict(items=17376, batch_size=50, size=100)  # the published rsc15_64 with default flags
+# One quantity at a time around BASE, then everything large; not the full product, which would take hours.
+GRID = ([BASE] + [dict(BASE, batch_size=b) for b in (32, 128, 256, 512)] + [dict(BASE, size=h) for h in (200, 512)]
+        + [dict(BASE, items=n) for n in (10000, 100000, 1000000)] + [dict(BASE, batch_size=512, size=512)])
+# From here on a variant needs gigabytes: only those that answer the question of the catalogue run.
+MANY_ITEMS, MANY_ITEMS_VARIANTS = 500000, ("original", "loop", "xla", "products")
+RUN_STEPS = 200000  # length of the pretended run: size of the schedule's tables
+EPOCH_STEPS = 2000
+PLOT = os.path.join(common.RESULTS, "ms_per_step.png")
+
+
+class Runner:
+    """One engine on an endless repetition of one epoch."""
+
+    def __init__(self, engine, epoch):
+        self._engine, self._epoch, self._done = engine, epoch, 0
+        self.close = engine.close
+
+    def run(self, count):
+        """Make `count` steps; the call returns when the last loss is on the host."""
+        from gru4rec.engine import chunk_of
+        stop_at = self._done + count
+        if stop_at > RUN_STEPS:
+            raise RuntimeError("more than %d steps; give fewer --seconds" % RUN_STEPS)
+        while self._done < stop_at:
+            at = self._done % self._epoch.num_steps
+            stop = min(at + self._engine.steps_per_run, self._epoch.num_steps, at + stop_at - self._done)
+            losses = self._engine.run(chunk_of(self._epoch, at, stop, self._done - at))
+            if not np.isfinite(losses).all():
+                raise RuntimeError("the loss is not finite; the timing would mean nothing")
+            self._done += stop - at
+
+    def prepare(self, seconds):
+        """Compile, warm up, and settle how many steps fill `seconds`; whole session calls where that is possible."""
+        self.run(3)
+        rough = common.seconds_of(lambda: self.run(3)) / 3
+        per_run = self._engine.steps_per_run
+        warm = max(1, min(per_run, int(seconds / rough)))
+        rough = min(rough, common.seconds_of(lambda: self.run(warm)) / warm)
+        self.steps = min(RUN_STEPS // 40, max(1, int(seconds / rough)))
+        if self.steps > per_run:
+            self.steps -= self.steps % per_run
+        self.run(min(self.steps, 2 * per_run))
+
+    def milliseconds(self):
+        """Mean of one timed stretch."""
+        return 1e3 * common.seconds_of(lambda: self.run(self.steps)) / self.steps
+
+
+class Products:
+    """The float32 products of a step in numpy, forward and backward."""
+
+    def __init__(self, batch, hidden, seed):
+        random = np.random.RandomState(seed)
+        self._pairs = []
+        for rows, inner, columns in ((batch, 2 * hidden, 2 * hidden), (batch, 2 * hidden, hidden),
+                                     (batch, hidden, batch)):
+            a, b, g = [random.standard_normal(shape).astype(np.float32)
+                       for shape in ((rows, inner), (inner, columns), (rows, columns))]
+            self._pairs += [(a, b, np.empty((rows, columns), np.float32)),
+                            (g, b.T, np.empty((rows, inner), np.float32)),
+                            (a.T, g, np.empty((inner, columns), np.float32))]
+
+    def run(self, count):
+        for _ in range(count):
+            for left, right, out in self._pairs:
+                np.dot(left, right, out=out)
+
+    def prepare(self, seconds):
+        self.run(20)
+        self.steps = max(1, int(seconds / (common.seconds_of(lambda: self.run(20)) / 20)))
+
+    def milliseconds(self):
+        return 1e3 * common.seconds_of(lambda: self.run(self.steps)) / self.steps
+
+    def close(self):
+        pass
+
+
+class Remote:
+    """A variant in the process of another interpreter; same interface as Runner."""
+
+    def __init__(self, worker, name):
+        self._worker, self._name = worker, name
+
+    def prepare(self, seconds):
+        self._worker.ask({"do": "prepare", "variant": self._name, "seconds": seconds})
+
+    def milliseconds(self):
+        return self._worker.ask({"do": "time", "variant": self._name})
+
+    def close(self):
+        pass
+
+
+class Worker:
+    """The other interpreter; one JSON line per request and per answer."""
+
+    def __init__(self, python, point, args):
+        words = [python, os.path.abspath(__file__), "--worker", "--device", args.device, "--seed", str(args.seed)]
+        if args.train_path:
+            words += ["--train_path", args.train_path]
+        for name in ("items", "batch_size", "size"):
+            words += ["--" + name, str(point[name])]
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
+        self.tensorflow = self.ask({"do": "start", "variants": list(REMOTE)})
+
+    def ask(self, request):
+        """Send a request, wait for its answer."""
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the other interpreter ended with status %s" % self._process.wait())
+        return json.loads(line)
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def serve(args, point):
+    """The loop of a Worker's process."""
+    out, sys.stdout = sys.stdout, sys.stderr  # only answers go to the pipe
+    runners = {}
+    for line in sys.stdin:
+        request = json.loads(line)
+        if request["do"] == "start":
+            runners = make_runners(request["variants"], point, args)[0]
+            answer = tensorflow_version()
+        elif request["do"] == "prepare":
+            answer = runners[request["variant"]].prepare(request["seconds"])
+        else:
+            answer = runners[request["variant"]].milliseconds()
+        out.write(json.dumps(answer) + "\n")
+        out.flush()
+
+
+def tensorflow_version():
+    from gru4rec.tf_compat import tf
+    return tf.__version__
+
+
+def make_epoch(point, args):
+    """(schedule.Epoch, number of items): of the file given, else synthetic."""
+    from gru4rec import schedule
+    if not args.train_path:
+        items, offsets = common.zipf_sessions(EPOCH_STEPS * point["batch_size"], point["items"], args.seed)
+        return schedule.build(items, offsets, point["batch_size"]), point["items"]
+    from gru4rec.data import loader, sessions
+    vocabulary, found, _ = sessions.index_train(loader.load_events(args.train_path))
+    return schedule.build(found.items, found.offsets, point["batch_size"]), len(vocabulary)
+
+
+def make_runners(names, point, args):
+    """(dict name -> Runner or Products, facts of the data)."""
+    from gru4rec import config, device, engine, tf_compat
+    from gru4rec.engine import state
+    from original import Original
+    tf_compat.setup()
+    chosen = device.choose(args.device)
+    epoch, num_items = make_epoch(point, args)
+    runners, arrays = {}, None
+    for name in names:
+        if name == "products":
+            runners[name] = Products(point["batch_size"], point["size"], args.seed)
+            continue
+        flags = dict(ENGINE_FLAGS.get(name, {}), batch_size=point["batch_size"], size=point["size"])
+        cfg = config.from_flags({flag: str(value) for flag, value in flags.items()})
+        arrays = state.initial(cfg, num_items) if arrays is None else arrays
+        made = (Original(cfg, chosen, arrays) if name == "original"
+                else engine.create(cfg, chosen, arrays, RUN_STEPS))
+        runners[name] = Runner(made, epoch)
+    return runners, {"items": num_items, "events_per_step": float(epoch.weight.mean()) * epoch.num_lanes,
+                     "device": chosen.name}
+
+
+def measure(point, args):
+    """All variants at one point: a dict for the report."""
+    from gru4rec import tf_compat
+    names = [name for name in args.variants if name != "xla" or tf_compat.has_xla()]
+    if point["items"] >= MANY_ITEMS:
+        names = [name for name in names if name in MANY_ITEMS_VARIANTS]
+    runners, facts = make_runners(names, point, args)
+    worker = Worker(args.other_python, point, args) if args.other_python else None
+    if worker:
+        facts["other_tensorflow"] = worker.tensorflow
+        runners.update({"other_" + name: Remote(worker, name) for name in REMOTE})
+    for runner in runners.values():
+        runner.prepare(args.seconds)
+    times = common.interleaved({name: runner.milliseconds for name, runner in runners.items()}, args.repeats)
+    for runner in runners.values():
+        runner.close()
+    if worker:
+        worker.close()
+    del runners
+    gc.collect()
+    found = dict(point, **facts)
+    found["ms_per_step"] = {name: common.summary(values) for name, values in times.items()}
+    found["events_per_s"] = {name: 1e3 * found["events_per_step"] / row["median"]
+                             for name, row in found["ms_per_step"].items() if name != "products"}
+    found["ratios"] = ratios(found["ms_per_step"])
+    return found
+
+
+def ratios(ms):
+    """Every variant over the products, original over every variant, and the three factors of the gain."""
+    engines = [name for name in ms if name != "products"]
+    pairs = {"%s/products" % name: (name, "products") for name in engines}
+    pairs.update({"%s/%s" % (first, name): (first, name) for first in ("original", "other_original")
+                  for name in engines if name != first})
+    pairs.update({"factor optimizer": ("original", "lazy1"), "factor loop": ("lazy1", "loop"),
+                  "factor compilation": ("loop", "xla")})
+    return {label: common.ratio(ms[above], ms[below]) for label, (above, below) in pairs.items()
+            if above in ms and below in ms}
+
+
+def show(found):
+    """Print one point."""
+    print("items %d, batch_size %d, size %d, device %s" % tuple(
+        found[name] for name in ("items", "batch_size", "size", "device")))
+    for name, row in found["ms_per_step"].items():
+        rate = found["events_per_s"].get(name)
+        print("  %-15s %9.4f ms/step (min %.4f, max %.4f)%s" % (
+            name, row["median"], row["min"], row["max"], "  %9.0f events/s" % rate if rate else ""))
+    for label, value in found["ratios"].items():
+        print("  %-28s %8.2f (best repeats %.2f)" % (label, value["median"], value["best"]))
+    sys.stdout.flush()
+
+
+def plot(points, path):
+    """ms/step over catalogue size as a small PNG; says so where matplotlib is missing."""
+    rows = sorted((p for p in points if (p["batch_size"], p["size"]) == (BASE["batch_size"], BASE["size"])),
+                  key=lambda p: p["items"])
+    try:
+        import matplotlib
+    except ImportError:
+        print("no plot: matplotlib is not installed; install it, then --plot_from the JSON report")
+        return
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    figure, axes = pyplot.subplots(figsize=(6, 4), dpi=80)
+    for name in VARIANTS:
+        at = [p for p in rows if name in p["ms_per_step"]]
+        if at:
+            axes.plot([p["items"] for p in at], [p["ms_per_step"][name]["median"] for p in at], marker="o", label=name)
+    axes.set(xscale="log", yscale="log", xlabel="items", ylabel="ms per step",
+             title="batch_size %d, size %d, median" % (BASE["batch_size"], BASE["size"]))
+    axes.grid(True, which="both", alpha=0.3)
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path)
+    print("wrote %s" % path)
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common.add_flags(parser)
+    parser.add_argument("--items", type=int, default=BASE["items"], help="catalogue of the synthetic data [%(default)s]")
+    parser.add_argument("--batch_size", type=int, default=BASE["batch_size"], help="lanes [%(default)s]")
+    parser.add_argument("--size", type=int, default=BASE["size"], help="hidden units [%(default)s]")
+    parser.add_argument("--train_path", help="events file instead of synthetic data; --items is then the file's")
+    parser.add_argument("--grid", action="store_true", help="%d points: batch 32-512, size 100-512, items 1e4-1e6, one "
+                        "at a time" % len(GRID))
+    parser.add_argument("--variants", default=",".join(VARIANTS), help="which to run [%(default)s]")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one timed stretch [%(default)s]")
+    parser.add_argument("--device", default="cpu", help="cpu or gpu [%(default)s]")
+    parser.add_argument("--other_python", metavar="PY",
+                        help="interpreter with another TensorFlow: its original and loop run in the same rounds")
+    parser.add_argument("--plot", metavar="PNG", help="plot of ms/step over items [%s with --grid]" % "ms_per_step.png")
+    parser.add_argument("--plot_from", metavar="JSON", help="only draw the plot of an earlier report")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    args.variants = args.variants.split(",")
+    unknown = sorted(set(args.variants) - set(VARIANTS))
+    if unknown:
+        parser.error("unknown variants %s; use: %s" % (", ".join(unknown), ", ".join(VARIANTS)))
+    if args.grid and args.train_path:
+        parser.error("--grid varies the catalogue, which a --train_path fixes; give one of them")
+    return args
+
+
+def main():
+    args = parse()
+    if args.plot_from:
+        with open(args.plot_from, encoding="utf-8") as source:
+            plot(json.load(source)["results"], args.plot or PLOT)
+        return
+    points = GRID if args.grid else [{name: getattr(args, name) for name in BASE}]
+    if args.worker:
+        serve(args, points[0])
+        return
+    common.check_repeats(args)
+    if args.quick:
+        points, args.seconds = [dict(items=300, batch_size=8, size=16)], 0.05
+    results = []
+    for point in points:
+        results.append(measure(point, args))
+        show(results[-1])
+    common.write(common.report(args, results), args.json)
+    target = args.plot or (PLOT if args.grid and not args.quick else None)
+    if target:
+        plot(results, target)
+
+
+if __name__ == "__main__":
+    main()
