@@ -130,6 +130,13 @@ def test_no_progress_bar_in_a_pipe_and_one_on_a_terminal(tmp_path):
     assert process.wait() == 0 and b"train:" in seen
 
 
+def test_divergence_exits_3_and_names_the_step(tmp_path):
+    chain(tmp_path / "a.tsv", 1)
+    _, err = command(tmp_path, "--train_path", "a.tsv", "--lr", "1e30", "--loss", "top1", "--final_act", "linear",
+                     "--hidden_act", "relu", "--size", 8, status=3)
+    assert re.search(r"^error: the loss is \S+ at step \d+ ", err.splitlines()[-1])
+
+
 def _bad(tmp_path, *flags):
     before = sorted(os.listdir(str(tmp_path)))
     out, err = command(tmp_path, *flags, status=2)
