@@ -81,7 +81,7 @@ def save(directory, config, vocabulary, arrays, epoch, num_steps):
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise CheckpointError("checkpoint %s cannot be written: %s; free space or give another --checkpoint_dir"
-                              % (os.path.join(directory, name), error))
+                              % (os.path.join(directory, name), error)) from error
     return os.path.join(directory, name)
 
 
@@ -107,7 +107,7 @@ def _write_tensors(prefix, arrays):
             try:
                 session.run(op, dict(zip(placeholders, arrays.values())))
             except tf.errors.OpError as error:
-                raise OSError(str(error).splitlines()[0])
+                raise OSError(str(error).splitlines()[0]) from error
 
 
 def _write_text(path, text):
@@ -155,7 +155,7 @@ def load(directory, epoch=None):
     try:
         saved = config_module.from_dict(manifest["config"])
     except ConfigError as error:
-        raise _damaged(prefix + ".json", str(error))
+        raise _damaged(prefix + ".json", str(error)) from error
     vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
     arrays = _read_tensors(prefix, state.shapes(saved, len(vocabulary)))
     return Checkpoint(prefix, saved, vocabulary, arrays, epoch, manifest["num_steps"])
@@ -170,7 +170,7 @@ def _manifest(path):
         with open(path, encoding="utf-8") as file:
             manifest = json.load(file)
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, "not a manifest (%s)" % str(error).splitlines()[0])
+        raise _damaged(path, "not a manifest (%s)" % str(error).splitlines()[0]) from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise _damaged(path, "not a manifest of format %d" % FORMAT)
     for key, kind in (("num_steps", int), ("num_items", int), ("config", dict), ("files", dict)):
@@ -186,7 +186,7 @@ def _verify(directory, name, manifest):
         try:
             found = _fingerprint(path)
         except OSError as error:
-            raise _damaged(path, error.strerror or "cannot be read")
+            raise _damaged(path, error.strerror or "cannot be read") from error
         if found != manifest["files"].get(part):
             raise _damaged(path, "size or checksum is not what %s.json says" % name)
 
@@ -197,7 +197,7 @@ def _read_tensors(prefix, shapes):
         reader = tf.train.load_checkpoint(prefix)
         stored = reader.get_variable_to_shape_map()
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise _damaged(prefix, str(error).splitlines()[0])
+        raise _damaged(prefix, str(error).splitlines()[0]) from error
     arrays = {}
     for name, (shape, dtype) in shapes.items():
         if name not in stored:
@@ -242,4 +242,5 @@ def prepare_directory(directory):
         elif not os.access(directory, os.W_OK):
             raise InputError("--checkpoint_dir %s is not writable; give another" % directory)
     except OSError as error:
-        raise InputError("--checkpoint_dir %s cannot be used: %s; give another" % (directory, error.strerror or error))
+        raise InputError("--checkpoint_dir %s cannot be used: %s; give another"
+                         % (directory, error.strerror or error)) from error

@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Optional, Tuple
 
 from gru4rec.errors import ConfigError
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Tuple
 from gru4rec.graph import cell, clip, losses
 from gru4rec.tf_compat import tf
 
+
 class Batch(NamedTuple):
     """What one step sees of the schedule."""
 

@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import sys
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
