@@ -183,9 +183,10 @@ def make_epoch(point, args):
 
 def make_runners(names, point, args):
     """(dict name -> Runner or Products, facts of the data)."""
+    from original import Original
+
     from gru4rec import config, device, engine, tf_compat
     from gru4rec.engine import state
-    from original import Original
     tf_compat.setup()
     chosen = device.choose(args.device)
     epoch, num_items = make_epoch(point, args)

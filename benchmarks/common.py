@@ -118,9 +118,9 @@ def _git(*words):
 def hardware():
     """Processor, cores this process may use, memory, and the GPU if the driver lists one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"processor": _field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+    found = {"processor": field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
              "machine": platform.machine(), "system": platform.system(), "cores": cores}
-    kib = _field("/proc/meminfo", "MemTotal")
+    kib = field("/proc/meminfo", "MemTotal")
     if kib:
         found["memory_gib"] = round(int(kib.split()[0]) / 2.0 ** 20, 1)
     try:
@@ -131,7 +131,7 @@ def hardware():
     return found
 
 
-def _field(path, name):
+def field(path, name):
     """Value of the first `name : value` line of a file in /proc, or None."""
     try:
         with open(path, encoding="utf-8", errors="replace") as lines:

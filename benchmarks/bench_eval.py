@@ -1,0 +1,111 @@
+"""Time of an evaluation against the bare matrix product it contains.
+
+Timed in turn in every round: Evaluator.run over all test targets (states, scores and ranks), and numpy's float32
+product [targets, H] x [H, items] in tiles of whichever of a few heights is fastest. Synthetic data have the published
+rsc15_64 test part's 55,400 targets, catalogue and H = 100; --train_path and --test_path take real files instead.
+Weights are random: time does not depend on them.
+"""
+
+import argparse
+import sys
+
+import common
+import numpy as np
+
+GEMM_TILES = (64, 128, 256, 512, 1024, 2048)  # rows of the product made at once
+
+
+class Gemm:
+    """[targets, H] x [H, items] in tiles that share one output buffer."""
+
+    def __init__(self, num_targets, num_items, hidden, seed):
+        random = np.random.RandomState(seed)
+        self._hidden = random.standard_normal((num_targets, hidden)).astype(np.float32)
+        self._rows = random.standard_normal((num_items, hidden)).astype(np.float32)
+        self._out = np.empty((max(GEMM_TILES), num_items), np.float32)
+        self._out.fill(0)  # touch the pages
+        self.run(limit=4096, tile=GEMM_TILES[0])  # warm-up
+        self.tile = min(GEMM_TILES, key=lambda tile: common.seconds_of(lambda: self.run(tile, 4096)))
+
+    def run(self, tile=None, limit=None):
+        """The product of the first `limit` targets; None is all of them, in the fastest tiles."""
+        tile = tile or self.tile
+        for first in range(0, min(len(self._hidden), limit or len(self._hidden)), tile):
+            part = self._hidden[first:first + tile]
+            np.dot(part, self._rows.T, out=self._out[:len(part)])
+
+
+def make_sessions(args):
+    """(data.sessions.EvalSessions, number of items)."""
+    from gru4rec.data import sessions
+    if args.train_path:
+        from gru4rec.data import loader
+        vocabulary, _, _ = sessions.index_train(loader.load_events(args.train_path))
+        return sessions.index_test(loader.load_events(args.test_path), vocabulary)[0], len(vocabulary)
+    items, offsets = common.zipf_sessions(args.targets, args.items, args.seed)
+    count = len(offsets) - 1
+    return sessions.EvalSessions(items, offsets, np.zeros(count, bool), 0, np.arange(count)), args.items
+
+
+def measure(args):
+    """Everything at one size: a dict for the report."""
+    from gru4rec import config, device, evaluate, tf_compat
+    from gru4rec.engine import state
+    tf_compat.setup()
+    found, num_items = make_sessions(args)
+    num_targets = len(found.items) - (len(found.offsets) - 1)
+    cfg = config.from_flags({"size": str(args.size), "seed": str(args.seed)})
+    chosen = device.choose(args.device, job="infer")
+    evaluator = evaluate.Evaluator(cfg, chosen, state.initial(cfg, num_items), args.eval_batch_size)
+    gemm = Gemm(num_targets, num_items, args.size, args.seed)
+    ranked = evaluator.run(found)  # warm-up
+    if len(ranked.greater) != num_targets:
+        raise RuntimeError("%d ranks of %d targets" % (len(ranked.greater), num_targets))
+    gemm.run()
+    times = common.interleaved({"evaluator": lambda: common.seconds_of(lambda: evaluator.run(found)),
+                                "gemm": lambda: common.seconds_of(gemm.run)}, args.repeats)
+    evaluator.close()
+    seconds = {name: common.summary(values) for name, values in times.items()}
+    flops = 2.0 * num_targets * num_items * args.size
+    return {"targets": num_targets, "sessions": len(found.offsets) - 1, "items": num_items, "size": args.size,
+            "device": chosen.name, "gemm_tile": gemm.tile, "seconds": seconds,
+            "targets_per_s": num_targets / seconds["evaluator"]["median"],
+            "gemm_gflops": flops / seconds["gemm"]["median"] / 1e9,
+            "ratios": {"evaluator/gemm": common.ratio(seconds["evaluator"], seconds["gemm"])}}
+
+
+def show(found):
+    """Print the result."""
+    print("%d targets, %d items, size %d, device %s" % tuple(
+        found[name] for name in ("targets", "items", "size", "device")))
+    for name, row in found["seconds"].items():
+        print("  %-10s %8.3f s (min %.3f, max %.3f)" % (name, row["median"], row["min"], row["max"]))
+    value = found["ratios"]["evaluator/gemm"]
+    print("  evaluator/gemm %.2f (best repeats %.2f); %.0f targets/s, product %.1f Gflop/s in tiles of %d rows"
+          % (value["median"], value["best"], found["targets_per_s"], found["gemm_gflops"], found["gemm_tile"]))
+    sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common.add_flags(parser)
+    parser.add_argument("--targets", type=int, default=55400, help="targets of the synthetic data [%(default)s]")
+    parser.add_argument("--items", type=int, default=17376, help="catalogue of the synthetic data [%(default)s]")
+    parser.add_argument("--size", type=int, default=100, help="hidden units [%(default)s]")
+    parser.add_argument("--eval_batch_size", type=int, default=512, help="sessions side by side [%(default)s]")
+    parser.add_argument("--train_path", help="training events, for the catalogue; needs --test_path")
+    parser.add_argument("--test_path", help="test events; needs --train_path")
+    parser.add_argument("--device", default="cpu", help="cpu or gpu [%(default)s]")
+    args = parser.parse_args()
+    if bool(args.train_path) != bool(args.test_path):
+        parser.error("--train_path and --test_path go together")
+    common.check_repeats(args)
+    if args.quick:
+        args.targets, args.items, args.size, args.eval_batch_size = 2000, 500, 16, 32
+    found = measure(args)
+    show(found)
+    common.write(common.report(args, found), args.json)
+
+
+if __name__ == "__main__":
+    main()

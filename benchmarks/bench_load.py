@@ -1,0 +1,199 @@
+"""Time before the first training step: reading, indexing, laying out the schedule, starting up.
+
+Every figure comes from a process of its own, and the cases take turns in every round:
+  load        load_events and index_train of a generated text file (rows/s, peak memory)
+  schedule    schedule.build of 8 million sessions, 32 million events (seconds, peak memory with and without inputs)
+  import      from the command to the end of `import tensorflow`
+  first_step  from the training command on the bundled sample to the line of its first step
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+import common
+import numpy as np
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
+CASES = ("load", "schedule", "import", "first_step")
+
+
+def peak_mib():
+    """Largest resident memory of this process so far, MiB; None where the system does not tell."""
+    kib = common.field("/proc/self/status", "VmHWM")  # ru_maxrss would start from the peak of the parent process
+    if kib:
+        return int(kib.split()[0]) / 1024.0
+    if resource is None:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0 if sys.platform != "darwin" else 2.0 ** 20)
+
+
+def generate(path, rows, num_items, seed):
+    """Write a tab-separated file of about `rows` events (SessionId, ItemId, Time), sessions in time order."""
+    import pandas as pd
+    items, offsets = common.zipf_sessions(int(rows * 3.5 / 4.5), num_items, seed)
+    lengths = np.diff(offsets)
+    session = np.repeat(np.arange(1, len(lengths) + 1), lengths)
+    seconds = 1396310400 + 7 * session + 30 * (np.arange(len(items)) - np.repeat(offsets[:-1], lengths))
+    pd.DataFrame({"SessionId": session, "ItemId": 214500000 + items, "Time": seconds}).to_csv(
+        path, sep="\t", index=False)
+
+
+def run_load(args):
+    """In a process of its own."""
+    from gru4rec.data import loader, sessions
+    before, found = peak_mib(), {}
+    seconds = common.seconds_of(lambda: found.update(events=loader.load_events(args.file)))
+    rows = len(found["events"].item)
+    index_seconds = common.seconds_of(lambda: found.update(index=sessions.index_train(found["events"])))
+    return {"seconds": seconds, "rows": rows, "index_seconds": index_seconds, "peak_mib": peak_mib(),
+            "start_mib": before}
+
+
+def run_schedule(args):
+    """In a process of its own; inputs are made small at a time, so that their making does not set the peak."""
+    from gru4rec import schedule
+    random = np.random.RandomState(args.seed)
+    offsets = np.zeros(args.sessions + 1, np.int64)
+    mean = args.events / args.sessions
+    for first in range(0, args.sessions, 1 << 18):
+        part = offsets[1 + first:1 + min(first + (1 << 18), args.sessions)]
+        part[:] = 1 + random.geometric(1.0 / (mean - 1.0), len(part))
+    np.cumsum(offsets, out=offsets)
+    items = np.empty(offsets[-1], np.int32)
+    for first in range(0, len(items), 1 << 20):
+        part = items[first:first + (1 << 20)]
+        part[:] = random.randint(0, 37483, len(part))
+    before, found = peak_mib(), {}
+    seconds = common.seconds_of(lambda: found.update(epoch=schedule.build(items, offsets, args.batch_size)))
+    if int(found["epoch"].weight.sum()) != len(items) - args.sessions:
+        raise RuntimeError("the schedule does not hold every target once")
+    return {"seconds": seconds, "events": len(items), "steps": found["epoch"].num_steps, "peak_mib": peak_mib(),
+            "start_mib": before}
+
+
+def _until(words, begin, cwd=None):
+    """Seconds from starting a command to its first output line that begins with `begin`; the command is then ended."""
+    with tempfile.TemporaryFile("w+") as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, cwd=cwd, universal_newlines=True)
+        found = any(line.startswith(begin) for line in process.stdout)
+        seconds = time.perf_counter() - start
+        process.terminate()
+        process.communicate()
+        if not found:
+            errors.seek(0)
+            raise RuntimeError("%s ended without a line %r: %s" % (words[1:], begin, errors.read()[-500:]))
+    return seconds
+
+
+def time_import(args):
+    """Seconds of `import tensorflow` in a new interpreter."""
+    return {"seconds": _until([sys.executable, "-c", "import tensorflow; print('imported', flush=True)"], "imported")}
+
+
+def time_first_step(args):
+    """Seconds from the training command on the bundled sample to the line of its first step."""
+    directory = tempfile.mkdtemp()
+    try:
+        return {"seconds": _until([sys.executable, "-m", "gru4rec.main", "--checkpoint_dir",
+                                   os.path.join(directory, "checkpoint"), "--device", args.device],
+                                  "Epoch 0\tStep 1\t", common.ROOT)}
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def in_process(case, args):
+    """Run a case in a new interpreter; its dict."""
+    words = [sys.executable, os.path.abspath(__file__), "--case", case]
+    for name in ("file", "sessions", "events", "batch_size", "seed"):
+        words += ["--" + name, str(getattr(args, name))]
+    return json.loads(subprocess.check_output(words).decode())
+
+
+def measure(args):
+    """All cases: dict name -> dict of summaries."""
+    directory = tempfile.mkdtemp()
+    try:
+        timers = {"import": lambda: time_import(args), "first_step": lambda: time_first_step(args)}
+        if "load" in args.cases:
+            args.file = os.path.join(directory, "events.tsv")
+            generate(args.file, args.rows, args.items, args.seed)
+        timers.update({name: lambda name=name: in_process(name, args) for name in ("load", "schedule")})
+        chosen = {name: timers[name] for name in args.cases}
+        if not args.quick:
+            for name in ("import", "first_step", "load"):  # brings files into memory; a schedule reads none
+                if name in chosen:
+                    chosen[name]()
+        rounds = common.interleaved(chosen, args.repeats)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return summarised(rounds)
+
+
+def summarised(rounds):
+    """Per case a summary of every number, and what follows from them."""
+    found = {}
+    for case, rows in rounds.items():
+        found[case] = {key: common.summary([row[key] for row in rows]) for key in rows[0] if rows[0][key] is not None}
+    if "load" in found:
+        load = found["load"]
+        load["rows_per_s"] = load["rows"]["median"] / load["seconds"]["median"]
+        load["index_rows_per_s"] = load["rows"]["median"] / load["index_seconds"]["median"]
+    if "import" in found and "first_step" in found:
+        pairs = zip(found["first_step"]["seconds"]["raw"], found["import"]["seconds"]["raw"])
+        found["first_step_beyond_import"] = {"seconds": common.summary([a - b for a, b in pairs])}
+    return found
+
+
+def show(found):
+    """Print every case."""
+    for case, row in found.items():
+        for key, value in row.items():
+            if isinstance(value, dict):
+                print("  %-26s %-14s %12.2f (min %.2f, max %.2f)" % (case, key, value["median"], value["min"],
+                                                                    value["max"]))
+            else:
+                print("  %-26s %-14s %12.0f" % (case, key, value))
+    sys.stdout.flush()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    common.add_flags(parser, repeats=5)
+    parser.add_argument("--cases", default=",".join(CASES), help="which to run [%(default)s]")
+    parser.add_argument("--rows", type=int, default=4000000, help="events of the generated file [%(default)s]")
+    parser.add_argument("--items", type=int, default=37483, help="distinct items of that file [%(default)s]")
+    parser.add_argument("--sessions", type=int, default=8000000, help="sessions of the schedule [%(default)s]")
+    parser.add_argument("--events", type=int, default=32000000, help="events of the schedule, about [%(default)s]")
+    parser.add_argument("--batch_size", type=int, default=50, help="lanes of the schedule [%(default)s]")
+    parser.add_argument("--device", default="cpu", help="device of first_step [%(default)s]")
+    parser.add_argument("--case", choices=("load", "schedule"), help=argparse.SUPPRESS)  # the process of one case
+    parser.add_argument("--file", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.case:
+        print(json.dumps({"load": run_load, "schedule": run_schedule}[args.case](args)))
+        return
+    args.cases = args.cases.split(",")
+    unknown = sorted(set(args.cases) - set(CASES))
+    if unknown:
+        parser.error("unknown cases %s; use: %s" % (", ".join(unknown), ", ".join(CASES)))
+    common.check_repeats(args)
+    if args.quick:
+        args.rows, args.items, args.sessions, args.events = 3000, 200, 500, 2000
+    found = measure(args)
+    show(found)
+    common.write(common.report(args, found), args.json)
+
+
+if __name__ == "__main__":
+    main()
