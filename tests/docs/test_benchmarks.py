@@ -16,6 +16,6 @@ def test_bench_train_runs_and_reports(repo_root, tmp_path):
                    stdout=subprocess.DEVNULL)
     text = out.read_text()
     report = json.loads(text)
-    assert {"command", "machine", "versions"} <= set(report)
+    assert {"command", "commit", "hardware", "versions", "results"} <= set(report)
     for variant in ("original", "plain", "loop", "products"):
         assert '"%s"' % variant in text

@@ -5,7 +5,8 @@ import json
 import os
 import re
 
-from gru4rec import config
+from gru4rec import config, runlog
+from gru4rec.data.sessions import TestReport
 
 
 def _text(root, *parts):
@@ -38,6 +39,8 @@ def test_every_command_of_the_readme_is_run_by_a_test(repo_root):
     assert len(commands) >= 7
     for command in commands:
         path, proof = RUN_BY[command]
+        if proof.startswith("test_"):
+            proof = "\ndef %s(" % proof
         assert proof in _text(repo_root, path), command
 
 
@@ -67,3 +70,53 @@ def test_metrics_of_readme_and_results_come_from_results_files(repo_root):
 def test_links_lead_to_files(repo_root):
     for target in re.findall(r"\]\(([^)]+)\)", _text(repo_root, "README.md")):
         assert target.startswith("https://arxiv.org/") or os.path.exists(os.path.join(repo_root, target)), target
+
+
+def _rows(root, name, kind):
+    return json.loads(_text(root, "docs", "results", name))["rows"][kind]
+
+
+def test_the_output_the_readme_shows_is_what_was_recorded(repo_root):
+    shown = [line[4:] for line in _text(repo_root, "README.md").splitlines()
+             if re.match(r"    (Epoch|Each Step|events:|Recall@)", line)]
+    trained = _rows(repo_root, "sample_3_tf2.json", "train")
+    lines = [line for row in trained for line in (
+        runlog.train_line(row["epoch"], row["step"], row["lr"], row["loss"]), runlog.time_line(row["seconds_per_step"]))]
+    row = _rows(repo_root, "sample_3_tf2.json", "eval")[-1]
+    counts = TestReport(0, 0, row["events"], row["sessions"], row["unknown_items"], row["unknown_events"],
+                        row["short_sessions"])
+    lines += [runlog.counts_line(counts, row["unknown"]), runlog.metric_line(20, row["recall@20"], row["mrr@20"])]
+    assert len(shown) == 6
+    assert shown == lines[:4] + lines[-2:]
+
+
+def test_numbers_of_the_result_line_are_those_of_the_run(repo_root):
+    line = re.search(r"On RSC15 1/64, (.*?)\n\n", _text(repo_root, "README.md"), re.DOTALL).group(1)
+    measured = next(row for row in _rows(repo_root, "rsc15_64_tf2.json", "eval")
+                    if row["unknown"] == "drop" and row["tie"] == "conservative")
+    last = _rows(repo_root, "rsc15_64_tf2.json", "epoch")[-1]
+    record = json.loads(_text(repo_root, "docs", "results", "rsc15_64_tf2.json"))
+    known = ["%.4f" % measured["recall@20"], "%.4f" % measured["mrr@20"], "{:,}".format(measured["events"]),
+             str(record["machine"]["cores"]), record["versions"]["tensorflow"].rsplit(".", 1)[0],
+             "{:,}".format(last["events"]), "%.1f" % last["seconds"], "20"]
+    numbers = re.findall(r"\d[\d.,]*\d|\d", line)
+    assert len(numbers) >= 7
+    assert set(numbers) <= set(known)
+
+
+def test_every_flag_has_help_and_default_in_the_help_text(repo_root):
+    text = " ".join(config.build_parser().format_help().split())
+    flags = re.findall(r"^\| `--(\w+)` \|", config.flags_markdown(), re.MULTILINE)
+    assert len(flags) > 25
+    for flag in flags:
+        assert re.search(r"--%s %s [^\[]{5,}\[[^\]]*default: [^\]]+\]" % (flag, flag.upper()), text), flag
+
+
+def test_no_directory_of_a_machine_is_named(repo_root):
+    pages = [os.path.join(repo_root, name) for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    for pattern in ("docs/*.md", "docs/results/*.json", "data/*.md", "benchmarks/*.md", "benchmarks/results/*.json"):
+        pages += glob.glob(os.path.join(repo_root, *pattern.split("/")))
+    assert len(pages) > 10
+    for page in pages:
+        found = re.search(r"(?<![\w.$*}>-])/(?:work|tmp|home|root|Users|opt|mnt)/\S*", _text(page))
+        assert found is None, (page, found.group())
