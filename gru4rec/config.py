@@ -197,7 +197,7 @@ def _show(value):
 
 
 def _convert(item, given):
-    """Flag text (or a value of the same meaning) -> checked value; ConfigError names flag, value and what is allowed."""
+    """Flag text (or its value) -> checked value; ConfigError names the flag, what was given and what is allowed."""
     meta, name = item.metadata, "--" + item.name
     try:
         value = meta["kind"](given)

@@ -1,4 +1,4 @@
-"""What several tests of the engines need: configurations, an epoch, states as the float64 twin holds them, wide rows."""
+"""What several tests of the engines need: configurations, an epoch, runs of an engine and of the twin, wide rows."""
 
 import numpy as np
 

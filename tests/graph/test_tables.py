@@ -72,8 +72,9 @@ def test_writes_are_dense_adam_after_catch_up(dtype, atol):
     expected = [p.astype(np.float64), zero.astype(np.float64), zero.astype(np.float64)]
     touched_at = np.zeros(num_items, int)
     for step in range(1, num_steps + 1):
-        index = ((num_items - 2) * random.uniform(size=batch) ** 6).astype(np.int32)  # a few often, most rarely, two never
-        gradient = (10.0 ** random.uniform(-5, 0, (batch, width)) * random.choice([-1, 1], (batch, width))).astype(dtype)
+        index = ((num_items - 2) * random.uniform(size=batch) ** 6).astype(np.int32)  # few often, two never
+        size = 10.0 ** random.uniform(-5, 0, (batch, width))
+        gradient = (size * random.choice([-1, 1], (batch, width))).astype(dtype)
         if step % 5 == 0:
             index[1:3] = index[0]
         table.step(index, gradient, step)

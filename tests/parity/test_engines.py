@@ -84,8 +84,8 @@ def test_fewer_sessions_than_lanes(engine):
 def test_closed_loop_of_ten_steps(loop):
     """The sizes of the defaults, dropout on: losses and every weight within 2e-6.
 
-    The start is a little larger than `state.initial`: there all scores are nearly equal, and the gradient of a bias whose
-    item is hit once all but cancels (p - 1 + the p of the other lanes), so that Adam makes its rounding large.
+    The start is a little larger than `state.initial`: there all scores are nearly equal, and the gradient of a bias
+    whose item is hit once all but cancels (p - 1 + the p of the other lanes), so that Adam makes its rounding large.
     """
     epoch = helpers.lengths_to_epoch([4, 3, 6, 2] * 40, 300, 50)
     ended = {}

@@ -136,7 +136,8 @@ def test_a_reset_lane_forgets_its_state_and_no_other_does():
     for ours, theirs in zip(after.states, before.states):
         np.testing.assert_array_equal(ours, theirs)
     case.states[0][2] += 0.5
-    moved = [np.flatnonzero((ours != theirs).any(1)).tolist() for ours, theirs in zip(case.graph().states, after.states)]
+    moved = [np.flatnonzero((ours != theirs).any(1)).tolist()
+             for ours, theirs in zip(case.graph().states, after.states)]
     assert moved == [[2], [2]]
 
 
@@ -163,7 +164,7 @@ def test_grad_cap_is_of_each_tensor_with_duplicates_summed(cap):
 def test_grad_cap_counts_a_row_hit_by_all_lanes_once():
     case = Case(make_model(), x=[4] * 6, y=[2, 2, 2, 7, 7, 7], weight=[1] * 6)
     _, gradients, _ = case.twin()
-    cap = 0.5 * min(np.sqrt((g ** 2).sum()) for g in gradients.values())  # below every norm: each tensor is scaled to it
+    cap = 0.5 * min(np.sqrt((g ** 2).sum()) for g in gradients.values())  # so each tensor is scaled to it
     found = case.gradients(case.graph(grad_cap=cap))
     for name in ("embedding", "softmax_w", "softmax_b"):
         assert np.sqrt((found[name] ** 2).sum()) == pytest.approx(cap, rel=1e-12), name

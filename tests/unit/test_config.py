@@ -229,8 +229,9 @@ def test_flags_that_were_not_given_contradict_nothing():
 
 
 @pytest.mark.parametrize("asked", [
-    ["--size", "100,50"], ["--layer", 2], ["--layer", 2, "--size", "100,50"], ["--loss", "bpr"], ["--final_act", "relu"],
-    ["--hidden_act", "relu"], ["--lr", 5], ["--batch_size", 7], ["--dropout", 0.1], ["--loss", "bpr", "--final_act", "relu"]])
+    ["--size", "100,50"], ["--layer", 2], ["--layer", 2, "--size", "100,50"], ["--loss", "bpr"],
+    ["--final_act", "relu"], ["--hidden_act", "relu"], ["--lr", 5], ["--batch_size", 7], ["--dropout", 0.1],
+    ["--loss", "bpr", "--final_act", "relu"]])
 def test_flags_that_agree(asked):
     assert conflicts(asked) == []
 

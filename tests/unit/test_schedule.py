@@ -75,7 +75,7 @@ def test_lanes_without_a_session_stay_at_weight_zero():
 
 
 def test_lanes_that_finish_together_take_the_next_sessions_in_lane_order():
-    # Lane 0 and 2 finish after one step, lane 1 after two: 0 takes [7 8 9], 2 takes [10 11], then 1 and 2 finish together.
+    # Lanes 0 and 2 finish after one step: 0 takes [7 8 9], 2 takes [10 11]; then 1 and 2 finish together.
     sessions = [[1, 2], [3, 4, 5], [5, 6], [7, 8, 9], [10, 11], [12, 13], [14, 15]]
     epoch = build(sessions, 3)
     assert epoch.x.tolist() == [[1, 3, 5], [7, 4, 10], [8, 12, 14]]
