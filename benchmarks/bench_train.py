@@ -279,6 +279,7 @@ def plot(points, path):
     axes.grid(True, which="both", alpha=0.3)
     axes.legend()
     figure.tight_layout()
+    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     figure.savefig(path)
     print("wrote %s" % path)
 
@@ -286,7 +287,8 @@ def plot(points, path):
 def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser)
-    parser.add_argument("--items", type=int, default=BASE["items"], help="catalogue of the synthetic data [%(default)s]")
+    parser.add_argument("--items", type=int, default=BASE["items"],
+                        help="catalogue of the synthetic data [%(default)s]")
     parser.add_argument("--batch_size", type=int, default=BASE["batch_size"], help="lanes [%(default)s]")
     parser.add_argument("--size", type=int, default=BASE["size"], help="hidden units [%(default)s]")
     parser.add_argument("--train_path", help="events file instead of synthetic data; --items is then the file's")
@@ -297,7 +299,8 @@ def parse(argv=None):
     parser.add_argument("--device", default="cpu", help="cpu or gpu [%(default)s]")
     parser.add_argument("--other_python", metavar="PY",
                         help="interpreter with another TensorFlow: its original and loop run in the same rounds")
-    parser.add_argument("--plot", metavar="PNG", help="plot of ms/step over items [%s with --grid]" % "ms_per_step.png")
+    parser.add_argument("--plot", metavar="PNG",
+                        help="plot of ms/step over items [with --grid: benchmarks/results/ms_per_step.png]")
     parser.add_argument("--plot_from", metavar="JSON", help="only draw the plot of an earlier report")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)

@@ -26,8 +26,9 @@ class Original:
             self._build(config, weights)
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
-            known = {op for op in weights.values()}
-            self._session.run(tf.variables_initializer([v for v in tf.global_variables() if v not in known]))
+            known = {id(var) for var in weights.values()}
+            made = [var for var in tf.global_variables() if id(var) not in known]  # slots, powers, step number
+            self._session.run(tf.variables_initializer(made))
 
     def _build(self, config, weights):
         model, training = config.model, config.training
@@ -51,7 +52,8 @@ class Original:
             (tf.IndexedSlices(step.outputs_bd[:, :hidden], y_b, softmax_w.shape), softmax_w),
             (tf.IndexedSlices(step.outputs_bd[:, hidden], y_b, softmax_b.shape), softmax_b)]
         number = tf.Variable(0, trainable=False, use_resource=False)
-        lr = tf.maximum(1e-5, tf.train.exponential_decay(training.lr, number, training.decay_steps, training.decay, True))
+        decayed = tf.train.exponential_decay(training.lr, number, training.decay_steps, training.decay, staircase=True)
+        lr = tf.maximum(1e-5, decayed)
         train_op = tf.train.AdamOptimizer(lr).apply_gradients(gradients, global_step=number)
         self._fetches = [step.loss, list(step.states), number, lr, train_op]
 
