@@ -114,7 +114,8 @@ class LoopEngine:
         feed = dict(zip(self._placeholders, [padded(a, self.steps_per_run) for a in chunk[:4]]))
         feed[self._placeholders[4]], feed[self._placeholders[5]] = chunk.first_step, count
         losses = self._session.run(self._losses, feed)[:count]
-        self._global_step = chunk.first_step + count - 1
+        bad = np.flatnonzero(~np.isfinite(losses))
+        self._global_step = chunk.first_step + (bad[0] if len(bad) else count - 1)
         return losses
 
     def arrays(self):
