@@ -11,6 +11,7 @@ Everything is written to a temporary directory and renamed; the manifest comes l
 never finished and is not seen. Tensors are read as arrays: no engine, optimizer layout or device is baked in.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -34,7 +35,7 @@ FORMAT = 1
 PREFIX = "gru-model-"
 VOCABULARY = "vocabulary.npz"
 STATE_FILE = "checkpoint"
-_NAME = re.compile(r"gru-model-(\d+)(?:-step(\d+))?\.json$")
+_NAME = re.compile(r"gru-model-(0|[1-9][0-9]*)\.json\Z")
 _SHARD = ".data-00000-of-00001"
 
 
@@ -70,6 +71,7 @@ def save(directory, config, vocabulary, arrays, epoch, num_steps):
             files = _write_parts(temporary, name, directory, vocabulary, arrays)
             manifest = dict(format=FORMAT, epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), num_steps=num_steps,
                             num_items=len(vocabulary), config=config.to_dict(), files=files)
+            manifest["sha256"] = _manifest_checksum(manifest)
             _write_text(os.path.join(temporary, name + ".json"), json.dumps(manifest, indent=1, sort_keys=True))
             _write_text(os.path.join(temporary, STATE_FILE),
                         'model_checkpoint_path: "%s"\nall_model_checkpoint_paths: "%s"\n' % (name, name))
@@ -101,13 +103,18 @@ def _write_tensors(prefix, arrays):
     from gru4rec.tf_compat import tf
     with tf.Graph().as_default():
         placeholders = [tf.placeholder(a.dtype, a.shape) for a in arrays.values()]
-        op = tf.raw_ops.SaveV2(prefix=prefix, tensor_names=list(arrays), shape_and_slices=[""] * len(arrays),
+        op = tf.raw_ops.SaveV2(prefix=_tf_path(prefix), tensor_names=list(arrays), shape_and_slices=[""] * len(arrays),
                                tensors=placeholders)
         with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
             try:
                 session.run(op, dict(zip(placeholders, arrays.values())))
             except tf.errors.OpError as error:
                 raise OSError(str(error).splitlines()[0]) from error
+
+
+def _tf_path(path):
+    """A local path as TensorFlow must be told it: bytes, and absolute, so that no "s3:" in front means anything."""
+    return os.fsencode(os.path.abspath(path))
 
 
 def _write_text(path, text):
@@ -126,11 +133,15 @@ def _fingerprint(path):
 
 
 def epochs(directory):
-    """Sorted epochs that have a finished checkpoint in a directory."""
+    """Sorted epochs that have a finished checkpoint in a directory; CheckpointError if it cannot be read."""
     if not os.path.isdir(directory):
         return []
-    found = (_NAME.match(name) for name in os.listdir(directory))
-    return sorted(int(m.group(1)) for m in found if m and m.group(2) is None)
+    try:
+        names = os.listdir(directory)
+    except OSError as error:
+        raise CheckpointError("%s cannot be read: %s; give another --checkpoint_dir"
+                              % (directory, error.strerror)) from error
+    return sorted(int(m.group(1)) for m in map(_NAME.match, names) if m)
 
 
 def load(directory, epoch=None):
@@ -176,7 +187,15 @@ def _manifest(path):
     for key, kind in (("num_steps", int), ("num_items", int), ("config", dict), ("files", dict)):
         if not isinstance(manifest.get(key), kind) or isinstance(manifest.get(key), bool):
             raise _damaged(path, "%s is missing or of the wrong type" % key)
+    if manifest.get("sha256") != _manifest_checksum(manifest):
+        raise _damaged(path, "its checksum is not that of its content")
     return manifest
+
+
+def _manifest_checksum(manifest):
+    """SHA-256 of everything else in a manifest: a changed configuration would change what the tensors mean."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def _verify(directory, name, manifest):
@@ -192,21 +211,35 @@ def _verify(directory, name, manifest):
 
 
 def _read_tensors(prefix, shapes):
+    """name -> array of every tensor in `shapes` (name -> (shape, dtype)); an error names the first that differs."""
     from gru4rec.tf_compat import tf
-    try:
-        reader = tf.train.load_checkpoint(prefix)
-        stored = reader.get_variable_to_shape_map()
-    except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise _damaged(prefix, str(error).splitlines()[0]) from error
     arrays = {}
-    for name, (shape, dtype) in shapes.items():
-        if name not in stored:
-            raise _damaged(prefix, "tensor %s is missing" % name)
-        if tuple(stored[name]) != tuple(shape):
-            raise _damaged(prefix, "tensor %s has shape %s, the configuration says %s"
-                           % (name, tuple(stored[name]), tuple(shape)))
-        arrays[name] = np.asarray(reader.get_tensor(name), dtype)
+    with _without_wildcards(prefix) as path:
+        try:
+            reader = tf.train.NewCheckpointReader(_tf_path(path))
+            stored, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+            for name, (shape, dtype) in shapes.items():
+                if name not in stored:
+                    raise _damaged(prefix, "tensor %s is missing" % name)
+                if (tuple(stored[name]), dtypes[name].as_numpy_dtype) != (tuple(shape), dtype):
+                    raise _damaged(prefix, "tensor %s is of type and shape %s %s, the configuration says %s %s"
+                                   % (name, dtypes[name].name, tuple(stored[name]), np.dtype(dtype), tuple(shape)))
+                arrays[name] = np.asarray(reader.get_tensor(name))
+        except (tf.errors.OpError, RuntimeError) as error:
+            raise _damaged(prefix, str(error).splitlines()[0]) from error
     return arrays
+
+
+@contextlib.contextmanager
+def _without_wildcards(prefix):
+    """A prefix of the same tensor files; another one where TensorFlow would read it as a pattern (`*`, `?`, `[`)."""
+    if not re.search(r"[*?\[\\]", os.path.abspath(prefix)):
+        yield prefix
+        return
+    with tempfile.TemporaryDirectory(prefix="gru4rec-") as plain:
+        for ending in (".index", _SHARD):
+            os.symlink(os.path.abspath(prefix + ending), os.path.join(plain, "model" + ending))
+        yield os.path.join(plain, "model")
 
 
 def check_flags(asked, checkpoint):

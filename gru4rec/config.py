@@ -16,12 +16,13 @@ FINAL_ACTS = {
 }
 DEFAULT_FINAL_ACT = {"cross-entropy": "softmax", "bpr": "tanh", "top1": "tanh"}
 
+MANY = 10 ** 6  # units, lanes, steps a call: a typing error beyond that must not take the machine's memory
 AUTO = None  # a flag that is resolved from other flags or from the device
 
 
 def text(value):
-    """A str as it is; anything else, which only a damaged configuration file holds, is a ValueError."""
-    if not isinstance(value, str):
+    """A str as it is; an empty one (an unset shell variable) and anything else is a ValueError."""
+    if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError("not text")
     return value
 
@@ -48,7 +49,8 @@ def int_list(value):
     return tuple(whole(part) for part in parts)
 
 
-_KINDS = {text: "text", whole: "a whole number", real: "a number", int_list: "whole numbers such as 100 or 100,50"}
+_KINDS = {text: "text of at least one character", whole: "a whole number", real: "a number",
+          int_list: "whole numbers such as 100 or 100,50"}
 
 
 def _flag(default, help_text, unit="", choices=None, kind=text, shown=None, low=None, high=None, above=None,
@@ -65,7 +67,7 @@ class ModelConfig:
 
     layer: int = _flag(1, "GRU layers", "layers", kind=whole, low=1, high=1000)
     size: Tuple[int, ...] = _flag((100,), "hidden units; a list such as 100,50 gives one size per layer", "units",
-                                  kind=int_list, low=1)
+                                  kind=int_list, low=1, high=MANY)
     hidden_act: str = _flag("tanh", "activation of the candidate state", choices=("tanh", "relu"))
     final_act: Optional[str] = _flag(AUTO, "activation of the scores in the loss",
                                      choices=("softmax", "tanh", "relu", "linear"),
@@ -80,11 +82,11 @@ class TrainConfig:
     """How the weights are found."""
 
     epoch: int = _flag(3, "passes over the training sessions", "epochs", kind=whole, low=1)
-    lr: float = _flag(0.001, "initial learning rate of Adam", "per step", kind=real, above=0.0)
+    lr: float = _flag(0.001, "initial learning rate of Adam", "per step", kind=real, above=0.0, high=1e30)
     decay: float = _flag(0.96, "learning rate factor each --decay_steps (staircase, floor 1e-5)", "factor", kind=real,
                          above=0.0, high=1.0)
     decay_steps: int = _flag(1000, "steps between two decays", "steps", kind=whole, low=1)
-    batch_size: int = _flag(50, "sessions trained side by side (lanes)", "lanes", kind=whole, low=2)
+    batch_size: int = _flag(50, "sessions trained side by side (lanes)", "lanes", kind=whole, low=2, high=MANY)
     grad_cap: float = _flag(0.0, "largest norm of a gradient tensor (0 = no cap)", "L2 norm", kind=real, low=0.0)
     session_order: str = _flag("id", "order in which sessions are trained: by id, or by time of the first event",
                                choices=("id", "time"))
@@ -115,7 +117,7 @@ class EvalConfig:
                      choices=("conservative", "median", "standard"))
     unknown: str = _flag("drop", "items the model does not know: drop the event, or count the target as a miss",
                          choices=("drop", "miss"))
-    eval_batch_size: int = _flag(512, "sessions evaluated side by side", "lanes", kind=whole, low=1)
+    eval_batch_size: int = _flag(512, "sessions evaluated side by side", "lanes", kind=whole, low=1, high=MANY)
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class RunConfig:
                         "and TensorFlow's own Adam, the oracle", choices=("auto", "loop", "plain"),
                         shown="loop, plain on npu")
     steps_per_run: Optional[int] = _flag(AUTO, "steps per session call of the loop engine", "steps", kind=whole, low=1,
-                                         shown="250")
+                                         high=MANY, shown="250")
     xla: str = _flag("auto", "compile the loop (needs TensorFlow 2.6)", choices=("auto", "on", "off"),
                      shown="on where it can be had")
     log_every: int = _flag(1000, "steps between two log lines", "steps", kind=whole, low=1)

@@ -8,21 +8,30 @@ from gru4rec import config as config_module
 from gru4rec.errors import Gru4RecError, InputError
 from gru4rec.runlog import Metrics, counts_line, metric_line, say, setup_logging
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 
 SAMPLE_DIR = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (0 done, 2 input or device, 3 divergence)."""
+    """Run the command; returns its exit status (0 done, 2 input or device, 3 divergence, 130 interrupted)."""
     setup_logging()
     try:
         config = config_module.parse(sys.argv[1:] if argv is None else argv)
         (_train if config.run.train else _evaluate)(config)
         return 0
     except Gru4RecError as error:
-        sys.stderr.write("error: %s\n" % " ".join(str(error).split()))
-        return error.exit_status
+        return _failed(str(error), error.exit_status)
+    except MemoryError as error:
+        return _failed("out of memory (%s); use fewer lanes (--batch_size, --eval_batch_size), units (--size) or "
+                       "--steps_per_run" % (str(error) or "no more to be had"), 2)
+    except KeyboardInterrupt:
+        return _failed("interrupted; checkpoints of finished epochs are complete", 130)
+
+
+def _failed(message, status):
+    sys.stderr.write("error: %s\n" % " ".join(message.split()))
+    return status
 
 
 def _sample(name):
@@ -43,8 +52,9 @@ def _train(config):
     _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped", path,
               report.events, report.sessions, report.items, report.targets, report.short_sessions)
     device = _device(config, "train")
-    from gru4rec import train
-    train.train(config, device, vocabulary, train_sessions, _progress("train", "step"))
+    from gru4rec import tf_compat, train
+    with tf_compat.memory_errors():
+        train.train(config, device, vocabulary, train_sessions, _progress("train", "step"))
 
 
 def _evaluate(config):
@@ -58,22 +68,27 @@ def _evaluate(config):
     options = config.evaluation
     test_sessions, report = sessions.index_test(events, found.vocabulary, options.unknown)
     device = _device(config, "infer")
-    from gru4rec import evaluate
+    from gru4rec import evaluate, tf_compat
     from gru4rec.engine import state
-    evaluator = evaluate.Evaluator(found.config, device, state.caught_up(found.config, found.arrays),
-                                   options.eval_batch_size)
-    with _progress("evaluate", "event")(report.events) as bar:
-        results = evaluate.evaluate(evaluator, test_sessions, options.tie, options.cut_off, bar)
-    evaluator.close()
+    with tf_compat.memory_errors():
+        evaluator = evaluate.Evaluator(found.config, device, state.caught_up(found.config, found.arrays),
+                                       options.eval_batch_size)
+        with _progress("evaluate", "event")(report.events) as bar:
+            results = evaluate.evaluate(evaluator, test_sessions, options.tie, options.cut_off, bar)
+        evaluator.close()
     say(counts_line(report, options.unknown))
-    for row in results:
-        say(metric_line(*row))
-    Metrics(config.run.checkpoint_dir).add(
-        "eval", epoch=found.epoch, step=found.step, test_path=path, tie=options.tie, unknown=options.unknown,
+    for result in results:
+        say(metric_line(*result))
+    row = dict(
+        epoch=found.epoch, step=found.step, test_path=path, tie=options.tie, unknown=options.unknown,
         events=report.events, sessions=report.sessions, unknown_items=report.unknown_items,
         unknown_events=report.unknown_events, short_sessions=report.short_sessions,
         **{"%s@%d" % (name, cut): value for cut, recall, mrr in results
            for name, value in (("recall", recall), ("mrr", mrr))})
+    try:
+        Metrics(config.run.checkpoint_dir).add("eval", **row)
+    except InputError as error:  # a model in a read-only place can be evaluated all the same
+        _log.warning("%s", error)
 
 
 def _test_source(config, trained):

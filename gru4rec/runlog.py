@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 
+from gru4rec.errors import InputError
+
 
 def setup_logging(level=logging.INFO):
     """Send the package's log records to stderr; called once by a command, never by the library."""
@@ -17,9 +19,24 @@ def setup_logging(level=logging.INFO):
 
 
 def say(line):
-    """One result line on stdout, at once even in a pipe."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    """One result line on stdout, at once even in a pipe.
+
+    Raises: InputError if nobody reads the pipe any more, or the disk behind it is full.
+    """
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_stdout()
+        raise InputError("stdout cannot be written: %s; let its reader read to the end, or send it to a file with room"
+                         % error.strerror) from None
+
+
+def _discard_stdout():
+    """What is left in the buffer goes nowhere; else Python would fail once more when it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def train_line(epoch, step, lr, loss):
@@ -54,7 +71,14 @@ class Metrics:
         self._path = os.path.join(directory, self.FILE)
 
     def add(self, kind, **values):
-        """One row; keys carry their unit, values must be JSON numbers or text."""
+        """One row; keys carry their unit, values must be JSON numbers or text.
+
+        Raises: InputError if the file cannot be written.
+        """
         line = json.dumps(dict(values, kind=kind), sort_keys=True)
-        with open(self._path, "a", encoding="utf-8") as out:
-            out.write(line + "\n")
+        try:
+            with open(self._path, "a", encoding="utf-8") as out:
+                out.write(line + "\n")
+        except OSError as error:
+            raise InputError("%s cannot be written: %s; make room, or make it writable"
+                             % (self._path, error.strerror)) from None

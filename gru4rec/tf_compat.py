@@ -1,5 +1,6 @@
 """The one module that knows TensorFlow's versions: import `tf` from here, call `setup` once, forget which it is."""
 
+import contextlib
 import os
 import re
 import warnings
@@ -28,6 +29,16 @@ def setup():
     if IS_TF2:
         tf.disable_v2_behavior()
     _ready = True
+
+
+@contextlib.contextmanager
+def memory_errors():
+    """Within it TensorFlow runs out of memory as Python does: with a MemoryError of one line."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        lines = str(error).strip().splitlines()
+        raise MemoryError(next((line for line in lines if "OOM" in line), lines[0])) from None
 
 
 def has_xla():

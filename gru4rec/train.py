@@ -1,5 +1,6 @@
 """The training loop: epochs over chunks, log lines, one checkpoint per epoch."""
 
+import contextlib
 import logging
 import time
 
@@ -7,10 +8,12 @@ import numpy as np
 
 from gru4rec import checkpoint, engine, lr_schedule, schedule
 from gru4rec.engine import state
-from gru4rec.errors import DivergenceError
+from gru4rec.errors import ConfigError, DivergenceError
 from gru4rec.runlog import Metrics, say, time_line, train_line
 
 _log = logging.getLogger(__name__)
+
+MAX_STEPS = 10 ** 8  # a typing error in --epoch must not take the machine's memory: each step has a row in three tables
 
 
 def train(config, device, vocabulary, sessions, progress=None):
@@ -20,15 +23,19 @@ def train(config, device, vocabulary, sessions, progress=None):
       config: config.Config. device: device.base.Device.
       vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions.
       progress: None, or function (total steps) -> context manager with update(n), such as a tqdm bar.
-    Raises: DivergenceError with the step at which the loss stopped being finite; checkpoints before it stay.
+    Raises: ConfigError for too many steps; DivergenceError with the step at which the loss stopped being finite
+      (checkpoints before it stay).
     """
     epoch = schedule.build(sessions.items, sessions.offsets, config.training.batch_size)
     num_steps = epoch.num_steps * config.training.epoch
+    if num_steps > MAX_STEPS:
+        raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
+                          % (config.training.epoch, num_steps, MAX_STEPS))
     trainer = engine.create(config, device, state.initial(config, len(vocabulary)), num_steps)
     try:
         checkpoint.prepare_directory(config.run.checkpoint_dir)
         log = _Log(config)
-        with progress(num_steps) as bar:
+        with progress(num_steps) if progress else contextlib.nullcontext() as bar:
             for number in range(config.training.epoch):
                 _train_epoch(trainer, epoch, number, log, bar)
                 log.epoch_done(number, sessions.num_targets)
@@ -51,7 +58,8 @@ def _train_epoch(trainer, epoch, number, log, bar):
                                   "again with a lower --lr or with --grad_cap"
                                   % (losses[bad[0]], before + start + bad[0] + 1, number))
         log.add(before + stop, losses)
-        bar.update(stop - start)
+        if bar is not None:
+            bar.update(stop - start)
         start = stop
 
 

@@ -80,9 +80,74 @@ def test_a_manifest_with_other_shapes_is_refused(saved):
     path = saved[0] / "gru-model-1.json"
     manifest = json.loads(path.read_text())
     manifest["config"]["model"]["size"] = [5, 4]
+    manifest["sha256"] = checkpoint._manifest_checksum(manifest)
     path.write_text(json.dumps(manifest))
-    with pytest.raises(CheckpointError, match="shape"):
+    with pytest.raises(CheckpointError, match="tensor softmax_w .* shape"):
         checkpoint.load(str(saved[0]))
+
+
+def test_no_byte_of_a_manifest_changes_unnoticed(saved):
+    """A learning rate or an activation with one bit flipped would evaluate to other numbers."""
+    path = saved[0] / "gru-model-1.json"
+    content = path.read_bytes()
+    for place in range(len(content)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 2]) + content[place + 1:])
+        with pytest.raises(CheckpointError, match="gru-model-1.json is damaged"):
+            checkpoint.load(str(saved[0]))
+
+
+def test_a_tensor_of_another_type_is_refused(saved):
+    directory, arrays = saved
+    vocabulary = checkpoint.load(str(directory)).vocabulary
+    arrays = dict(arrays, softmax_b=arrays[state.SOFTMAX_B].astype(np.float64))
+    checkpoint.save(str(directory), CFG, vocabulary, arrays, 2, 20)
+    with pytest.raises(CheckpointError, match="tensor softmax_b is of type and shape float64"):
+        checkpoint.load(str(directory))
+
+
+@pytest.mark.parametrize("name", [b"a [1]*?", b"back\\slash", b"not utf-8 \xff", b"s3:/bucket", b"caf\xc3\xa9"])
+def test_a_directory_of_any_name_holds_checkpoints(tmp_path, monkeypatch, name):
+    """TensorFlow takes `*` for a pattern and `s3://` for a service, and cannot encode every name of a file system."""
+    monkeypatch.chdir(str(tmp_path))
+    directory = os.fsdecode(name)
+    checkpoint.prepare_directory(directory)
+    if directory.startswith("s3:"):
+        directory = "s3://bucket"
+    arrays = state.initial(CFG, 7)
+    checkpoint.save(directory, CFG, Vocabulary.build(np.arange(7)), arrays, 0, 20)
+    np.testing.assert_array_equal(checkpoint.load(directory).arrays["softmax_w"], arrays["softmax_w"])
+
+
+def test_a_directory_that_cannot_be_read_is_named(saved, monkeypatch):
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(CheckpointError, match="cannot be read: Permission denied"):
+        checkpoint.load(str(saved[0]))
+
+
+def test_an_earlier_run_is_moved_aside_each_time(saved):
+    """Whatever else lies in the directory stays where it is."""
+    directory = saved[0]
+    (directory / "notes.txt").write_text("mine")
+    before = set(os.listdir(str(directory))) - {"notes.txt"}
+    checkpoint.prepare_directory(str(directory))
+    assert sorted(os.listdir(str(directory))) == ["notes.txt", "previous-1"]
+    assert set(os.listdir(str(directory / "previous-1"))) == before
+    assert checkpoint.load(str(directory / "previous-1")).step == 20
+    checkpoint.prepare_directory(str(directory))  # nothing to move
+    assert sorted(os.listdir(str(directory))) == ["notes.txt", "previous-1"]
+    checkpoint.save(str(directory), CFG, Vocabulary.build(np.arange(7)), state.initial(CFG, 7), 0, 20)
+    checkpoint.prepare_directory(str(directory))
+    assert sorted(os.listdir(str(directory))) == ["notes.txt", "previous-1", "previous-2"]
+    assert checkpoint.epochs(str(directory / "previous-2")) == [0]
+
+
+def test_names_that_only_resemble_a_checkpoint_are_none(saved):
+    for name in ("gru-model-007.json", "gru-model-9.json.bak", "gru-model-3-step5.json", "gru-model-x.json", "9.json"):
+        (saved[0] / name).write_text("{}")
+    assert checkpoint.epochs(str(saved[0])) == [0, 1]
 
 
 def test_without_its_manifest_a_checkpoint_does_not_exist(saved):
