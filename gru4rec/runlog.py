@@ -24,19 +24,10 @@ def say(line):
     Raises: InputError if nobody reads the pipe any more, or the disk behind it is full.
     """
     try:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        print(line, flush=True)
     except OSError as error:
-        _discard_stdout()
         raise InputError("stdout cannot be written: %s; let its reader read to the end, or send it to a file with room"
                          % error.strerror) from None
-
-
-def _discard_stdout():
-    """What is left in the buffer goes nowhere; else Python would fail once more when it exits."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
 
 
 def train_line(epoch, step, lr, loss):
