@@ -33,16 +33,17 @@ setup(
     packages=find_packages(include=["gru4rec", "gru4rec.*"]),
     package_data={"gru4rec": ["*.json", "*/*.json"]},
     python_requires=">=3.7",
-    install_requires=["numpy", "pandas", "tqdm"],
+    install_requires=["numpy", "pandas"],
     extras_require={
         "cpu": [
+            "tqdm",  # the progress bar; a device image without it trains without the bar
             "protobuf<3.21; python_version == '3.7'",  # before TensorFlow: pip < 20.3 keeps the first it meets
             "tensorflow==1.15.*; python_version == '3.7'",
             "tensorflow-cpu>=2.6; %s and %s" % (_NEW, _LINUX_X86),
             "tensorflow>=2.6; %s and %s" % (_NEW, _ELSEWHERE),
         ],
         "parquet": ["pyarrow"],
-        "test": ["pytest", "hypothesis", "pyarrow"],
+        "test": ["pytest", "hypothesis", "pyarrow", "tqdm"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

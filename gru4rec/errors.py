@@ -31,9 +31,3 @@ class DivergenceError(Gru4RecError):
     """Loss or scores are no longer finite."""
 
     exit_status = 3
-
-
-class LockError(Gru4RecError):
-    """Another run holds the checkpoint directory."""
-
-    exit_status = 4

@@ -94,6 +94,7 @@ class Evaluator:
         """(greater [n], greater_equal [n]) of a tile of n targets whose hidden states lie at `at`."""
         greater, greater_equal, largest = self._session.run(self._counts, {
             self._at_ph: padded(at.astype(np.int32), self._tile), self._target_ph: padded(targets, self._tile)})
+        largest = largest[:len(at)]  # the rest is padding: some lane's state, live or not
         if not (largest <= self._largest_safe).all():
             raise DivergenceError("scores are not finite (hidden state up to %g); use an earlier epoch, or train with a "
                                   "lower --lr" % largest.max())

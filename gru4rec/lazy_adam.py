@@ -67,7 +67,7 @@ def catch_up(np_or_tf, tables_, p, m, v, last, now):
     """Rows as dense Adam would have left them after step `now`, given no gradient since `last`.
 
     Args:
-      np_or_tf: NUMPY or an object with the same functions on tensors (graph/sparse.py).
+      np_or_tf: NUMPY or an object with the same functions on tensors (graph/tables.py).
       tables_: Tables in the dtype of the rows.
       p, m, v: [n, D] float values and moments after step `last`.
       last: [n] int, step each row was last brought up to. now: int scalar >= every last.

@@ -1,5 +1,6 @@
 """Command line: flags -> train or evaluate. `python -m gru4rec.main --help` lists the flags."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -112,9 +113,12 @@ def _device(config, job):
 
 
 def _progress(text, unit):
-    """function (total) -> progress bar on a terminal, nothing in a pipe."""
+    """function (total) -> progress bar on a terminal, nothing in a pipe or without tqdm."""
     def make(total):
-        from tqdm import tqdm
+        try:
+            from tqdm import tqdm
+        except ImportError:  # device images may lack it; a bar is not worth a stop
+            return contextlib.nullcontext()
         return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False, mininterval=0.5, file=sys.stderr)
     return make
 

@@ -39,8 +39,8 @@ def train(config, device, vocabulary, sessions, progress=None):
             for number in range(config.training.epoch):
                 _train_epoch(trainer, epoch, number, log, bar)
                 log.epoch_done(number, sessions.num_targets)
-                checkpoint.save(config.run.checkpoint_dir, config, vocabulary, trainer.arrays(), number, num_steps)
-                log.restart_clock()
+                with log.clock_stopped():
+                    checkpoint.save(config.run.checkpoint_dir, config, vocabulary, trainer.arrays(), number, num_steps)
     finally:
         trainer.close()
 
@@ -93,14 +93,17 @@ class _Log:
         say(train_line(self._epoch, step, lr, loss))
         say(time_line(seconds))
         self._metrics.add("train", epoch=self._epoch, step=step, lr=lr, loss=loss, seconds_per_step=seconds)
-        self.restart_clock()
+        self._steps_since, self._clock = 0, time.perf_counter()
 
     def _rate(self, step):
         return float(lr_schedule.learning_rate(step, self._training.lr, self._training.decay, self._training.decay_steps))
 
-    def restart_clock(self):
-        """Leave what happened since the last line out of the next one (writing a checkpoint)."""
-        self._steps_since, self._clock = 0, time.perf_counter()
+    @contextlib.contextmanager
+    def clock_stopped(self):
+        """What happens meanwhile (writing a checkpoint) is no step's time; the steps before it still count."""
+        stopped = time.perf_counter()
+        yield
+        self._clock += time.perf_counter() - stopped
 
     def epoch_done(self, number, num_targets):
         seconds = time.perf_counter() - self._epoch_clock

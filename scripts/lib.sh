@@ -139,7 +139,7 @@ make_venv() {
 
 # need_tensorflow: sets `python` to one with TensorFlow, the checkout's own .venv if need be.
 need_tensorflow() {
-    ! find_python tensorflow numpy pandas tqdm || return 0
+    ! find_python tensorflow numpy pandas || return 0
     if [ -n "$lacking" ]; then
         fail "$lacking; install that (${lacking%% *} -m pip install ${lacking##* lacks }) or set PYTHON"
     fi

@@ -28,6 +28,13 @@ def chunk_of(epoch, start, stop, steps_before):
     return Chunk(epoch.x[part], epoch.y[part], epoch.reset[part], epoch.weight[part], steps_before + start + 1)
 
 
+def dropout_of_step(config, device):
+    """function (number of the update) -> function (tensor, layer) -> tensor, the dropout that `net.train_step` takes."""
+    def of_step(number):
+        return lambda tensor, layer: device.dropout(tensor, config.model.dropout, config.training.seed, number, layer)
+    return of_step
+
+
 def create(config, device, arrays, num_steps):
     """The engine that suits options and device.
 

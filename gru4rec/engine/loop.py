@@ -5,7 +5,7 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam
-from gru4rec.engine import state
+from gru4rec.engine import dropout_of_step, state
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.graph import model as net
 from gru4rec.graph import tables as wide
@@ -24,7 +24,8 @@ class LoopEngine:
     """
 
     def __init__(self, config, device, arrays, num_steps, steps_per_run, xla):
-        self._model, self._training, self._device = config.model, config.training, device
+        self._model, self._training = config.model, config.training
+        self._dropout = dropout_of_step(config, device)
         self.steps_per_run = steps_per_run or STEPS_PER_RUN
         self._global_step = int(arrays[state.GLOBAL_STEP])
         variables = Variables(use_resource=True)
@@ -36,7 +37,7 @@ class LoopEngine:
             variables.initialise(self._session)
 
     def _make_variables(self, variables, arrays, adam):
-        slots = ("", state.M_SLOT, state.V_SLOT)
+        slots = state.SLOTS
         self._dense = OrderedDict(
             (name, [variables.add(name + slot, arrays[name + slot]) for slot in slots])
             for name in state.dense_shapes(self._model))
@@ -90,11 +91,8 @@ class LoopEngine:
         inputs = wide.read(self._inputs, batch.x_b, number, adam)
         outputs = wide.read(self._outputs, batch.y_b, number, adam)
 
-        def dropout(tensor, layer):
-            return self._device.dropout(tensor, self._model.dropout, self._training.seed, number, layer)
-
         step = net.train_step(self._model, [p.read_value() for p, _, _ in self._dense.values()], inputs.p, outputs.p,
-                              batch, states, dropout, self._training.grad_cap)
+                              batch, states, self._dropout(number), self._training.grad_cap)
         # No update before every gradient is there: they read the same weights.
         with tf.control_dependencies(list(step.dense) + [step.inputs_be, step.outputs_bd]):
             lr = tf.gather(adam.lr, number)
@@ -120,7 +118,7 @@ class LoopEngine:
 
     def arrays(self):
         """The state under canonical names, rows raw: nothing is caught up, so saving changes nothing."""
-        out, slots = OrderedDict(), ("", state.M_SLOT, state.V_SLOT)
+        out, slots = OrderedDict(), state.SLOTS
         *columns, out[state.ROW_STEP[state.EMBEDDING]] = wide.unpack(self._session.run(self._inputs))
         for slot, values in zip(slots, columns):
             out[state.EMBEDDING + slot] = values

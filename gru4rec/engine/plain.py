@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam, lr_schedule
-from gru4rec.engine import state
+from gru4rec.engine import dropout_of_step, state
 from gru4rec.engine.variables import Variables
 from gru4rec.graph import model as net
 from gru4rec.tf_compat import tf
@@ -28,7 +28,7 @@ class PlainEngine:
         graph = tf.Graph()
         with graph.as_default():
             self._make_variables(variables, arrays)
-            self._make_step(device)
+            self._make_step(device, dropout_of_step(config, device))
             self._session = tf.Session(graph=graph, config=device.session_config())
             self._load_optimizer(variables, arrays)
             variables.initialise(self._session)
@@ -39,7 +39,7 @@ class PlainEngine:
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
 
-    def _make_step(self, device):
+    def _make_step(self, device, dropout_of):
         lanes = [self._training.batch_size]
         self._placeholders = (tf.placeholder(tf.int32, lanes, "x"), tf.placeholder(tf.int32, lanes, "y"),
                               tf.placeholder(tf.bool, lanes, "reset"), tf.placeholder(tf.bool, lanes, "weight"),
@@ -50,12 +50,9 @@ class PlainEngine:
                                            (state.EMBEDDING, state.SOFTMAX_W, state.SOFTMAX_B)]
         dense = [self._weights[name] for name in state.dense_shapes(self._model)]
 
-        def dropout(tensor, layer):
-            return device.dropout(tensor, self._model.dropout, self._training.seed, number, layer)
-
         outputs_bd = tf.concat([tf.gather(softmax_w, y_b), tf.gather(softmax_b, y_b)[:, None]], 1)
         step = net.train_step(self._model, [tf.identity(w) for w in dense], tf.gather(embedding, x_b), outputs_bd,
-                              batch, [tf.identity(s) for s in self._states], dropout, self._training.grad_cap)
+                              batch, [tf.identity(s) for s in self._states], dropout_of(number), self._training.grad_cap)
         hidden = self._model.size[-1]
         gradients = list(zip(step.dense, dense)) + [
             (tf.IndexedSlices(step.inputs_be, x_b, embedding.shape), embedding),

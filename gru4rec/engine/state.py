@@ -16,6 +16,7 @@ from gru4rec import lazy_adam, lr_schedule
 
 EMBEDDING, SOFTMAX_W, SOFTMAX_B, GLOBAL_STEP = "embedding", "softmax_w", "softmax_b", "global_step"
 M_SLOT, V_SLOT, LAST_STEP = "/Adam", "/Adam_1", "/last_step"
+SLOTS = ("", M_SLOT, V_SLOT)  # endings of a weight's value and moments
 TABLES = (EMBEDDING, SOFTMAX_W)  # those with rows of their own; softmax_b shares the rows of softmax_w
 ROW_STEP = {EMBEDDING: EMBEDDING + LAST_STEP, SOFTMAX_W: SOFTMAX_W + LAST_STEP, SOFTMAX_B: SOFTMAX_W + LAST_STEP}
 
@@ -81,7 +82,7 @@ def shapes(config, num_items):
     """Name -> (shape, dtype) of everything `initial` makes, without making it."""
     found = OrderedDict()
     for name, shape in weight_shapes(config.model, num_items).items():
-        for slot in ("", M_SLOT, V_SLOT):
+        for slot in SLOTS:
             found[name + slot] = (shape, np.float32)
     for name in TABLES:
         found[name + LAST_STEP] = ((num_items,), np.int32)
@@ -110,9 +111,9 @@ def caught_up(config, arrays):
         return out
     tables = adam_tables(config.training, now)
     for name, row_step in ROW_STEP.items():
-        columns = [arrays[name + slot].reshape(len(arrays[name]), -1) for slot in ("", M_SLOT, V_SLOT)]
+        columns = [arrays[name + slot].reshape(len(arrays[name]), -1) for slot in SLOTS]
         rows = lazy_adam.caught_up(tables, *columns, last=arrays[row_step], now=now)
-        for slot, values in zip(("", M_SLOT, V_SLOT), rows):
+        for slot, values in zip(SLOTS, rows):
             out[name + slot] = values.reshape(arrays[name].shape)
     for row_step in set(ROW_STEP.values()):
         out[row_step] = np.full_like(arrays[row_step], now)

@@ -48,9 +48,9 @@ def advance(model, dense, x_be, states, dropout=None):
     return output, tuple(new_states)
 
 
-def zero_where(reset_b, states):
-    """States with the lanes zeroed in which a session starts."""
-    keep_b1 = 1.0 - tf.cast(reset_b, states[0].dtype)[:, None]
+def zero_where(zero_b, states):
+    """States [B, H] with the lanes zeroed where `zero_b` [B] is true, such as those in which a session starts."""
+    keep_b1 = 1.0 - tf.cast(zero_b, states[0].dtype)[:, None]
     return tuple(state * keep_b1 for state in states)
 
 
@@ -65,7 +65,9 @@ def train_step(model, dense, x_be, y_bd, batch, states, dropout, grad_cap=0.0):
       grad_cap: float, largest L2 norm of the gradient of a weight tensor, duplicates summed; 0 = no cap.
     Returns: Step.
     """
-    states = tuple(tf.stop_gradient(s) for s in zero_where(batch.reset_b, states))
+    # A drained lane keeps stepping on item 0; held at zero, its state cannot grow (relu) and spoil 0 * loss.
+    idle_b = tf.logical_or(batch.reset_b, tf.equal(batch.weight_b, 0.0))
+    states = tuple(tf.stop_gradient(s) for s in zero_where(idle_b, states))
     output_bh, new_states = advance(model, dense, x_be, states, dropout)
     scores_bb = output_scores(output_bh, y_bd)
     loss = losses.total(model.loss, model.final_act, scores_bb, batch.weight_b, batch.weight_b)

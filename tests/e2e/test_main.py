@@ -77,7 +77,7 @@ def test_own_files_in_another_directory(tmp_path):
 
 def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
     """Floor and ceiling: a leak of the target would show on random sessions."""
-    flags = ["--size", 32, "--epoch", 8, "--lr", 0.01, "--dropout", 0, "--cut_off", 5]
+    flags = ["--size", 32, "--xla", "off", "--epoch", 8, "--lr", 0.01, "--dropout", 0, "--cut_off", 5]
     chain(tmp_path / "train.tsv", 1, 1500), chain(tmp_path / "test.tsv", 1, 300)
     command(tmp_path, "--train_path", "train.tsv", "--test_path", "test.tsv", *flags)
     assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) > 0.9
@@ -89,7 +89,7 @@ def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
 
 def test_a_second_run_moves_the_first_aside(tmp_path):
     chain(tmp_path / "a.tsv", 1)
-    flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8]
+    flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off"]
     command(tmp_path, *flags)
     first = (tmp_path / "checkpoint" / "gru-model-0.data-00000-of-00001").read_bytes()
     _, err = command(tmp_path, *flags)
@@ -103,14 +103,14 @@ def test_a_second_run_moves_the_first_aside(tmp_path):
 
 def test_fewer_sessions_than_lanes_is_no_error(tmp_path):
     chain(tmp_path / "a.tsv", 1, num_sessions=3)
-    command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8)
+    command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off")
     assert EVAL_LINES.fullmatch(command(tmp_path, "--train", 0)[0])
 
 
 def test_no_progress_bar_in_a_pipe_and_one_on_a_terminal(tmp_path):
     pty = pytest.importorskip("pty")
     chain(tmp_path / "a.tsv", 1)
-    flags = ["--train_path", "a.tsv", "--epoch", "1", "--size", "8"]
+    flags = ["--train_path", "a.tsv", "--epoch", "1", "--size", "8", "--xla", "off"]
     _, err = command(tmp_path, *flags)
     assert "\r" not in err
     ours, theirs = pty.openpty()
@@ -133,7 +133,7 @@ def test_no_progress_bar_in_a_pipe_and_one_on_a_terminal(tmp_path):
 def test_divergence_exits_3_and_names_the_step(tmp_path):
     chain(tmp_path / "a.tsv", 1)
     _, err = command(tmp_path, "--train_path", "a.tsv", "--lr", "1e30", "--loss", "top1", "--final_act", "linear",
-                     "--hidden_act", "relu", "--size", 8, status=3)
+                     "--hidden_act", "relu", "--size", 8, "--xla", "off", status=3)
     assert re.search(r"^error: the loss is \S+ at step \d+ ", err.splitlines()[-1])
 
 
@@ -172,7 +172,7 @@ def test_a_checkpoint_dir_that_is_a_file_is_refused(tmp_path):
 
 def test_an_explicit_flag_that_contradicts_the_checkpoint_is_refused(tmp_path):
     chain(tmp_path / "a.tsv", 1)
-    command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8)
+    command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off")
     line = _bad(tmp_path, "--train", 0, "--size", 9)
     assert "--size 9" in line and "--size 8" in line
     assert "--test takes one of: 0" in _bad(tmp_path, "--train", 0, "--test", 4)

@@ -12,7 +12,7 @@ import pytest
 
 TOOLS = ("sh", "bash", "cat", "cp", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep", "tail", "tee")
 RUN_SCRIPTS = [("run_gpu.sh", "gpu"), ("run_npu_1p.sh", "npu_1p")]
-BASE = "sys venv numpy pandas tqdm"
+BASE = "sys venv numpy pandas"
 WITH_TF = "tensorflow pip " + BASE
 NASTY = ["--lr", "a b", "*", '$HOME "q" \'s\'', "", "\\n", "--epoch=2"]
 
@@ -220,7 +220,7 @@ def test_variable_python_comes_first(sandbox, shell):
 
 
 def test_tensorflow_without_pandas_names_the_command_that_mends_it(sandbox, shell):
-    sandbox.stub("python3", "tensorflow sys venv numpy tqdm")
+    sandbox.stub("python3", "tensorflow sys venv numpy")
     result = sandbox.run(shell, "run_gpu.sh")
     assert result.returncode == 2
     assert "python3 has tensorflow but lacks pandas" in result.stderr
@@ -289,7 +289,7 @@ def test_no_python_at_all_is_one_line(sandbox, shell):
 
 def test_real_python_is_probed_without_importing_anything(sandbox, shell):
     modules = sandbox.root / "modules"
-    for module in ("tensorflow", "numpy", "pandas", "tqdm"):
+    for module in ("tensorflow", "numpy", "pandas"):
         (modules / module).mkdir(parents=True)
         (modules / module / "__init__.py").write_text("raise SystemExit('imported by the probe')\n")
     (sandbox.root / "gru4rec").mkdir()

@@ -85,3 +85,10 @@ def test_tensorflow_is_imported_in_one_module_only():
 def test_no_keras_and_no_contrib():
     for path, text in sources():
         assert not re.search(r"\bkeras\b|\btf\.contrib\b|tensorflow\.contrib", text), path
+
+
+def test_without_tqdm_there_is_no_bar_and_no_error(monkeypatch):
+    from gru4rec import main
+    monkeypatch.setitem(sys.modules, "tqdm", None)  # an import of it raises ImportError
+    with main._progress("train", "step")(10) as bar:
+        assert bar is None
