@@ -438,4 +438,7 @@ with tf.Session() as session: session.run(tf.global_variables_initializer())
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           cwd=REPOSITORY, check=True, env={k: v for k, v in os.environ.items() if "TF_CPP" not in k})
     assert done.stdout.decode().split() == ["True", "False"]
-    assert done.stderr.decode() == ""
+    said = done.stderr.decode().splitlines()
+    if tf_compat.TF_VERSION[:2] == (2, 20):  # logs two lines of its own, whatever TF_CPP_MIN_LOG_LEVEL says
+        said = [line for line in said if not line.startswith(("I0000 ", "WARNING: All log messages before absl::"))]
+    assert said == []

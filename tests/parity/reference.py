@@ -252,14 +252,15 @@ def advance(weights, x, states, act="tanh", masks=None):
     return inputs, new_states
 
 
-def reset_states(states, reset):
-    """States with the rows of lanes that start a session zeroed."""
-    return [np.where(np.asarray(reset, bool)[:, None], 0.0, state) for state in states]
+def reset_states(states, reset, weight):
+    """States with the rows zeroed of lanes that start a session, or have none (weight 0)."""
+    zero = np.asarray(reset, bool) | (np.asarray(weight) == 0)
+    return [np.where(zero[:, None], 0.0, state) for state in states]
 
 
 def step_loss(weights, states, x, y, reset, weight, masks=None, act="tanh", loss="cross-entropy", final_act="softmax"):
     """Loss of one training step, nothing else; what finite differences need."""
-    inputs, _ = advance(weights, x, reset_states(states, reset), act, masks)
+    inputs, _ = advance(weights, x, reset_states(states, reset, weight), act, masks)
     return loss_value(score_matrix(inputs[-1], weights, y), weight, loss, final_act)
 
 
@@ -273,7 +274,7 @@ def step_gradients(weights, states, x, y, reset, weight, masks=None, act="tanh",
       masks, act, loss, final_act: as for `advance` and `loss_value`.
     Returns: (loss, gradients: dict like weights, dense, duplicates summed; new_states: per layer [B, H]).
     """
-    states = reset_states(states, reset)
+    states = reset_states(states, reset, weight)
     inputs, new_states = advance(weights, x, states, act, masks)
     scores = score_matrix(inputs[-1], weights, y)
     d_scores = loss_grad(scores, weight, loss, final_act)
