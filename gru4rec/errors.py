@@ -31,3 +31,11 @@ class DivergenceError(Gru4RecError):
     """Loss or scores are no longer finite."""
 
     exit_status = 3
+
+
+class Interrupted(Gru4RecError):
+    """A signal asked the run to stop; `exit_status` is 130 for SIGINT and 143 for SIGTERM."""
+
+    def __init__(self, signal_number):
+        super().__init__("interrupted; checkpoints of finished epochs are complete")
+        self.exit_status = 128 + signal_number

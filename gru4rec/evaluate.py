@@ -9,6 +9,7 @@ from gru4rec.engine import state
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.errors import DivergenceError
 from gru4rec.graph import scorer
+from gru4rec.interrupts import StopRequest
 from gru4rec.tf_compat import tf
 
 SCORE_BYTES = 16 << 20  # of one tile of scores: small enough to stay near the cores
@@ -74,20 +75,22 @@ class Evaluator:
           sessions: data.sessions.EvalSessions.
           progress: None, or an object with update(number of targets).
         Returns: Ranked.
-        Raises: DivergenceError if a score is not finite.
+        Raises: DivergenceError if a score is not finite; Interrupted, before the next tile, if SIGINT or SIGTERM came.
         """
         epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, self._lanes, sessions.leading_skip)
         counts = np.zeros((2, epoch.weight.size), np.int32)
-        for start in range(0, epoch.num_steps, STEPS_PER_RUN):
-            part = slice(start, start + STEPS_PER_RUN)
-            self._session.run(self._advance_op, {self._x_ph: padded(epoch.x[part], STEPS_PER_RUN),
-                                                 self._reset_ph: padded(epoch.reset[part], STEPS_PER_RUN)})
-            live = np.flatnonzero(epoch.weight[part])
-            for first in range(0, len(live), self._tile):
-                at = live[first:first + self._tile]
-                counts[:, start * self._lanes + at] = self._rank(at, epoch.y[part].ravel()[at])
-                if progress is not None:
-                    progress.update(len(at))
+        with StopRequest() as stop:
+            for start in range(0, epoch.num_steps, STEPS_PER_RUN):
+                part = slice(start, start + STEPS_PER_RUN)
+                self._session.run(self._advance_op, {self._x_ph: padded(epoch.x[part], STEPS_PER_RUN),
+                                                     self._reset_ph: padded(epoch.reset[part], STEPS_PER_RUN)})
+                live = np.flatnonzero(epoch.weight[part])
+                for first in range(0, len(live), self._tile):
+                    stop.check()
+                    at = live[first:first + self._tile]
+                    counts[:, start * self._lanes + at] = self._rank(at, epoch.y[part].ravel()[at])
+                    if progress is not None:
+                        progress.update(len(at))
         return Ranked(*counts[:, cells])
 
     def _rank(self, at, targets):

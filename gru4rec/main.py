@@ -3,10 +3,11 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 
 from gru4rec import config as config_module
-from gru4rec.errors import Gru4RecError, InputError
+from gru4rec.errors import Gru4RecError, InputError, Interrupted
 from gru4rec.runlog import Metrics, counts_line, metric_line, say, setup_logging
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
@@ -15,7 +16,7 @@ SAMPLE_DIR = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (0 done, 2 input or device, 3 divergence, 130 interrupted)."""
+    """Run the command; returns its exit status (0 done, 2 input or device, 3 divergence, 130 or 143 stopped by a signal)."""
     setup_logging()
     try:
         config = config_module.parse(sys.argv[1:] if argv is None else argv)
@@ -27,7 +28,8 @@ def main(argv=None):
         return _failed("out of memory (%s); use fewer lanes (--batch_size, --eval_batch_size), units (--size) or "
                        "--steps_per_run" % (str(error) or "no more to be had"), 2)
     except KeyboardInterrupt:
-        return _failed("interrupted; checkpoints of finished epochs are complete", 130)
+        stopped = Interrupted(signal.SIGINT)
+        return _failed(str(stopped), stopped.exit_status)
 
 
 def _failed(message, status):

@@ -9,6 +9,7 @@ import numpy as np
 from gru4rec import checkpoint, engine, lr_schedule, schedule
 from gru4rec.engine import state
 from gru4rec.errors import ConfigError, DivergenceError
+from gru4rec.interrupts import StopRequest
 from gru4rec.runlog import Metrics, say, time_line, train_line
 
 _log = logging.getLogger(__name__)
@@ -23,8 +24,8 @@ def train(config, device, vocabulary, sessions, progress=None):
       config: config.Config. device: device.base.Device.
       vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions.
       progress: None, or function (total steps) -> context manager with update(n), such as a tqdm bar.
-    Raises: ConfigError for too many steps; DivergenceError with the step at which the loss stopped being finite
-      (checkpoints before it stay).
+    Raises: ConfigError for too many steps; Interrupted, after the chunk at hand, if SIGINT or SIGTERM came;
+      DivergenceError with the step at which the loss stopped being finite. Checkpoints before either stay.
     """
     epoch = schedule.build(sessions.items, sessions.offsets, config.training.batch_size)
     num_steps = epoch.num_steps * config.training.epoch
@@ -35,9 +36,9 @@ def train(config, device, vocabulary, sessions, progress=None):
     try:
         checkpoint.prepare_directory(config.run.checkpoint_dir)
         log = _Log(config)
-        with progress(num_steps) if progress else contextlib.nullcontext() as bar:
+        with progress(num_steps) if progress else contextlib.nullcontext() as bar, StopRequest() as stop:
             for number in range(config.training.epoch):
-                _train_epoch(trainer, epoch, number, log, bar)
+                _train_epoch(trainer, epoch, number, log, bar, stop)
                 log.epoch_done(number, sessions.num_targets)
                 with log.clock_stopped():
                     checkpoint.save(config.run.checkpoint_dir, config, vocabulary, trainer.arrays(), number, num_steps)
@@ -45,22 +46,23 @@ def train(config, device, vocabulary, sessions, progress=None):
         trainer.close()
 
 
-def _train_epoch(trainer, epoch, number, log, bar):
+def _train_epoch(trainer, epoch, number, log, bar, stop):
     before, start = number * epoch.num_steps, 0
     log.start_epoch(number)
     while start < epoch.num_steps:
+        stop.check()
         # A log line ends a chunk, so that its time is that of its own steps.
-        stop = min(start + trainer.steps_per_run, epoch.num_steps, log.next_line(before + start) - before)
-        losses = trainer.run(engine.chunk_of(epoch, start, stop, before))
+        end = min(start + trainer.steps_per_run, epoch.num_steps, log.next_line(before + start) - before)
+        losses = trainer.run(engine.chunk_of(epoch, start, end, before))
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad):
             raise DivergenceError("the loss is %s at step %d (epoch %d); checkpoints of earlier epochs are intact, train "
                                   "again with a lower --lr or with --grad_cap"
                                   % (losses[bad[0]], before + start + bad[0] + 1, number))
-        log.add(before + stop, losses)
+        log.add(before + end, losses)
         if bar is not None:
-            bar.update(stop - start)
-        start = stop
+            bar.update(end - start)
+        start = end
 
 
 class _Log:

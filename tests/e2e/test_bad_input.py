@@ -290,17 +290,18 @@ def test_a_reader_that_leaves_is_one_line(model):
     assert err.splitlines()[-1].startswith("error: stdout cannot be written: Broken pipe") and "Traceback" not in err
 
 
-def test_ctrl_c_is_one_line_status_130_and_finished_epochs_stay(model):
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_one_line_and_finished_epochs_stay(model, number, status):
     process = start(model, "--train_path", "train.tsv", "--checkpoint_dir", "new", "--size", 8, "--batch_size", 2,
                     "--epoch", 9999, "--log_every", 1, "--xla", "off",
                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     for line in process.stdout:
         if line.startswith("Epoch 1"):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.stdout.read()
     err = process.stderr.read()
-    assert process.wait() == 130
+    assert process.wait() == status
     assert err.splitlines()[-1].startswith("error: interrupted") and "Traceback" not in err
     names = os.listdir(str(model / "new"))
     assert not [name for name in names if name.startswith(".tmp")]

@@ -1,14 +1,17 @@
 """Ranks counted in the graph against brute force, on weights whose scores are exact in float32."""
 
+import os
+import signal
+
 import numpy as np
 import pytest
 
-from gru4rec import evaluate, metrics
+from gru4rec import config, device, evaluate, metrics
 from gru4rec.data.loader import Events
 from gru4rec.data.sessions import EvalSessions, index_test
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
-from gru4rec.errors import DivergenceError
+from gru4rec.errors import DivergenceError, Interrupted
 from tests.parity import reference
 
 pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed")
@@ -199,3 +202,19 @@ def test_scores_that_overflow_are_an_error(name):
     sessions, _ = sessions_of([[1, 2, 3], [4, 5]], "drop")
     with pytest.raises(DivergenceError):
         rank(config, arrays, sessions, 2)
+
+
+def test_a_signal_stops_an_evaluation_between_two_tiles():
+    """Raised inside a session call it could end the process by a segmentation fault."""
+    cfg = config.parse(["--size", "4"])
+    ranker = evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
+
+    class Progress:
+        def update(self, _):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sessions = EvalSessions(np.arange(200, dtype=np.int32) % 30, np.array([0, 100, 200]), np.zeros(2, bool), 0, np.arange(2))
+    with pytest.raises(Interrupted):
+        ranker.run(sessions, Progress())
+    assert len(ranker.run(sessions).greater) == 198
+    ranker.close()

@@ -1,0 +1,44 @@
+"""Stopping between two steps: a signal is noted at once and obeyed where nothing is half done.
+
+Python raises KeyboardInterrupt wherever it happens to be. Inside TensorFlow's calls that can end the process by a
+segmentation fault, and in the middle of a save it is no better; so while steps are run, signals only set a mark.
+"""
+
+import os
+import signal
+import threading
+
+from gru4rec.errors import Interrupted
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class StopRequest:
+    """Context in which SIGINT and SIGTERM wait for the next `check`; a second signal ends the process at once.
+
+    A signal that was ignored before (nohup, a background job) stays ignored. Outside the main thread, where Python
+    cannot set handlers, nothing changes.
+    """
+
+    def __enter__(self):
+        self._asked, self._before = None, {}
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number, _):
+        if self._asked is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self._asked = number
+
+    def check(self):
+        """Raises Interrupted (exit status 128 + signal number) if a signal has come."""
+        if self._asked is not None:
+            raise Interrupted(self._asked)

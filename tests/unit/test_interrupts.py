@@ -1,0 +1,60 @@
+"""Signals while steps are run: noted, obeyed at the next check, and put back afterwards."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from gru4rec.errors import Interrupted
+from gru4rec.interrupts import StopRequest
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_waits_for_the_check(number, status):
+    before = signal.getsignal(number)
+    with StopRequest() as stop:
+        stop.check()
+        os.kill(os.getpid(), number)
+        done = "not interrupted here"
+        with pytest.raises(Interrupted, match="finished epochs are complete") as caught:
+            stop.check()
+    assert done and caught.value.exit_status == status
+    assert signal.getsignal(number) == before
+
+
+def test_an_ignored_signal_stays_ignored():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            stop.check()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_outside_the_main_thread_handlers_are_left_alone():
+    seen = []
+
+    def work():
+        with StopRequest() as stop:
+            stop.check()
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.getsignal(signal.SIGTERM)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_the_process_at_once(number):
+    script = ("import os\nfrom gru4rec.interrupts import StopRequest\nwith StopRequest():\n"
+              "    os.kill(os.getpid(), %d)\n    print('first', flush=True)\n    os.kill(os.getpid(), %d)\n"
+              "    print('never')\n" % (number, number))
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, universal_newlines=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    assert (done.returncode, done.stdout) == (-number, "first\n")
