@@ -6,7 +6,7 @@ import signal
 import numpy as np
 import pytest
 
-from gru4rec import config, device, evaluate, metrics
+from gru4rec import device, evaluate, metrics
 from gru4rec.data.loader import Events
 from gru4rec.data.sessions import EvalSessions, index_test
 from gru4rec.data.vocab import Vocabulary
@@ -206,7 +206,7 @@ def test_scores_that_overflow_are_an_error(name):
 
 def test_a_signal_stops_an_evaluation_between_two_tiles():
     """Raised inside a session call it could end the process by a segmentation fault."""
-    cfg = config.parse(["--size", "4"])
+    cfg = helpers.make_config(size="4")
     ranker = evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
 
     class Progress:
