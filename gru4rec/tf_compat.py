@@ -58,18 +58,3 @@ def jit_function(fn):
     import tensorflow
     return tensorflow.function(fn, jit_compile=True, autograph=False)
 
-
-def stateless_int23(shape, seed):
-    """Whole numbers, uniform in [0, 2**23): the same bits in every TensorFlow, in a plain graph and under XLA.
-
-    Whole numbers and not floats, because a float kernel keeps the *low* 23 bits of each Philox word while XLA keeps
-    the *high* 23; the words themselves agree. A result times 2**-23 is bit for bit what the float kernel returns.
-
-    Args:
-      shape: static shape.
-      seed: [2] int32 or int64 tensor.
-    Returns: int32 tensor.
-    """
-    # Left to choose by itself, TF 2 takes Philox as well, but XLA then compiles the choice: 20 times slower on CPU.
-    chosen = {"alg": "philox"} if TF_VERSION >= (2, 6) else {}
-    return tf.random.stateless_uniform(shape, seed, minval=0, maxval=2 ** 23, dtype=tf.int32, **chosen)

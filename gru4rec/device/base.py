@@ -64,7 +64,7 @@ class Device:
         Args:
           shape: static shape.
           seed: whole number, the run's seed.
-          step: whole number or scalar int32/int64 tensor (int32 is cheaper on GPU); both types give the same bits.
+          step: whole number or scalar int32/int64 tensor; both types give the same bits.
           stream: 0 <= stream < NUM_STREAMS; users that must be independent take different streams.
         Returns: float32 in [0, 1), multiples of 2**-23 where `stateless`.
         """

@@ -4,7 +4,8 @@ import math
 import os
 
 from gru4rec import tf_compat
-from gru4rec.device.base import Device, Missing, stream_seed
+from gru4rec.device import hashed
+from gru4rec.device.base import Device, Missing
 from gru4rec.tf_compat import tf
 
 
@@ -16,11 +17,13 @@ class _Host(Device):
         return tf_compat.has_xla()
 
     def random_uniform(self, shape, seed, step, stream):
-        return tf.cast(_int23(shape, seed, step, stream), tf.float32) * 2.0 ** -23
+        high = tf.bitwise.right_shift(hashed.bits(shape, seed, step, stream), tf.constant(9))
+        return tf.cast(high, tf.float32) * 2.0 ** -23 + 0.5
 
     def _dropout(self, x, rate, seed, step, stream):
         # Same mask as random_uniform(...) >= rate, compared as whole numbers.
-        kept = _int23(x.shape, seed, step, stream) >= math.ceil(rate * 2 ** 23)
+        least = min(math.ceil(rate * 2 ** 23) * 2 ** 9 - 2 ** 31, 2 ** 31 - 1)
+        kept = hashed.bits(x.shape, seed, step, stream) >= least
         return x * (tf.cast(kept, x.dtype) * (1.0 / (1.0 - rate)))
 
 
@@ -63,8 +66,3 @@ def list_gpus():
     """GPUs TensorFlow can use; call it only once an NPU is ruled out."""
     return tf.config.experimental.list_physical_devices("GPU")
 
-
-def _int23(shape, seed, step, stream):
-    step = tf.convert_to_tensor(step)
-    first = tf.constant(stream_seed(seed, stream), step.dtype)  # kernels widen int32 seeds: both types, same bits
-    return tf_compat.stateless_int23(shape, tf.stack([first, step]))

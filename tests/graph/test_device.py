@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gru4rec import device, tf_compat
-from gru4rec.device import base, host, npu, npu_options
+from gru4rec.device import base, hashed, host, npu, npu_options
 from gru4rec.errors import ConfigError, DeviceError
 from gru4rec.tf_compat import tf
 
@@ -314,18 +314,23 @@ def uniform(shape, seed=7, step=5, stream=3):
     return host.Cpu("").random_uniform(shape, seed, step, stream)
 
 
-def test_uniform_bits_are_the_same_in_every_tensorflow():
-    # k / 2**23, drawn by TF 1.15.5 and TF 2.21.
-    expected = np.array([3180806, 5219484, 4759545, 7791112, 7352936,
-                         7281644, 8289433, 1915313, 5020406, 3209908]) / 2.0 ** 23
-    got = run(uniform([2, 5]))
-    assert got.dtype == np.float32
-    np.testing.assert_array_equal(got.ravel(), expected)
+def mixed(x):
+    """The hash in numpy's uint32."""
+    x = np.asarray(x, np.uint32)
+    for shift, factor in ((16, 0x21f0aaad), (15, 0x735a2d97)):
+        x = (x ^ (x >> np.uint32(shift))) * np.uint32(factor)
+    return x ^ (x >> np.uint32(15))
 
 
-def test_uniform_equals_the_float_kernel():
-    pair = tf.constant([base.stream_seed(7, 3), 5])
-    np.testing.assert_array_equal(*run([uniform([3, 7]), tf.random.stateless_uniform([3, 7], pair)]))
+@pytest.mark.parametrize("step", [0, 5, 2 ** 31 - 1])
+def test_bits_are_the_hash_of_seed_stream_position_and_step(step):
+    words = np.random.RandomState([7, 3]).randint(-2 ** 31, 2 ** 31, size=[2, 5], dtype=np.int64).astype(np.int32)
+    with np.errstate(over="ignore"):
+        expected = mixed(words.view(np.uint32) ^ mixed([step]))
+    np.testing.assert_array_equal(run(hashed.bits([2, 5], 7, step, 3)).view(np.uint32), expected)
+    draws = run(uniform([2, 5], step=step))
+    assert draws.dtype == np.float32
+    np.testing.assert_array_equal(draws, ((expected.view(np.int32) >> 9) + 2 ** 22) / 2.0 ** 23)
 
 
 def test_int64_steps_give_the_bits_of_int32_steps():
@@ -349,6 +354,26 @@ def test_uniform_is_uniform():
     assert draws.min() >= 0 and draws.max() < 1
     counts = np.histogram(draws, bins=20, range=(0, 1))[0]
     assert ((counts - 5000) ** 2 / 5000.0).sum() < 43.8  # chi square, 19 degrees of freedom, p = 0.001
+
+
+def test_draws_of_steps_streams_and_positions_are_independent():
+    """Chi square of pairs in a 10 x 10 table, 99 degrees of freedom, p = 0.0001; also with steps one bit apart."""
+    shape, first = [100, 400], (0, 5, 3)
+    others = [(0, 4, 3), (0, 6, 3), (0, 5 + 2 ** 20, 3), (0, 2 ** 30 + 5, 3), (0, 5, 2), (1, 5, 3)]
+    draws = run([uniform(shape, *key) for key in [first] + others])
+    pairs = [(draws[0], other) for other in draws[1:]]
+    pairs += [(draws[0][:, :-1], draws[0][:, 1:]), (draws[0][:-1], draws[0][1:])]
+    for a, b in pairs:
+        counts = np.histogram2d(a.ravel(), b.ravel(), bins=10, range=[(0, 1), (0, 1)])[0]
+        mean = counts.sum() / 100
+        assert ((counts - mean) ** 2 / mean).sum() < 160.1
+
+
+def test_one_position_is_uniform_over_steps():
+    draws = run(tf.map_fn(lambda step: uniform([3], step=step), tf.range(20000), dtype=tf.float32))
+    for column in draws.T:
+        counts = np.histogram(column, bins=20, range=(0, 1))[0]
+        assert ((counts - 1000) ** 2 / 1000.0).sum() < 43.8
 
 
 def test_stream_seeds_are_distinct_int32():
