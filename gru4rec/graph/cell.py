@@ -32,9 +32,8 @@ def gru_step(x_bd, state_bh, weights, act):
     Returns: [B, H] float.
     Source: Cho et al. 2014 (arXiv 1406.1078) as in tf.nn.rnn_cell.GRUCell. Differs: no.
     """
-    h = state_bh.shape.as_list()[1]
     gates = tf.sigmoid(tf.matmul(tf.concat([x_bd, state_bh], 1), weights.gates_kernel) + weights.gates_bias)
-    r, u = gates[:, :h], gates[:, h:]
+    r, u = tf.split(gates, 2, 1)  # not slices, whose gradient (pad and add) compiles to a branch per element
     c = ACTIVATIONS[act](
         tf.matmul(tf.concat([x_bd, r * state_bh], 1), weights.candidate_kernel) + weights.candidate_bias)
     return u * state_bh + (1.0 - u) * c

@@ -80,4 +80,5 @@ def train_step(model, dense, x_be, y_bd, batch, states, dropout, grad_cap=0.0):
 def output_scores(output_bh, rows_md):
     """[B, M] scores of M rows [M, H + 1], the bias being the last column."""
     hidden = output_bh.shape.as_list()[1]
-    return tf.matmul(output_bh, rows_md[:, :hidden], transpose_b=True) + rows_md[:, hidden]
+    weights_mh, bias_m1 = tf.split(rows_md, [hidden, 1], 1)
+    return tf.matmul(output_bh, weights_mh, transpose_b=True) + bias_m1[:, 0]
