@@ -38,10 +38,11 @@ class Evaluator:
         self._tile = int(min(max(1, SCORE_BYTES // (4 * len(self._rows))), STEPS_PER_RUN * lanes))
         variables = Variables(device.use_resource)
         graph = tf.Graph()
-        with graph.as_default():
+        with graph.as_default(), StopRequest() as stop:
             self._build(variables)
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
+            stop.check()
 
     def _check_weights(self):
         for name in state.weight_shapes(self._model, len(self._rows)):

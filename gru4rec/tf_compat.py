@@ -57,4 +57,3 @@ def jit_function(fn):
         raise RuntimeError("TensorFlow %s cannot compile a loop; 2.6 or later can" % tf.__version__)
     import tensorflow
     return tensorflow.function(fn, jit_compile=True, autograph=False)
-

@@ -32,18 +32,17 @@ def train(config, device, vocabulary, sessions, progress=None):
     if num_steps > MAX_STEPS:
         raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
                           % (config.training.epoch, num_steps, MAX_STEPS))
-    trainer = engine.create(config, device, state.initial(config, len(vocabulary)), num_steps)
-    try:
+    with StopRequest() as stop, contextlib.closing(
+            engine.create(config, device, state.initial(config, len(vocabulary)), num_steps)) as trainer:
+        stop.check()
         checkpoint.prepare_directory(config.run.checkpoint_dir)
         log = _Log(config)
-        with progress(num_steps) if progress else contextlib.nullcontext() as bar, StopRequest() as stop:
+        with progress(num_steps) if progress else contextlib.nullcontext() as bar:
             for number in range(config.training.epoch):
                 _train_epoch(trainer, epoch, number, log, bar, stop)
                 log.epoch_done(number, sessions.num_targets)
                 with log.clock_stopped():
                     checkpoint.save(config.run.checkpoint_dir, config, vocabulary, trainer.arrays(), number, num_steps)
-    finally:
-        trainer.close()
 
 
 def _train_epoch(trainer, epoch, number, log, bar, stop):

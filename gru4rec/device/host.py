@@ -65,4 +65,3 @@ def open_gpu(reason):
 def list_gpus():
     """GPUs TensorFlow can use; call it only once an NPU is ruled out."""
     return tf.config.experimental.list_physical_devices("GPU")
-
