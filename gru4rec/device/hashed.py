@@ -17,8 +17,9 @@ def bits(shape, seed, step, stream):
 
     Args:
       shape: static shape; as many words become a constant of the graph.
-      seed: whole number, taken modulo 2**32. step: whole number or scalar int32/int64 tensor, taken modulo 2**32. stream: small
-        whole number >= 0; streams of one seed are independent.
+      seed: whole number, taken modulo 2**32.
+      step: whole number or scalar int32/int64 tensor, taken modulo 2**32.
+      stream: small whole number >= 0; streams of one seed are independent.
     Returns: int32 tensor.
     """
     shape = [int(d) for d in shape]

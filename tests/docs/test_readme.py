@@ -107,15 +107,18 @@ def test_numbers_of_the_result_line_are_those_of_the_run(repo_root):
 def test_the_table_of_step_times_is_the_recorded_run(repo_root):
     found, = json.loads(_text(repo_root, "benchmarks", "results", "train_both.json"))["results"]
     ms, ratios = found["ms_per_step"], found["ratios"]
-    section = re.search(r"## Time of a training step\n(.*?)\n## ", _text(repo_root, "docs", "results.md"), re.DOTALL).group(1)
+    page = _text(repo_root, "docs", "results.md")
+    section = re.search(r"## Time of a training step\n(.*?)\n## ", page, re.DOTALL).group(1)
     rows = re.findall(r"^\| .+ \| ([\d.]+) \| ?(.*?) ?\|$", section, re.MULTILINE)
     names = ["other_original", "other_loop", "original", "xla", "products"]
     assert [row[0] for row in rows] == ["%.3f" % ms[name]["median"] for name in names]
     gains = ["%.1fx" % ratios["other_original/" + name]["median"] for name in names[1:4]]
     assert [row[1] for row in rows] == ["1"] + gains + [""]
     factors = [ratios["factor " + name]["median"] for name in ("optimizer", "loop", "compilation")]
-    shown = "%.1fx over the original way is %.2f (optimizer) x %.2f (loop) x %.2f (compilation)"
+    shown = "%.1fx over the original way is %.2f (optimizer) x %.2f (loop) x %.2f (compilation)."
     assert shown % tuple([ratios["original/xla"]["median"]] + factors) in section
+    bare = tuple(ratios[name + "/products"]["median"] for name in ("xla", "other_loop"))
+    assert "the compiled step takes %.2fx, the loop of TensorFlow 1.15 %.2fx." % bare in section
 
 
 def test_every_flag_has_help_and_default_in_the_help_text(repo_root):

@@ -218,3 +218,10 @@ def test_a_signal_stops_an_evaluation_between_two_tiles():
         ranker.run(sessions, Progress())
     assert len(ranker.run(sessions).greater) == 198
     ranker.close()
+
+
+def test_a_signal_while_an_evaluator_is_made_stops_it(monkeypatch):
+    cfg = helpers.make_config(size="4")
+    monkeypatch.setattr(evaluate.Variables, "initialise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)

@@ -6,8 +6,11 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 
+from gru4rec import config, train
+from gru4rec.data.sessions import Sessions
 from gru4rec.errors import Interrupted
 from gru4rec.interrupts import StopRequest
 
@@ -57,3 +60,22 @@ def test_a_second_signal_ends_the_process_at_once(number):
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, universal_newlines=True,
                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     assert (done.returncode, done.stdout) == (-number, "first\n")
+
+
+def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monkeypatch, tmp_path):
+    closed = []
+
+    class Engine:
+        def close(self):
+            closed.append(self)
+
+    def create(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return Engine()
+
+    monkeypatch.setattr(train.engine, "create", create)
+    cfg = config.from_flags({"batch_size": "2", "size": "4", "checkpoint_dir": str(tmp_path / "new")})
+    sessions = Sessions(np.array([0, 1, 2, 1], np.int32), np.array([0, 2, 4]))
+    with pytest.raises(Interrupted):
+        train.train(cfg, None, ["a", "b", "c"], sessions)
+    assert len(closed) == 1 and os.listdir(str(tmp_path)) == []
