@@ -1,0 +1,115 @@
+"""From sparse scores to the two counts that ranks are made of (metrics.ranks_from_counts), without a dense table.
+
+Only items with a score above 0 are listed; all others score 0 and tie, the target too if it is not listed.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+BATCH = 1 << 21  # entries handled at once: bounds the memory to a few hundred MiB
+
+
+class Counts(NamedTuple):
+    """Of every target, session by session; see metrics.ranks_from_counts."""
+
+    greater: np.ndarray        # [N] int64
+    greater_equal: np.ndarray  # [N] int64
+
+
+class Contexts(NamedTuple):
+    """What a recommender may look at: the known items before each target of data.sessions.EvalSessions."""
+
+    target: np.ndarray  # [N] int32 item index
+    last: np.ndarray    # [N] int32 item index of the input, -1 if no known item came before
+    start: np.ndarray   # [N] int64 first event of the session in EvalSessions.items
+    length: np.ndarray  # [N] int64 events before the target
+
+
+def contexts(sessions):
+    """Contexts of every ranked target, in the order of the events."""
+    steps = np.diff(sessions.offsets) - 1 + sessions.leading_skip
+    start = np.repeat(sessions.offsets[:-1], steps)
+    first = np.repeat(np.cumsum(steps) - steps, steps)
+    length = np.arange(len(start)) - first + 1 - np.repeat(sessions.leading_skip.astype(np.int64), steps)
+    items, at = sessions.items, start + length
+    return Contexts(items[at], np.where(length > 0, items[at - 1], np.int32(-1)), start, length)
+
+
+def batches(cost_n, limit=None):
+    """Yields (first, stop) of runs of targets whose costs add up to at most `limit`, or of one that alone exceeds it."""
+    limit, total, first = limit or BATCH, np.cumsum(cost_n), 0
+    while first < len(total):
+        done = total[first - 1] if first else 0
+        stop = max(first + 1, int(np.searchsorted(total, done + limit, "right")))
+        yield first, stop
+        first = stop
+
+
+def ranges(start, length):
+    """start[0], start[0] + 1, ... length[0] of them, then the same from start[1]: int64 [sum of lengths]."""
+    ends = np.cumsum(length)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - length), length)
+
+
+def sums(keys, values):
+    """Ascending keys -> (each key once, sum of its values)."""
+    if not len(keys):
+        return keys, values
+    starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+    return keys[starts], np.add.reduceat(values, starts)
+
+
+def lookup(keys, wanted):
+    """(position of each wanted number in ascending keys, whether it is there)."""
+    at = np.searchsorted(keys, wanted)
+    return at, np.append(keys, -1)[at] == wanted
+
+
+def place_in_group(group):
+    """Ascending group numbers -> 0, 1, 2, ... within each group."""
+    at = np.arange(len(group))
+    return at - np.maximum.accumulate(np.where(np.append(True, group[1:] != group[:-1])[:len(group)], at, 0))
+
+
+def places_in_rows(row, score):
+    """Of every entry, how many entries of its row score higher, and at least as high.
+
+    Args:
+      row: [P] int64, ascending. score: [P] int64 > 0.
+    Returns: (greater [P], greater_equal [P]) int64.
+    """
+    if not len(row):
+        return np.zeros((2, 0), np.int64)
+    top = int(score.max())
+    packed = row * (top + 1) + (top - score)
+    order = np.argsort(packed, kind="stable")
+    packed = packed[order]
+    new = np.append(True, packed[1:] != packed[:-1])
+    starts = np.flatnonzero(new)
+    ends = np.append(starts[1:], len(row))
+    tie = np.cumsum(new) - 1
+    row_start = np.searchsorted(row, row)  # rows lie where they lay: row is ascending and packed sorts within rows
+    out = np.empty((2, len(row)), np.int64)
+    out[:, order] = np.stack([starts[tie], ends[tie]]) - row_start
+    return out
+
+
+def counts_of_entries(event, item, score, target, num_items):
+    """Counts of targets from their listed items.
+
+    Args:
+      event: [P] int, 0 <= event < N. item: [P], distinct within an event. score: [P] > 0. target: [N] item index.
+    Returns: Counts.
+    """
+    own = np.zeros(len(target), score.dtype)
+    mine = item == target[event]
+    own[event[mine]] = score[mine]
+    greater = np.bincount(event[score > own[event]], minlength=len(target))
+    greater_equal = np.bincount(event[score >= own[event]], minlength=len(target))
+    return Counts(greater, np.where(own > 0, greater_equal, num_items))
+
+
+def joined(parts):
+    """Counts of consecutive batches -> Counts."""
+    return Counts(*(np.concatenate(part).astype(np.int64) for part in zip(*parts)))
