@@ -49,8 +49,24 @@ def int_list(value):
     return tuple(whole(part) for part in parts)
 
 
+def name_list(value):
+    """"recall,mrr" or ["recall", "mrr"] -> ("recall", "mrr"), at least one name, none twice."""
+    parts = tuple(value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ())
+    if not parts or not all(isinstance(part, str) and part for part in parts) or len(set(parts)) < len(parts):
+        raise ValueError("not a list of names")
+    return parts
+
+
+def ranks_path(value):
+    """The path of a table, told by its ending."""
+    if not text(value).lower().endswith((".parquet", ".csv")):
+        raise ValueError("not a table's path")
+    return value
+
+
 _KINDS = {text: "text of at least one character", whole: "a whole number", real: "a number",
-          int_list: "whole numbers such as 100 or 100,50"}
+          int_list: "whole numbers such as 100 or 100,50", name_list: "a list of different names such as recall,mrr",
+          ranks_path: "a file name ending in .parquet or .csv"}
 
 
 def _flag(default, help_text, unit="", choices=None, kind=text, shown=None, low=None, high=None, above=None,
@@ -118,6 +134,17 @@ class EvalConfig:
     unknown: str = _flag("drop", "items the model does not know: drop the event, or count the target as a miss",
                          choices=("drop", "miss"))
     eval_batch_size: int = _flag(512, "sessions evaluated side by side", "lanes", kind=whole, low=1, high=MANY)
+    metrics: Tuple[str, ...] = _flag(("recall", "mrr"), "what is printed; coverage and popularity look at the lists "
+                                     "themselves and cost another pass", kind=name_list,
+                                     choices=("recall", "mrr", "ndcg", "coverage", "popularity"))
+    eval_target: str = _flag("all", "every next event of a session, or its last event only", choices=("all", "last"))
+    split: Tuple[str, ...] = _flag(("none",), "also print Recall and MRR by part: of targets seen earlier in their session "
+                                   "or new, of places in the session", kind=name_list,
+                                   choices=("none", "repeat", "position"))
+    ranks_out: Optional[str] = _flag(None, "table of the rank of every target (.parquet or .csv), for gru4rec.compare",
+                                     "file", kind=ranks_path, shown="none")
+    compare_rules: int = _flag(1, "1 saves sequential rules with the model, and prints their Recall and MRR beside its own",
+                               choices=(0, 1), kind=whole)
 
 
 @dataclass(frozen=True)
@@ -161,10 +188,11 @@ class Config:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True)
 
 
-def _fields():
-    for group, cls in _GROUPS:
+def _fields(groups=_GROUPS, leave_out=()):
+    for group, cls in groups:
         for item in dataclasses.fields(cls):
-            yield group, cls, item
+            if item.name not in leave_out:
+                yield group, cls, item
 
 
 class _Parser(argparse.ArgumentParser):
@@ -174,23 +202,25 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError("%s (see --help)" % message)
 
 
-def build_parser(prog="python -m gru4rec.main"):
+def build_parser(prog="python -m gru4rec.main", groups=_GROUPS, leave_out=(),
+                 description="Train (--train 1) or evaluate (--train 0) a GRU4Rec session model."):
     """argparse parser with one group per dataclass; absent flags do not appear in its namespace.
 
+    Args:
+      groups: pairs (title, dataclass of `_flag`s). leave_out: names of flags that mean nothing to the command.
     Returns: argparse.ArgumentParser whose `error` raises ConfigError.
     """
-    parser = _Parser(prog=prog, argument_default=argparse.SUPPRESS, allow_abbrev=False,
-                     description="Train (--train 1) or evaluate (--train 0) a GRU4Rec session model.")
-    groups = {}
-    for group, cls, item in _fields():
-        if group not in groups:
-            groups[group] = parser.add_argument_group(group, cls.__doc__.splitlines()[0])
+    parser = _Parser(prog=prog, argument_default=argparse.SUPPRESS, allow_abbrev=False, description=description)
+    titles = {}
+    for group, cls, item in _fields(groups, leave_out):
+        if group not in titles:
+            titles[group] = parser.add_argument_group(group, cls.__doc__.splitlines()[0])
         meta = item.metadata
         shown = meta["shown"] or _show(item.default)
         text = "%s [%sdefault: %s]" % (meta["help"], meta["unit"] + "; " if meta["unit"] else "", shown)
         if meta["choices"]:
             text = "{%s} %s" % ("|".join(str(c) for c in meta["choices"]), text)
-        groups[group].add_argument("--" + item.name, metavar=item.name.upper(), type=str, help=text.replace("%", "%%"))
+        titles[group].add_argument("--" + item.name, metavar=item.name.upper(), type=str, help=text.replace("%", "%%"))
     return parser
 
 
@@ -205,7 +235,7 @@ def _convert(item, given):
         value = meta["kind"](given)
     except (ValueError, OverflowError):
         raise ConfigError("%s %r is not %s" % (name, given, _KINDS[meta["kind"]])) from None
-    if meta["choices"] and value not in meta["choices"]:
+    if meta["choices"] and not set(value if isinstance(value, tuple) else (value,)) <= set(meta["choices"]):
         raise ConfigError("%s %r is unknown; use one of: %s" % (name, given, ", ".join(map(str, meta["choices"]))))
     for number in value if isinstance(value, tuple) else (value,):
         _check_range(name, given, number, meta)
@@ -231,6 +261,16 @@ def parse(argv, prog="python -m gru4rec.main"):
     Raises: ConfigError with one line naming the flag, its value and what to give instead.
     """
     return from_flags(vars(build_parser(prog).parse_args(argv)))
+
+
+def parse_groups(argv, groups, **parser):
+    """Command line of another command -> one checked dataclass for each of `groups`; `parser` as for `build_parser`.
+
+    Raises: ConfigError, as `parse`.
+    """
+    flags = vars(build_parser(groups=groups, **parser).parse_args(argv))
+    given = {item.name: _convert(item, flags[item.name]) for _, _, item in _fields(groups) if item.name in flags}
+    return [cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given}) for _, cls in groups]
 
 
 def from_flags(flags):

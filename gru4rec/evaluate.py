@@ -1,6 +1,6 @@
 """Ranks of every target of the test sessions; states and ranks are computed in the graph, only ranks come back."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -21,6 +21,7 @@ class Ranked(NamedTuple):
 
     greater: np.ndarray  # [n] int32
     greater_equal: np.ndarray  # [n] int32
+    recommended: Optional[np.ndarray] = None  # [len(list_lengths), I] int64 lists that hold each item; see metrics.of_lists
 
 
 class Evaluator:
@@ -29,9 +30,12 @@ class Evaluator:
     Memory beside the weights: scores max(16 MiB, 4 * num_items bytes), hidden states 4 * 64 * lanes * H bytes.
     """
 
-    def __init__(self, config, device, arrays, lanes):
-        """config: config.Config; arrays: state up to date (engine.state.caught_up); lanes: sessions side by side."""
-        self._model, self._lanes = config.model, lanes
+    def __init__(self, config, device, arrays, lanes, list_lengths=()):
+        """config: config.Config; arrays: state up to date (engine.state.caught_up); lanes: sessions side by side.
+
+        list_lengths: lengths of recommended lists to count the items of; none by default, for they cost time.
+        """
+        self._model, self._lanes, self._list_lengths = config.model, lanes, tuple(list_lengths)
         self._arrays = arrays
         self._rows = np.concatenate([arrays[state.SOFTMAX_W], arrays[state.SOFTMAX_B][:, None]], 1)
         self._check_weights()
@@ -67,19 +71,26 @@ class Evaluator:
                                             self._reset_ph, [tf.identity(s) for s in states])
         self._advance_op = tf.group(tf.assign(outputs, tf.reshape(found, [k * lanes, hidden])).op,
                                     *[tf.assign(s, value).op for s, value in zip(states, ended)])
-        self._counts = scorer.rank_counts(tf.gather(outputs, self._at_ph), self._target_ph, tf.identity(rows))
+        counts = scorer.rank_counts(tf.gather(outputs, self._at_ph), self._target_ph, tf.identity(rows),
+                                    max(self._list_lengths, default=0))
+        self._counts = [part for part in counts if part is not None]
 
-    def run(self, sessions, progress=None):
+    def run(self, sessions, progress=None, wanted=None):
         """Rank every target of the sessions.
 
         Args:
           sessions: data.sessions.EvalSessions.
           progress: None, or an object with update(number of targets).
+          wanted: None, or bool [n]: the targets to rank; the others are left out of what is returned.
         Returns: Ranked.
         Raises: DivergenceError if a score is not finite; Interrupted, before the next tile, if SIGINT or SIGTERM came.
         """
         epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, self._lanes, sessions.leading_skip)
+        if wanted is not None:
+            epoch.weight.ravel()[cells[~wanted]] = False
+            cells = cells[wanted]
         counts = np.zeros((2, epoch.weight.size), np.int32)
+        recommended = np.zeros((len(self._list_lengths), len(self._rows)), np.int64) if self._list_lengths else None
         with StopRequest() as stop:
             for start in range(0, epoch.num_steps, STEPS_PER_RUN):
                 part = slice(start, start + STEPS_PER_RUN)
@@ -89,20 +100,23 @@ class Evaluator:
                 for first in range(0, len(live), self._tile):
                     stop.check()
                     at = live[first:first + self._tile]
-                    counts[:, start * self._lanes + at] = self._rank(at, epoch.y[part].ravel()[at])
+                    greater, greater_equal, top = self._rank(at, epoch.y[part].ravel()[at])
+                    counts[:, start * self._lanes + at] = greater, greater_equal
+                    for length, times in zip(self._list_lengths, () if top is None else recommended):
+                        times += np.bincount(top[:, :length].ravel(), minlength=len(times))
                     if progress is not None:
                         progress.update(len(at))
-        return Ranked(*counts[:, cells])
+        return Ranked(*counts[:, cells], recommended=recommended)
 
     def _rank(self, at, targets):
-        """(greater [n], greater_equal [n]) of a tile of n targets whose hidden states lie at `at`."""
-        greater, greater_equal, largest = self._session.run(self._counts, {
+        """(greater [n], greater_equal [n], top [n, k] or None) of a tile of n targets whose states lie at `at`."""
+        greater, greater_equal, largest, *top = self._session.run(self._counts, {
             self._at_ph: padded(at.astype(np.int32), self._tile), self._target_ph: padded(targets, self._tile)})
         largest = largest[:len(at)]  # the rest is padding: some lane's state, live or not
         if not (largest <= self._largest_safe).all():
             raise DivergenceError("scores are not finite (hidden state up to %g); use an earlier epoch, or train with a "
                                   "lower --lr" % largest.max())
-        return greater[:len(at)], greater_equal[:len(at)]
+        return greater[:len(at)], greater_equal[:len(at)], top[0][:len(at)] if top else None
 
     def close(self):
         self._session.close()

@@ -1,9 +1,10 @@
-"""Ranks of targets among all items under three tie rules, and Recall@c and MRR@c of those ranks."""
+"""Ranks of targets among all items under three tie rules, and what is measured on ranks and on recommended lists."""
 
 import numpy as np
 
 from gru4rec.errors import DivergenceError, InputError
 
+OF_LISTS = ("coverage", "popularity")  # need the recommended items; the other metrics need ranks alone
 TIES = ("conservative", "median", "standard")
 
 
@@ -107,6 +108,48 @@ def recall_mrr(ranks, cut_offs, num_misses=0):
         hit = ranks <= cut_off
         rows.append((int(cut_off), float(hit.sum()) / num_targets, float((1 / ranks[hit]).sum()) / num_targets))
     return rows
+
+
+def ndcg(ranks, cut_offs, num_misses=0):
+    """NDCG@c with the target as the one relevant item: the mean of 1/log2(1 + rank), taken as 0 where rank > c.
+
+    Args:
+      ranks, cut_offs, num_misses: as `recall_mrr`, which checks them.
+    Returns: list of float, one for each cut-off.
+    Source: Jarvelin and Kekalainen 2002, "Cumulated gain-based evaluation of IR techniques"; the ideal gain is 1.
+    Example: ranks 1, 3, one miss, cut-offs 1, 3 -> 1/3, (1 + 1/2)/3.
+    """
+    ranks = np.asarray(ranks, dtype=np.float64)
+    gains = 1 / np.log2(1 + ranks)
+    return [float(gains[ranks <= cut_off].sum()) / (len(ranks) + num_misses) for cut_off in cut_offs]
+
+
+def of_ranks(ranks, cut_offs, num_misses=0, names=("recall", "mrr")):
+    """Metrics of ranks by name.
+
+    Args:
+      ranks, cut_offs, num_misses: as `recall_mrr`. names: of "recall", "mrr", "ndcg"; other names are left out.
+    Returns: list of (cut_off, {name: float}), in the order of cut_offs and of names.
+    """
+    measured = [dict(recall=recall, mrr=mrr, ndcg=gain) for (_, recall, mrr), gain in
+                zip(recall_mrr(ranks, cut_offs, num_misses), ndcg(ranks, cut_offs, num_misses))]
+    return [(int(cut), {name: values[name] for name in names if name in values})
+            for cut, values in zip(cut_offs, measured)]
+
+
+def of_lists(recommended, support):
+    """Metrics of recommended lists by name.
+
+    Args:
+      recommended: [C, I] int, how many lists of each of C lengths hold each item; at least one list.
+      support: [I] int, events of each item in training, one of them > 0.
+    Returns: list of {"coverage": share of the catalogue that is in any list, "popularity": mean support of the
+      recommended items, the most popular item's taken as 1}, one for each length.
+    Example: lists [a b], [a c], support 4, 2, 1, 1 -> coverage 3/4, popularity (1 + 1/2 + 1 + 1/4) / 4.
+    """
+    recommended, share = np.asarray(recommended), np.asarray(support) / float(np.max(support))
+    return [{"coverage": float((times > 0).mean()), "popularity": float(times.dot(share) / times.sum())}
+            for times in recommended]
 
 
 def _check_tie(tie):

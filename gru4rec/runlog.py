@@ -40,9 +40,17 @@ def time_line(seconds_per_step):
     return "Each Step time is:%f" % seconds_per_step
 
 
+LABELS = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG", "coverage": "Coverage", "popularity": "Popularity"}
+
+
+def values_line(cut_off, values):
+    """`Recall@20: 0.5909\\tMRR@20: 0.2260` of {"recall": 0.5909, "mrr": 0.226}; any metric of LABELS."""
+    return "\t".join("%s@%d: %.4f" % (LABELS[name], cut_off, value) for name, value in values.items())
+
+
 def metric_line(cut_off, recall, mrr):
     """`Recall@20: 0.5909\\tMRR@20: 0.2260`."""
-    return "Recall@%d: %.4f\tMRR@%d: %.4f" % (cut_off, recall, cut_off, mrr)
+    return values_line(cut_off, {"recall": recall, "mrr": mrr})
 
 
 def counts_line(report, unknown):

@@ -82,7 +82,7 @@ def index_train(events, session_order="id"):
     if session_order not in ("id", "time"):
         raise ValueError("session_order %r is unknown; use one of: id, time" % (session_order,))
     vocab, codes = Vocabulary.build_with_codes(events.item)
-    order, offsets = _sort(events)
+    order, offsets = sort_events(events)
     lengths = np.diff(offsets)
     kept = np.flatnonzero(lengths >= 2)
     if not len(kept):
@@ -113,7 +113,7 @@ def index_test(events, vocab, unknown="drop"):
     """
     if unknown not in ("drop", "miss"):
         raise ValueError("unknown %r is unknown; use one of: drop, miss" % (unknown,))
-    order, offsets = _sort(events)
+    order, offsets = sort_events(events)
     codes = vocab.encode(events.item)
     unknown_items = len(pd.unique(events.item[codes < 0]))
     codes = codes[order]
@@ -144,7 +144,7 @@ def index_test(events, vocab, unknown="drop"):
     return sessions, report
 
 
-def _sort(events):
+def sort_events(events):
     """Rows by (session, time), ties in file order: (order int64 [E], offsets int64 [S + 1])."""
     key, time = events.session, events.time
     if key.dtype == object:

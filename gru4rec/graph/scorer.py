@@ -12,6 +12,7 @@ class Counts(NamedTuple):
     greater_n: Any  # [n] int32 items with a higher score
     greater_equal_n: Any  # [n] int32 items with at least that score, the target included
     largest_n: Any  # [n] float, largest absolute hidden unit: bounds every score, NaN if the state is not finite
+    top_nk: Any = None  # [n, k] int32 best items, best first, the lower index first among equals; None if not asked for
 
 
 def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
@@ -39,7 +40,7 @@ def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
     return end[1].stack(), tuple(end[2:])
 
 
-def rank_counts(hidden_nh, target_n, rows_id):
+def rank_counts(hidden_nh, target_n, rows_id, top=0):
     """Counts of n targets against the whole catalogue.
 
     All rows are scored by one product and the target's score is read from that same product, so no rounding can put
@@ -47,6 +48,7 @@ def rank_counts(hidden_nh, target_n, rows_id):
 
     Args:
       hidden_nh: [n, H] float. target_n: [n] int32. rows_id: [I, H + 1] float, bias last.
+      top: length of the recommended lists; 0 leaves them, and the pass over the scores they cost, out of the graph.
     Returns: Counts.
     """
     n, num_items = target_n.shape.as_list()[0], rows_id.shape.as_list()[0]
@@ -54,4 +56,5 @@ def rank_counts(hidden_nh, target_n, rows_id):
     target_n1 = tf.gather(tf.reshape(scores_ni, [-1]), tf.range(n) * num_items + target_n)[:, None]
     return Counts(tf.reduce_sum(tf.cast(scores_ni > target_n1, tf.int32), 1),
                   tf.reduce_sum(tf.cast(scores_ni >= target_n1, tf.int32), 1),
-                  tf.reduce_max(tf.abs(hidden_nh), 1))
+                  tf.reduce_max(tf.abs(hidden_nh), 1),
+                  tf.nn.top_k(scores_ni, min(top, num_items)).indices if top else None)
