@@ -5,6 +5,7 @@ In the checkpoint directory lie, for epoch 2,
     gru-model-2.index  gru-model-2.data-00000-of-00001   tensors under the names of engine.state, as a TF Saver writes
     vocabulary.npz                                       item ids and support (data.vocab)
     gru-model-2.json                                     manifest: configuration, position, sizes and checksums
+    rules.npz                                            sequential rules to compare with (baselines.rules), if asked for
     checkpoint                                           names the newest, for tf.train.latest_checkpoint
 
 Everything is written to a temporary directory and renamed; the manifest comes last, so a checkpoint without one was
@@ -24,6 +25,7 @@ from typing import Any, Dict, NamedTuple
 import numpy as np
 
 from gru4rec import config as config_module
+from gru4rec.baselines import rules
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError, InputError
@@ -262,7 +264,7 @@ def prepare_directory(directory):
     try:
         os.makedirs(directory, exist_ok=True)
         earlier = [n for n in os.listdir(directory)
-                   if n.startswith(PREFIX) or n in (VOCABULARY, STATE_FILE, Metrics.FILE)]
+                   if n.startswith(PREFIX) or n in (VOCABULARY, STATE_FILE, Metrics.FILE, rules.FILE)]
         if earlier:
             number = 1
             while os.path.exists(os.path.join(directory, "previous-%d" % number)):

@@ -62,36 +62,89 @@ def _train(config):
 
 def _evaluate(config):
     """Load a checkpoint and the test sessions, print counts and metrics."""
-    from gru4rec import checkpoint
-    from gru4rec.data import loader, sessions
-    found = checkpoint.load(config.run.checkpoint_dir, config.evaluation.test)
+    from gru4rec import checkpoint, metrics, protocol
+    from gru4rec.data import loader
+    options = config.evaluation
+    protocol.check_ranks_out(options.ranks_out)
+    found = checkpoint.load(config.run.checkpoint_dir, options.test)
     checkpoint.check_flags(config, found)
     path, keys = _test_source(config, found.config)
-    events = loader.load_events(path, *keys)
-    options = config.evaluation
-    test_sessions, report = sessions.index_test(events, found.vocabulary, options.unknown)
+    test = protocol.load(loader.load_events(path, *keys), found.vocabulary, options)
+    ranked = _ranked(config, found, test)
+    ranks = protocol.ranks(test, ranked)
+    results = _results(test, ranks, ranked.recommended, found.vocabulary.support)
+    say(counts_line(test.report, options.unknown))
+    for line in protocol.result_lines(results):
+        say(line)
+    rules = _sequential_rules(config, found.vocabulary, test)
+    for line in protocol.result_lines(rules, "sequential rules"):
+        say(line)
+    _warn_if_below(metrics.of_ranks(ranks, options.cut_off, test.num_misses), rules)
+    rows = protocol.split_rows(test, ranks)
+    for line in protocol.split_lines(rows, options.cut_off):
+        say(line)
+    protocol.write_ranks(test, ranks)
+    try:
+        log = Metrics(config.run.checkpoint_dir)
+        log.add("eval", epoch=found.epoch, step=found.step, **protocol.eval_row(test, path, results),
+                **protocol.flat(rules, "rules_"))
+        for row in rows:
+            log.add("split", epoch=found.epoch, step=found.step, **row)
+    except InputError as error:  # a model in a read-only place can be evaluated all the same
+        _log.warning("%s", error)
+
+
+def _ranked(config, found, test):
+    """evaluate.Ranked of the counted targets, by the model of a checkpoint.Checkpoint."""
     device = _device(config, "infer")
     from gru4rec import evaluate, tf_compat
     from gru4rec.engine import state
+    from gru4rec.metrics import OF_LISTS
+    options = config.evaluation
+    lengths = options.cut_off if set(options.metrics) & set(OF_LISTS) else ()
     with tf_compat.memory_errors():
         evaluator = evaluate.Evaluator(found.config, device, state.caught_up(found.config, found.arrays),
-                                       options.eval_batch_size)
-        with _progress("evaluate", "event")(report.events) as bar:
-            results = evaluate.evaluate(evaluator, test_sessions, options.tie, options.cut_off, bar)
+                                       options.eval_batch_size, lengths)
+        with _progress("evaluate", "event")(test.report.events) as bar:
+            ranked = evaluator.run(test.sessions, bar, test.wanted)
         evaluator.close()
-    say(counts_line(report, options.unknown))
-    for result in results:
-        say(metric_line(*result))
-    row = dict(
-        epoch=found.epoch, step=found.step, test_path=path, tie=options.tie, unknown=options.unknown,
-        events=report.events, sessions=report.sessions, unknown_items=report.unknown_items,
-        unknown_events=report.unknown_events, short_sessions=report.short_sessions,
-        **{"%s@%d" % (name, cut): value for cut, recall, mrr in results
-           for name, value in (("recall", recall), ("mrr", mrr))})
+    return ranked
+
+
+def _results(test, ranks, recommended, support):
+    """list of (cut_off, {name: value}), the metrics in the order of --metrics."""
+    from gru4rec import metrics
+    options = test.options
+    found = metrics.of_ranks(ranks, options.cut_off, test.num_misses, ("recall", "mrr", "ndcg"))
+    if recommended is not None:
+        for (_, values), more in zip(found, metrics.of_lists(recommended, support)):
+            values.update(more)
+    return [(cut, {name: values[name] for name in options.metrics}) for cut, values in found]
+
+
+def _sequential_rules(config, vocabulary, test):
+    """Recall and MRR of the rules saved in training, as metrics.of_ranks; [] without them."""
+    if not config.evaluation.compare_rules:
+        return []
+    from gru4rec import metrics, protocol
+    from gru4rec.baselines import rules
     try:
-        Metrics(config.run.checkpoint_dir).add("eval", **row)
-    except InputError as error:  # a model in a read-only place can be evaluated all the same
-        _log.warning("%s", error)
+        saved = rules.load(os.path.join(config.run.checkpoint_dir, rules.FILE), vocabulary)
+    except InputError as error:
+        _log.warning("no comparison with sequential rules: %s", error)
+        return []
+    counts = saved.counts(test.sessions)
+    if test.wanted is not None:
+        counts = type(counts)(*(part[test.wanted] for part in counts))
+    return metrics.of_ranks(protocol.ranks(test, counts), test.options.cut_off, test.num_misses)
+
+
+def _warn_if_below(model, rules):
+    """Say so if the model is worse than counting which item follows which."""
+    for (cut, ours), (_, theirs) in zip(model, rules):
+        if ours["recall"] < theirs["recall"] and ours["mrr"] < theirs["mrr"]:
+            _log.warning("the model is below sequential rules, which learn nothing, in Recall@%d and MRR@%d: train longer or "
+                         "with other options before relying on it", cut, cut)
 
 
 def _test_source(config, trained):

@@ -2,11 +2,13 @@
 
 import contextlib
 import logging
+import os
 import time
 
 import numpy as np
 
 from gru4rec import checkpoint, engine, lr_schedule, schedule
+from gru4rec.baselines import rules
 from gru4rec.engine import state
 from gru4rec.errors import ConfigError, DivergenceError
 from gru4rec.interrupts import StopRequest
@@ -36,6 +38,8 @@ def train(config, device, vocabulary, sessions, progress=None):
             engine.create(config, device, state.initial(config, len(vocabulary)), num_steps)) as trainer:
         stop.check()
         checkpoint.prepare_directory(config.run.checkpoint_dir)
+        if config.evaluation.compare_rules:  # evaluation does not see the training file
+            rules.save(os.path.join(config.run.checkpoint_dir, rules.FILE), rules.build(sessions, len(vocabulary)), vocabulary)
         log = _Log(config)
         with progress(num_steps) if progress else contextlib.nullcontext() as bar:
             for number in range(config.training.epoch):

@@ -1,0 +1,129 @@
+"""Command: train and test file -> Recall and MRR of recommenders without learning, beside those of the model.
+
+    python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv
+"""
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from gru4rec import config as config_module
+from gru4rec.config import DataConfig, EvalConfig, _flag, name_list, whole
+from gru4rec.errors import ConfigError, Gru4RecError, InputError
+from gru4rec.metrics import OF_LISTS
+from gru4rec.runlog import Metrics, counts_line, say, setup_logging
+
+_log = logging.getLogger("gru4rec.baselines")  # __name__ is "__main__" when this runs as the command
+
+# --baseline -> what it is called in results
+NAMES = {"popularity": "popularity", "session_popularity": "session popularity", "markov": "Markov chain",
+         "rules": "sequential rules", "vsknn": "V-SKNN"}
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """Which recommenders, and what they depend on."""
+
+    baseline: Tuple[str, ...] = _flag(tuple(NAMES), "recommenders to measure", kind=name_list, choices=tuple(NAMES))
+    window: int = _flag(10, "longest distance of a sequential rule", "events", kind=whole, low=1, high=20)
+    sample: int = _flag(1000, "most recent sessions that V-SKNN compares with", "sessions", kind=whole, low=1, high=10 ** 6)
+    neighbours: int = _flag(100, "most similar of them that V-SKNN lets vote", "sessions", kind=whole, low=1, high=10 ** 6)
+    metrics_dir: Optional[str] = _flag(None, "existing directory whose metrics.jsonl gets a row per baseline", "directory",
+                                       shown="none")
+
+
+_GROUPS = (("baselines", BaselineConfig), ("data", DataConfig), ("evaluation", EvalConfig))
+_OF_A_MODEL = ("test", "eval_batch_size", "compare_rules")
+
+
+def parse(argv):
+    """Command line -> (BaselineConfig, DataConfig, EvalConfig).
+
+    Raises: ConfigError.
+    """
+    found = config_module.parse_groups(argv, _GROUPS, prog="python -m gru4rec.baselines", leave_out=_OF_A_MODEL,
+                                       description=__doc__.splitlines()[0])
+    which, _, options = found
+    lists = [name for name in options.metrics if name in OF_LISTS]
+    if lists:
+        raise ConfigError("--metrics %s looks at lists, which baselines do not make; use recall, mrr and ndcg" % lists[0])
+    if options.ranks_out is not None and len(which.baseline) > 1:
+        raise ConfigError("--ranks_out %s holds the ranks of one recommender; name it, such as --baseline rules"
+                          % options.ranks_out)
+    return found
+
+
+def counts_of(name, options, train, vocabulary, sessions):
+    """baselines.counting.Counts of every target of data.sessions.EvalSessions.
+
+    Args:
+      name: key of NAMES. options: BaselineConfig. train: data.sessions.Sessions, oldest first.
+    """
+    from gru4rec.baselines import neighbours, popularity, rules
+    if name == "popularity":
+        return popularity.popularity(sessions, vocabulary.support)
+    if name == "session_popularity":
+        return popularity.session_popularity(sessions, vocabulary.support)
+    if name == "vsknn":
+        index = neighbours.Index(train, len(vocabulary), options.sample)
+        return neighbours.vsknn(index, sessions, options.sample, options.neighbours)
+    return rules.build(train, len(vocabulary), 1 if name == "markov" else options.window).counts(sessions)
+
+
+def run(which, data, options):
+    """Measure and print; the configurations are those of `parse`."""
+    from gru4rec import metrics, protocol
+    from gru4rec.data import loader, sessions
+    from gru4rec.main import SAMPLE_DIR
+    protocol.check_ranks_out(options.ranks_out)
+    if which.metrics_dir is not None and not os.path.isdir(which.metrics_dir):
+        raise InputError("--metrics_dir %s is no directory; make it first" % which.metrics_dir)
+    if (data.train_path is None) != (data.test_path is None):
+        raise InputError("--train_path and --test_path go together; give both, or none for the bundled sample")
+    keys = data.session_key, data.item_key, data.time_key
+    train_path = data.train_path or os.path.join(SAMPLE_DIR, "sample_train.tsv.gz")
+    test_path = data.test_path or os.path.join(SAMPLE_DIR, "sample_test.tsv.gz")
+    vocabulary, train, report = sessions.index_train(loader.load_events(train_path, *keys), "time")
+    _log.info("%s: %d events, %d sessions, %d items", train_path, report.events, report.sessions, report.items)
+    test = protocol.load(loader.load_events(test_path, *keys), vocabulary, options)
+    say(counts_line(test.report, options.unknown))
+    tables = []
+    for name in which.baseline:
+        counts = counts_of(name, which, train, vocabulary, test.sessions)
+        if test.wanted is not None:
+            counts = type(counts)(*(part[test.wanted] for part in counts))
+        ranks = protocol.ranks(test, counts)
+        results = metrics.of_ranks(ranks, options.cut_off, test.num_misses, options.metrics)
+        for line in protocol.result_lines(results, NAMES[name]):
+            say(line)
+        rows = protocol.split_rows(test, ranks)
+        tables.append((NAMES[name], rows))
+        protocol.write_ranks(test, ranks)
+        if which.metrics_dir is not None:
+            log = Metrics(which.metrics_dir)
+            log.add("eval", model=NAMES[name], **protocol.eval_row(test, test_path, results))
+            for row in rows:
+                log.add("split", model=NAMES[name], **row)
+    for name, rows in tables:
+        for line in protocol.split_lines(rows, options.cut_off):
+            say("%s\t%s" % (name, line))
+
+
+def main(argv=None):
+    """Run the command; returns its exit status (0 done, 2 wrong input)."""
+    setup_logging()
+    try:
+        run(*parse(sys.argv[1:] if argv is None else argv))
+        return 0
+    except Gru4RecError as error:
+        message, status = str(error), error.exit_status
+    except MemoryError as error:
+        message, status = "out of memory (%s)" % error, 2
+    sys.stderr.write("error: %s\n" % " ".join(message.split()))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""What an evaluation counts, prints and writes, whoever computes the ranks: the model or a baseline."""
+
+import importlib.util
+import os
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+import pandas as pd
+
+from gru4rec import metrics
+from gru4rec.data.sessions import EvalSessions, TestReport, index_test
+from gru4rec.data.targets import Targets, list_targets
+from gru4rec.errors import InputError
+from gru4rec.runlog import values_line
+
+PLACES = ((1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5-9"), (10, "10+"))  # first position of each part
+
+
+class TestSet(NamedTuple):
+    """Test sessions as a configuration counts them."""
+
+    __test__ = False  # no test class, whatever pytest makes of the name
+
+    sessions: EvalSessions
+    report: TestReport
+    options: Any  # config.EvalConfig
+    wanted: Optional[np.ndarray]  # None: all ranked targets count; else bool [ranked targets]
+    num_misses: int  # counted targets that have no rank
+    targets: Optional[Targets]  # the counted targets; None where nothing asks for them
+
+
+def load(events, vocabulary, options):
+    """TestSet of loader.Events.
+
+    Raises: DataError as data.sessions.index_test.
+    """
+    sessions, report = index_test(events, vocabulary, options.unknown)
+    if options.eval_target == "all" and options.split == ("none",) and options.ranks_out is None:
+        return TestSet(sessions, report, options, None, sessions.num_misses, None)
+    targets = list_targets(events, vocabulary, options.unknown)
+    wanted = None
+    if options.eval_target == "last":
+        wanted = targets.last[targets.known]
+        targets = Targets(*(column[targets.last] for column in targets))
+        report = report._replace(events=len(targets.known))
+    return TestSet(sessions, report, options, wanted, int((~targets.known).sum()), targets)
+
+
+def check_ranks_out(path):
+    """Refuse, before any work, a table that could not be written.
+
+    Raises: InputError naming the flag.
+    """
+    if path is None:
+        return
+    directory = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path) or not os.path.isdir(directory) or not os.access(directory, os.W_OK):
+        raise InputError("--ranks_out %s cannot be written: it must be a file in a directory that exists and is writable"
+                         % path)
+    if path.lower().endswith(".parquet") and importlib.util.find_spec("pyarrow") is None:
+        raise InputError("--ranks_out %s needs pyarrow, which is not installed; pip install pyarrow, or write a .csv" % path)
+
+
+def ranks(test, counts):
+    """[ranked and counted targets] float64; counts: anything with `greater` and `greater_equal` of them."""
+    return metrics.ranks_from_counts(counts.greater, counts.greater_equal, test.options.tie)
+
+
+def all_ranks(test, ranks):
+    """[N] float64, the rank of each of `test.targets`; infinite for a miss."""
+    full = np.full(len(test.targets.known), np.inf)
+    full[test.targets.known] = ranks
+    return full
+
+
+def split_rows(test, ranks):
+    """Recall and MRR by part of the targets.
+
+    Returns: list of dict: `split`, `part`, `events`, and `recall@c`, `mrr@c` of each cut-off (None where no event is).
+    """
+    rows = []
+    for split in test.options.split:
+        for part, mask in _parts(test.targets, split):
+            inside = all_ranks(test, ranks)[mask]
+            known = inside[np.isfinite(inside)]
+            row = dict(split=split, part=part, events=len(inside))
+            measured = metrics.recall_mrr(known, test.options.cut_off, len(inside) - len(known)) if len(inside) else [
+                (cut, None, None) for cut in test.options.cut_off]
+            for cut, recall, mrr in measured:
+                row.update({"recall@%d" % cut: recall, "mrr@%d" % cut: mrr})
+            rows.append(row)
+    return rows
+
+
+def _parts(targets, split):
+    """Pairs (name, bool [N])."""
+    if split == "repeat":
+        return [("new", ~targets.repeated), ("repeated", targets.repeated)]
+    if split == "position":
+        part = np.searchsorted([first for first, _ in PLACES], targets.position, "right") - 1
+        return [(name, part == number) for number, (_, name) in enumerate(PLACES)]
+    return []
+
+
+def split_lines(rows, cut_offs):
+    """Lines of a tab-separated table of `split_rows`; no line without rows."""
+    if not rows:
+        return []
+    keys = ["%s@%d" % (name, cut) for cut in cut_offs for name in ("recall", "mrr")]
+    head = [key.replace("recall", "Recall").replace("mrr", "MRR") for key in keys]
+    lines = ["\t".join(["split", "part", "events"] + head)]
+    for row in rows:
+        numbers = ["-" if row[key] is None else "%.4f" % row[key] for key in keys]
+        lines.append("\t".join([row["split"], row["part"], str(row["events"])] + numbers))
+    return lines
+
+
+def write_ranks(test, ranks):
+    """Write `--ranks_out`: one row per counted target; nothing without the flag.
+
+    Columns: session, position, target (raw ids; data.targets.Targets), rank (float; infinite for a miss).
+    Raises: InputError if the file cannot be written.
+    """
+    path = test.options.ranks_out
+    if path is None:
+        return
+    targets = test.targets
+    frame = pd.DataFrame({"session": targets.session, "position": targets.position, "target": targets.item,
+                          "rank": all_ranks(test, ranks)})
+    try:
+        if path.lower().endswith(".parquet"):
+            frame.to_parquet(path, index=False)
+        else:
+            frame.to_csv(path, index=False)
+    except OSError as error:
+        raise InputError("--ranks_out %s cannot be written: %s; give another" % (path, error.strerror or error)) from None
+
+
+def eval_row(test, test_path, results):
+    """The `eval` row of metrics.jsonl that every evaluation has; results: as metrics.of_ranks."""
+    options, report = test.options, test.report
+    return dict(test_path=test_path, tie=options.tie, unknown=options.unknown, eval_target=options.eval_target,
+                events=report.events, sessions=report.sessions, unknown_items=report.unknown_items,
+                unknown_events=report.unknown_events, short_sessions=report.short_sessions, **flat(results))
+
+
+def flat(results, prefix=""):
+    """[(20, {"recall": 0.5})] -> {"recall@20": 0.5}, names after `prefix`."""
+    return {"%s%s@%d" % (prefix, name, cut): value for cut, values in results for name, value in values.items()}
+
+
+def result_lines(results, name=""):
+    """One line for each cut-off; `name: ` in front if there is a name."""
+    return [(name + ": " if name else "") + values_line(cut, values) for cut, values in results if values]
