@@ -8,7 +8,7 @@ import sys
 
 from gru4rec import config as config_module
 from gru4rec.errors import Gru4RecError, InputError, Interrupted
-from gru4rec.runlog import Metrics, counts_line, metric_line, say, setup_logging
+from gru4rec.runlog import Metrics, counts_line, say, setup_logging
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 

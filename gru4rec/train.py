@@ -39,7 +39,8 @@ def train(config, device, vocabulary, sessions, progress=None):
         stop.check()
         checkpoint.prepare_directory(config.run.checkpoint_dir)
         if config.evaluation.compare_rules:  # evaluation does not see the training file
-            rules.save(os.path.join(config.run.checkpoint_dir, rules.FILE), rules.build(sessions, len(vocabulary)), vocabulary)
+            rules.save(os.path.join(config.run.checkpoint_dir, rules.FILE), rules.build(sessions, len(vocabulary)),
+                       vocabulary)
         log = _Log(config)
         with progress(num_steps) if progress else contextlib.nullcontext() as bar:
             for number in range(config.training.epoch):

@@ -15,7 +15,7 @@ weights by place, frequency or age, as later variants of the method have them; a
 
 import numpy as np
 
-from gru4rec.baselines.counting import (batches, contexts, counts_of_entries, joined, place_in_group, ranges, sums)
+from gru4rec.baselines.counting import batches, contexts, counts_of_entries, joined, place_in_group, ranges, sums
 
 SAMPLE, NEIGHBOURS = 1000, 100
 

@@ -16,7 +16,8 @@ pytestmark = pytest.mark.tf
 BEST = 0.8670  # best Recall@20 on the sample's test file (data/README.md)
 TRAIN_LINES = re.compile(r"(Epoch \d+\tStep \d+\tlr: \d\.\d{6}\tloss: \d+\.\d{6}\nEach Step time is:\d+\.\d{6}\n)+")
 EVAL_LINES = re.compile(r"events: \d+ sessions: \d+ unknown items: \d+ \(in \d+ events, [^)]+\) "
-                        r"short sessions dropped: \d+\n(Recall@\d+: \d\.\d{4}\tMRR@\d+: \d\.\d{4}\n)+")
+                        r"short sessions dropped: \d+\n(Recall@\d+: \d\.\d{4}\tMRR@\d+: \d\.\d{4}\n)+"
+                        r"(sequential rules: Recall@\d+: \d\.\d{4}\tMRR@\d+: \d\.\d{4}\n)+")
 
 
 def command(cwd, *flags, python=sys.executable, status=0):

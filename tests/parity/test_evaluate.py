@@ -225,3 +225,53 @@ def test_a_signal_while_an_evaluator_is_made_stops_it(monkeypatch):
     monkeypatch.setattr(evaluate.Variables, "initialise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
         evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
+
+
+def test_only_wanted_targets_are_ranked(config):
+    arrays, (sessions, _) = exact_arrays(config), sessions_of(random_lists(60), "miss")
+    everything = rank(config, arrays, sessions, lanes=4)
+    wanted = np.random.RandomState(0).uniform(size=len(everything.greater)) < 0.4
+    evaluator, progress = evaluate.Evaluator(config, helpers.cpu(), arrays, 4), _Progress()
+    some = evaluator.run(sessions, progress, wanted)
+    evaluator.close()
+    np.testing.assert_array_equal(some.greater, everything.greater[wanted])
+    np.testing.assert_array_equal(some.greater_equal, everything.greater_equal[wanted])
+    assert progress.count == wanted.sum()
+
+
+def _lists_by_brute_force(config, arrays, lists, length):
+    """The best items of every target of unknown="drop": highest score first, the lower index first among equals."""
+    weights, found = weights_of(config, arrays), []
+    for session in lists:
+        session, states = [item for item in session if item >= 0], reference.zero_states(weights, 1)
+        for item in session[:-1]:
+            _, states = reference.advance(weights, [item], states, "relu")
+            scores = reference.score_matrix(states[-1], weights, np.arange(NUM_ITEMS))[0]
+            found.append(np.argsort(-scores, kind="stable")[:length])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("some", [False, True])
+def test_items_of_the_recommended_lists_are_counted(config, some, monkeypatch):
+    monkeypatch.setattr(evaluate, "SCORE_BYTES", 4 * NUM_ITEMS * 7)  # tiles with padding
+    arrays, lists = exact_arrays(config), random_lists(60)
+    sessions, _ = sessions_of(lists, "drop")
+    expected = _lists_by_brute_force(config, arrays, lists, NUM_ITEMS)
+    wanted = np.arange(len(expected)) % 3 == 0 if some else None
+    evaluator = evaluate.Evaluator(config, helpers.cpu(), arrays, 4, (3, 10, 1000))
+    recommended = evaluator.run(sessions, wanted=wanted).recommended
+    evaluator.close()
+    expected = expected[wanted] if some else expected
+    for row, length in zip(recommended, (3, 10, NUM_ITEMS)):
+        np.testing.assert_array_equal(row, np.bincount(expected[:, :length].ravel(), minlength=NUM_ITEMS))
+
+
+def test_lists_are_no_part_of_the_graph_unless_asked_for():
+    config = helpers.make_config(hidden_act="relu", size="4")
+    kinds = []
+    for lengths in ((), (20,)):
+        evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config), 2, lengths)
+        kinds.append({op.type for op in evaluator._session.graph.get_operations()})
+        assert (evaluator.run(sessions_of([[1, 2, 3]], "drop")[0]).recommended is None) == (lengths == ())
+        evaluator.close()
+    assert kinds[1] - kinds[0] == {"TopKV2"}

@@ -17,7 +17,8 @@ DEFAULTS = {
     "model": dict(layer=1, size=(100,), hidden_act="tanh", final_act="softmax", loss="cross-entropy", dropout=0.5),
     "training": dict(epoch=3, lr=0.001, decay=0.96, decay_steps=1000, batch_size=50, grad_cap=0.0, session_order="id"),
     "data": dict(train_path=None, test_path=None, session_key="SessionId", item_key="ItemId", time_key="Time"),
-    "evaluation": dict(test=None, cut_off=(20,), tie="conservative", unknown="drop"),
+    "evaluation": dict(test=None, cut_off=(20,), tie="conservative", unknown="drop", metrics=("recall", "mrr"),
+                       eval_target="all", split=("none",), ranks_out=None, compare_rules=1),
     "run": dict(train=1, checkpoint_dir="checkpoint", device="auto", log_every=1000, steps_per_run=None, xla="auto"),
 }
 FINAL_ACTS = ("softmax", "tanh", "relu", "linear")
@@ -78,6 +79,11 @@ def test_help_names_every_flag_with_its_default():
     ("cut_off", ["20", "5,10,20"], ["0", "5,0", "", "20;5"]),
     ("tie", ["conservative", "median", "standard"], ["strict"]),
     ("unknown", ["drop", "miss"], ["keep"]),
+    ("metrics", ["recall", "mrr,ndcg,coverage,popularity"], ["auc", "recall,auc", "", "recall,", "mrr,mrr"]),
+    ("eval_target", ["all", "last"], ["first"]),
+    ("split", ["none", "repeat", "repeat,position"], ["time", ""]),
+    ("ranks_out", ["a.parquet", "b/c.CSV"], ["a.txt", "", "parquet"]),
+    ("compare_rules", ["0", "1"], ["2", "yes"]),
     ("train", ["0", "1"], ["2", "-1", "True", "yes"]),
     ("device", ["auto", "npu", "gpu", "cpu"], ["tpu"]),
     ("steps_per_run", ["1", "1000"], ["0", "-1"]),
