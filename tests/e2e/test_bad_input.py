@@ -240,7 +240,7 @@ def test_a_disk_that_fills_up_while_training(inline, model, monkeypatch):
     assert status == 2 and "gru-model-1 cannot be written: [Errno 28]" in err.splitlines()[-1]
     assert sorted(os.listdir(str(model / "new"))) == ["checkpoint", "gru-model-0.data-00000-of-00001",
                                                       "gru-model-0.index", "gru-model-0.json", "metrics.jsonl",
-                                                      "vocabulary.npz"]
+                                                      "rules.npz", "vocabulary.npz"]
     assert checkpoint.load(str(model / "new")).epoch == 0
 
 

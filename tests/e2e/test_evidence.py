@@ -61,7 +61,7 @@ def test_sequential_rules_are_the_line_after_the_model_and_those_of_the_baseline
                            "5,20", "--unknown", "miss", "--tie", "median"]) == 0
     counts, *lines = capfd.readouterr().out.splitlines()
     assert counts == plain.splitlines()[0] and out[len(plain):].splitlines() == lines and len(lines) == 2
-    assert "below sequential rules, which learn nothing, in Recall@5 and MRR@5" in err  # one epoch, 8 units
+    assert "below sequential rules, which learn nothing, in Recall@20 and MRR@20" in err  # one epoch, 8 units
     row = last_rows(model, "eval")[-2]
     assert "%.4f" % row["rules_recall@20"] == lines[1].split("\t")[0].split()[-1]
 

@@ -113,7 +113,7 @@ def test_counts_are_those_of_brute_force(name, unknown, monkeypatch):
     found = ours(sessions, vocab, eval_sessions)
     assert list(zip(found.greater.tolist(), found.greater_equal.tolist())) == expected
     assert any(equal > more + 1 for more, equal in expected)  # the ties are there, and so are different ranks
-    assert len(set(expected)) > NUM_ITEMS
+    assert len(set(expected)) > 8
     metrics.ranks_from_counts(found.greater, found.greater_equal)
 
 
