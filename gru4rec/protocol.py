@@ -76,14 +76,16 @@ def all_ranks(test, ranks):
 def split_rows(test, ranks):
     """Recall and MRR by part of the targets.
 
-    Returns: list of dict: `split`, `part`, `events`, and `recall@c`, `mrr@c` of each cut-off (None where no event is).
+    Returns: list of dict: `split`, `part`, `events`, the protocol, and `recall@c`, `mrr@c` of each cut-off (None where
+      no event is).
     """
     rows = []
     for split in test.options.split:
         for part, mask in _parts(test.targets, split):
             inside = all_ranks(test, ranks)[mask]
             known = inside[np.isfinite(inside)]
-            row = dict(split=split, part=part, events=len(inside))
+            row = dict(split=split, part=part, events=len(inside), unknown=test.options.unknown, tie=test.options.tie,
+                       eval_target=test.options.eval_target)
             measured = metrics.recall_mrr(known, test.options.cut_off, len(inside) - len(known)) if len(inside) else [
                 (cut, None, None) for cut in test.options.cut_off]
             for cut, recall, mrr in measured:

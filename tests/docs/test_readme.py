@@ -27,6 +27,11 @@ RUN_BY = {
     "python -m gru4rec.main --train 0 --checkpoint_dir runs/a --cut_off 5,10,20":
         ("tests/e2e/test_main.py", "test_own_files_in_another_directory"),
 }
+RUN_BY.update({command: ("tests/e2e/test_evidence.py", "test_model_and_baseline_are_compared") for command in (
+    "python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv",
+    "python -m gru4rec.main --train 0 --checkpoint_dir runs/a --ranks_out model.parquet",
+    "python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv --baseline rules --ranks_out rules.parquet",
+    "python -m gru4rec.compare model.parquet rules.parquet")})
 
 
 def _commands(readme):
@@ -127,6 +132,14 @@ def test_every_flag_has_help_and_default_in_the_help_text(repo_root):
     assert len(flags) > 25
     for flag in flags:
         assert re.search(r"--%s %s [^\[]{5,}\[[^\]]*default: [^\]]+\]" % (flag, flag.upper()), text), flag
+
+
+def test_the_table_of_baselines_is_what_was_recorded(repo_root):
+    rows = {(row["model"], row["unknown"]): row for row in _rows(repo_root, "rsc15_64_baselines.json", "eval")}
+    assert len(rows) == 10
+    for name in {name for name, _ in rows}:
+        numbers = ["%.4f" % rows[name, unknown][key] for unknown in ("drop", "miss") for key in ("recall@20", "mrr@20")]
+        assert "| %s | %s |\n" % (name, " | ".join(numbers)) in _text(repo_root, "docs", "results.md")
 
 
 def test_no_directory_of_a_machine_is_named(repo_root):

@@ -28,8 +28,8 @@ def model(tmp_path_factory):
             synthetic.markov_sessions(400, 60, seed).to_csv(name, sep="\t", index=False)
         with open("next_day.tsv", "a") as out:
             out.write("1\t-7\t1\n3\t-7\t99999999999\n")  # an unknown item, first and last
-        assert main.main(["--train_path", "clicks.tsv", "--test_path", "next_day.tsv", "--checkpoint_dir", "runs/a", "--epoch",
-                          "1", "--size", "8", "--xla", "off"]) == 0
+        assert main.main(["--train_path", "clicks.tsv", "--test_path", "next_day.tsv", "--checkpoint_dir", "runs/a",
+                          "--epoch", "1", "--size", "8", "--xla", "off"]) == 0
     finally:
         os.chdir(before)
     return directory
