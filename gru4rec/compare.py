@@ -49,7 +49,7 @@ def read(path):
     """
     try:
         frame = pd.read_parquet(path) if path.lower().endswith(".parquet") else pd.read_csv(
-            path, keep_default_na=False, na_values={"rank": [""]})
+            path, dtype={"session": str, "target": str}, keep_default_na=False, na_values={"rank": [""]})
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise InputError("%s: cannot be read (%s); give a file that --ranks_out wrote"
                          % (path, " ".join(str(error).split())[:120])) from None
@@ -73,7 +73,7 @@ def join(first, second, names=("A", "B")):
 
     Raises: InputError if the tables do not hold the same targets.
     """
-    for name in KEYS[::2]:  # text "7" of a .csv against integer 7 of a .parquet
+    for name in KEYS[::2]:  # a .csv holds text: "7" against integer 7 of a .parquet
         if first[name].dtype != second[name].dtype:
             first, second = (frame.assign(**{name: frame[name].astype(str)}) for frame in (first, second))
     both = first.merge(second, on=KEYS, how="outer", suffixes=("_a", "_b"), indicator="side")

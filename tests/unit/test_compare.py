@@ -77,6 +77,13 @@ def test_wrong_arguments_are_one_line(tmp_path, capsys, monkeypatch, argv):
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1
 
 
+def test_text_ids_stay_as_written(tmp_path, capsys):
+    frame = pd.DataFrame({"session": ["007", "7", "NA"], "position": 1,
+                          "target": ["1.0", "1", "nan"], "rank": [1.0, 2.5, np.inf]})
+    status, out, err = run(tmp_path, capsys, frame, frame, "--samples", "100")
+    assert status == 0 and out.startswith("events: 3 sessions: 3\n") and "\nRecall@20\t0.6667\t" in out, err
+
+
 def test_ids_as_text_and_as_numbers_are_the_same_ids():
     text = table(2).astype({"session": str, "target": str})
     assert len(compare.join(table(1), text)) == len(text)
