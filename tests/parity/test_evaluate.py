@@ -6,3 +6,272 @@ import signal
 import numpy as np
 import pytest
 
+from gru4rec import device, evaluate, metrics
+from gru4rec.data.loader import Events
+from gru4rec.data.sessions import EvalSessions, index_test
+from gru4rec.data.vocab import Vocabulary
+from gru4rec.engine import state
+from gru4rec.errors import DivergenceError, Interrupted
+from tests.parity import reference
+
+pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed")
+from tests import helpers  # noqa: E402
+
+NUM_ITEMS = 23
+
+
+def exact_arrays(config, seed=0, num_items=NUM_ITEMS):
+    """Weights for which every score is a fraction that float32 holds, and many scores are equal.
+
+    Gate kernels and biases are 0, so both gates are exactly 1/2; the candidate is a relu of small whole numbers and
+    halves. A session of seven events stays far inside 24 bits.
+    """
+    random = np.random.RandomState(seed)
+    arrays = state.initial(config, num_items)
+    for name in state.dense_shapes(config.model):
+        arrays[name][...] = 0.0
+        if name.endswith("candidate/kernel"):
+            half = len(arrays[name]) - config.model.size[-1]
+            arrays[name][:half] = random.randint(-1, 2, arrays[name][:half].shape)
+            arrays[name][half:] = random.randint(-1, 2, arrays[name][half:].shape) * 0.5
+        elif name.endswith("candidate/bias"):
+            arrays[name][...] = random.randint(0, 2, arrays[name].shape)
+    arrays[state.EMBEDDING][...] = random.randint(-2, 3, arrays[state.EMBEDDING].shape)
+    arrays[state.SOFTMAX_W][...] = random.randint(-1, 2, arrays[state.SOFTMAX_W].shape)
+    arrays[state.SOFTMAX_B][...] = random.randint(-1, 2, num_items)
+    arrays[state.SOFTMAX_W][num_items // 2:] = arrays[state.SOFTMAX_W][:num_items - num_items // 2]  # planted ties
+    arrays[state.SOFTMAX_B][num_items // 2:] = arrays[state.SOFTMAX_B][:num_items - num_items // 2]
+    return arrays
+
+
+def weights_of(config, arrays):
+    return {name: arrays[name].astype(np.float64) for name in state.weight_shapes(config.model, 0)}
+
+
+def random_lists(num_sessions, seed=3, unknown=0.2):
+    """Sessions of one to seven events, a fifth of them unknown (-1); the first few are the awkward ones."""
+    random = np.random.RandomState(seed)
+    awkward = [[-1, 4], [-1, -1, 5, 6], [3, -1], [-1, 7, -1, 8], [-1, -1], [9], [-1], [1, -1, 2], [2, 2, 2]]
+    return awkward + [np.where(random.uniform(size=n) < unknown, -1, random.randint(0, NUM_ITEMS, n)).tolist()
+                      for n in random.randint(1, 8, num_sessions)]
+
+
+def sessions_of(lists, unknown):
+    """EvalSessions of lists of item indices, by the package's own loader of test events; -1 becomes an unknown id."""
+    vocab = Vocabulary(np.arange(NUM_ITEMS, dtype=np.int64), np.ones(NUM_ITEMS, np.int64))
+    items = np.array(sum(lists, []), np.int64)
+    session = np.repeat(np.arange(len(lists)), [len(s) for s in lists]).astype(np.int64)
+    return index_test(Events(session, np.where(items < 0, 999, items), np.arange(len(items), dtype=np.float64), "t.tsv",
+                             "s"), vocab, unknown)
+
+
+def rank(config, arrays, sessions, lanes, progress=None):
+    evaluator = evaluate.Evaluator(config, helpers.cpu(), arrays, lanes)
+    try:
+        return evaluator.run(sessions, progress)
+    finally:
+        evaluator.close()
+
+
+@pytest.fixture(params=["one layer", "two layers"])
+def config(request):
+    return helpers.make_config(hidden_act="relu", size={"one layer": "4", "two layers": "5,3"}[request.param])
+
+
+@pytest.mark.parametrize("unknown", ["drop", "miss"])
+def test_counts_and_metrics_are_those_of_brute_force(config, unknown):
+    arrays, lists = exact_arrays(config), random_lists(60)
+    expected = reference.evaluate(weights_of(config, arrays), lists, unknown, "relu")
+    sessions, report = sessions_of(lists, unknown)
+    ranked = rank(config, arrays, sessions, lanes=4)
+    counts = np.array(expected.counts)
+    np.testing.assert_array_equal(ranked.greater, counts[:, 0])
+    np.testing.assert_array_equal(ranked.greater_equal, counts[:, 1])
+    assert (counts[:, 1] > counts[:, 0] + 1).mean() > 0.5  # the ties are there
+    assert len(set(counts[:, 0].tolist())) > 5             # and so are different ranks
+    assert sessions.num_misses == expected.num_misses and report.events == len(counts) + expected.num_misses
+    assert report.sessions == expected.num_sessions
+    evaluator = evaluate.Evaluator(config, helpers.cpu(), arrays, 7)
+    for tie in metrics.TIES:
+        for cut_off, recall, mrr in evaluate.evaluate(evaluator, sessions, tie, [1, 3, 10, 20]):
+            wanted = expected.recall_mrr(cut_off, tie)
+            assert recall == float(wanted[0]) and mrr == pytest.approx(float(wanted[1]), rel=1e-14)
+    evaluator.close()
+
+
+def test_a_session_that_begins_unknown_is_predicted_from_the_zero_state():
+    config = helpers.make_config(hidden_act="relu", size="4")
+    arrays = exact_arrays(config)
+    sessions, _ = sessions_of([[1, 2, 3], [-1, 4]], "miss")
+    ranked = rank(config, arrays, sessions, lanes=1)
+    bias = arrays[state.SOFTMAX_B]  # all there is to the score at the zero state
+    assert ranked.greater[2] == (bias > bias[4]).sum() and ranked.greater_equal[2] == (bias >= bias[4]).sum()
+
+
+def test_nothing_depends_on_lanes_and_tiles(config, monkeypatch):
+    arrays = exact_arrays(config, seed=2)
+    sessions, _ = sessions_of(random_lists(60), "miss")
+    first = rank(config, arrays, sessions, lanes=5)
+    for lanes, score_bytes, steps_per_run in ((1, 4 * NUM_ITEMS * 7, 3), (200, 1, 64), (8, 4 * NUM_ITEMS * 50, 1),
+                                              (3, 4 * NUM_ITEMS * 16, 5)):
+        monkeypatch.setattr(evaluate, "SCORE_BYTES", score_bytes)
+        monkeypatch.setattr(evaluate, "STEPS_PER_RUN", steps_per_run)
+        again = rank(config, arrays, sessions, lanes)
+        np.testing.assert_array_equal(again.greater, first.greater)
+        np.testing.assert_array_equal(again.greater_equal, first.greater_equal)
+
+
+def test_one_evaluator_ranks_twice_alike():
+    config = helpers.make_config(hidden_act="relu", size="4")
+    evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config), 3)
+    lists = random_lists(40)
+    sessions, other = sessions_of(lists, "drop")[0], sessions_of(lists[::-1], "miss")[0]
+    first = evaluator.run(sessions)
+    evaluator.run(other)  # leaves states behind
+    again = evaluator.run(sessions)
+    evaluator.close()
+    np.testing.assert_array_equal(first.greater, again.greater)
+    np.testing.assert_array_equal(first.greater_equal, again.greater_equal)
+
+
+def test_trained_weights_rank_nearly_as_in_float64():
+    """Ordinary weights and tanh: almost every rank is that of the float64 twin, and none is below 1."""
+    config = helpers.make_config(size="8,6")
+    arrays = helpers.start_arrays(config, NUM_ITEMS, 0.5)
+    lists = random_lists(60)
+    counts = np.array(reference.evaluate(weights_of(config, arrays), lists, "drop").counts)
+    ranked = rank(config, arrays, sessions_of(lists, "drop")[0], lanes=6)
+    assert (ranked.greater_equal == counts[:, 1]).mean() > 0.99
+    assert (ranked.greater_equal >= 1).all() and (ranked.greater < ranked.greater_equal).all()
+
+
+def test_equal_scores_everywhere_are_the_last_place():
+    config = helpers.make_config(size="4")
+    arrays = exact_arrays(config)
+    arrays[state.SOFTMAX_W][...] = 0.0
+    arrays[state.SOFTMAX_B][...] = 2.0
+    sessions, _ = sessions_of([[1, 2, 3], [4, 5]], "drop")
+    ranked = rank(config, arrays, sessions, lanes=2)
+    assert ranked.greater.tolist() == [0, 0, 0] and ranked.greater_equal.tolist() == [NUM_ITEMS] * 3
+
+
+def test_more_lanes_than_sessions_and_a_session_of_one_event():
+    config = helpers.make_config(hidden_act="relu", size="4")
+    arrays = exact_arrays(config)
+    sessions = EvalSessions(np.array([6], np.int32), np.array([0, 1]), np.array([True]), 0, np.array([0]))
+    ranked = rank(config, arrays, sessions, lanes=50)
+    bias = arrays[state.SOFTMAX_B]
+    assert ranked.greater.tolist() == [(bias > bias[6]).sum()]
+
+
+class _Progress:
+    count = 0
+
+    def update(self, n):
+        self.count += n
+
+
+def test_progress_counts_every_target():
+    config, progress = helpers.make_config(hidden_act="relu", size="4"), _Progress()
+    sessions, _ = sessions_of(random_lists(40), "miss")
+    assert progress.count == 0
+    ranked = rank(config, exact_arrays(config), sessions, 4, progress)
+    assert progress.count == len(ranked.greater)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", [state.EMBEDDING, state.SOFTMAX_W, state.SOFTMAX_B, "gru_layer_0/gates/kernel",
+                                  "gru_layer_0/candidate/bias"])
+def test_a_weight_that_is_not_finite_is_an_error(name, bad):
+    config = helpers.make_config(size="4")
+    arrays = exact_arrays(config)
+    arrays[name].flat[-1] = bad
+    sessions, _ = sessions_of([[1, 2, 3], [4, 5]], "drop")
+    with pytest.raises(DivergenceError) as caught:
+        rank(config, arrays, sessions, 2)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [state.SOFTMAX_W, state.EMBEDDING])
+def test_scores_that_overflow_are_an_error(name):
+    """Every weight is finite, yet the score is not: never rank 1."""
+    config = helpers.make_config(hidden_act="relu", size="4")
+    arrays = exact_arrays(config)
+    arrays[name][...] = 3e38
+    arrays["gru_layer_0/candidate/kernel"][...] = 1.0
+    sessions, _ = sessions_of([[1, 2, 3], [4, 5]], "drop")
+    with pytest.raises(DivergenceError):
+        rank(config, arrays, sessions, 2)
+
+
+def test_a_signal_stops_an_evaluation_between_two_tiles():
+    """Raised inside a session call it could end the process by a segmentation fault."""
+    cfg = helpers.make_config(size="4")
+    ranker = evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
+
+    class Progress:
+        def update(self, _):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    sessions = EvalSessions(np.arange(200, dtype=np.int32) % 30, np.array([0, 100, 200]), np.zeros(2, bool), 0, np.arange(2))
+    with pytest.raises(Interrupted):
+        ranker.run(sessions, Progress())
+    assert len(ranker.run(sessions).greater) == 198
+    ranker.close()
+
+
+def test_a_signal_while_an_evaluator_is_made_stops_it(monkeypatch):
+    cfg = helpers.make_config(size="4")
+    monkeypatch.setattr(evaluate.Variables, "initialise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
+
+
+def test_only_wanted_targets_are_ranked(config):
+    arrays, (sessions, _) = exact_arrays(config), sessions_of(random_lists(60), "miss")
+    everything = rank(config, arrays, sessions, lanes=4)
+    wanted = np.random.RandomState(0).uniform(size=len(everything.greater)) < 0.4
+    evaluator, progress = evaluate.Evaluator(config, helpers.cpu(), arrays, 4), _Progress()
+    some = evaluator.run(sessions, progress, wanted)
+    evaluator.close()
+    np.testing.assert_array_equal(some.greater, everything.greater[wanted])
+    np.testing.assert_array_equal(some.greater_equal, everything.greater_equal[wanted])
+    assert progress.count == wanted.sum()
+
+
+def _lists_by_brute_force(config, arrays, lists, length):
+    """The best items of every target of unknown="drop": highest score first, the lower index first among equals."""
+    weights, found = weights_of(config, arrays), []
+    for session in lists:
+        session, states = [item for item in session if item >= 0], reference.zero_states(weights, 1)
+        for item in session[:-1]:
+            _, states = reference.advance(weights, [item], states, "relu")
+            scores = reference.score_matrix(states[-1], weights, np.arange(NUM_ITEMS))[0]
+            found.append(np.argsort(-scores, kind="stable")[:length])
+    return np.array(found)
+
+
+@pytest.mark.parametrize("some", [False, True])
+def test_items_of_the_recommended_lists_are_counted(config, some, monkeypatch):
+    monkeypatch.setattr(evaluate, "SCORE_BYTES", 4 * NUM_ITEMS * 7)  # tiles with padding
+    arrays, lists = exact_arrays(config), random_lists(60)
+    sessions, _ = sessions_of(lists, "drop")
+    expected = _lists_by_brute_force(config, arrays, lists, NUM_ITEMS)
+    wanted = np.arange(len(expected)) % 3 == 0 if some else None
+    evaluator = evaluate.Evaluator(config, helpers.cpu(), arrays, 4, (3, 10, 1000))
+    recommended = evaluator.run(sessions, wanted=wanted).recommended
+    evaluator.close()
+    expected = expected[wanted] if some else expected
+    for row, length in zip(recommended, (3, 10, NUM_ITEMS)):
+        np.testing.assert_array_equal(row, np.bincount(expected[:, :length].ravel(), minlength=NUM_ITEMS))
+
+
+def test_lists_are_no_part_of_the_graph_unless_asked_for():
+    config = helpers.make_config(hidden_act="relu", size="4")
+    kinds = []
+    for lengths in ((), (20,)):
+        evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config), 2, lengths)
+        kinds.append({op.type for op in evaluator._session.graph.get_operations()})
+        assert (evaluator.run(sessions_of([[1, 2, 3]], "drop")[0]).recommended is None) == (lengths == ())
+        evaluator.close()
+    assert kinds[1] - kinds[0] == {"TopKV2"}
