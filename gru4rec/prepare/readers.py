@@ -10,6 +10,7 @@ A selected row with a NULL is a bad row: counted, the first five shown, and too 
 import csv
 import gzip
 import io
+import itertools
 import logging
 import os
 import re
@@ -36,6 +37,7 @@ class Source(NamedTuple):
     event: Optional[str] = None  # expression: kind of event
     rows: str = "{scan}"    # from one record of the scan to events; keeps its column n, the number of the record
     skip: int = 0           # header lines
+    event_needed: bool = False  # whether a row without a kind is a bad one, and not one of another kind
     numeric_time: bool = False
 
 
@@ -64,10 +66,11 @@ def load(engine, paths, make_source, event_types, report):
 def _load_file(engine, path, safe, source, event_types, report):
     wanted = "true"
     if event_types and source.event:
-        wanted = "coalesce(%s IN (%s), false)" % (source.event, ", ".join(map(_quoted, event_types)))
+        wanted = "coalesce(%s IN (%s), %s)" % (source.event, ", ".join(map(_quoted, event_types)),
+                                               str(source.event_needed).lower())
     columns = "%s AS session, %s AS item, %s AS time, %s AS selected" % (
         source.session, source.item, source.time, wanted)
-    query = "SELECT " + columns + " FROM " + source.rows.format(scan=source.scan)
+    query = "SELECT " + columns + " FROM " + source.rows.replace("{scan}", source.scan)
     exists = engine.one("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'raw'")[0]
     before = engine.one("SELECT count(*) FROM raw")[0] if exists else 0
     engine.run(("INSERT INTO raw " if exists else "CREATE TABLE raw AS ") + query, safe)
@@ -79,7 +82,7 @@ def _load_file(engine, path, safe, source, event_types, report):
         raise data_error(path, "there is no event in it; give a file with events")
     if not bad + rejected:
         return
-    numbered = source.rows.format(scan="(SELECT *, row_number() OVER () AS n FROM %s)" % source.scan)
+    numbered = source.rows.replace("{scan}", "(SELECT *, row_number() OVER () AS n FROM %s)" % source.scan)
     found = [row[0] for row in engine.run(
         "SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE selected AND (session IS NULL OR item IS NULL OR time IS NULL)"
         " ORDER BY n LIMIT 5" % (columns, numbered), safe)] if bad else []
@@ -199,7 +202,7 @@ def yoochoose(path, gzipped):
 
 def diginetica(path, gzipped):
     """train-item-views.csv: sessionId;userId;itemId;timeframe (ms since the session's query);eventdate (a day)."""
-    places = _header_places(path, {"sessionId": None, "itemId": None, "timeframe": None, "eventdate": None}, ";")
+    places = _header_places(path, ("sessionId", "itemId", "timeframe", "eventdate"), ";")
     session, item, frame, date = ["c%d" % place for place in places.found]
     # "Timestamps are computed from the day of the first query and the elapsed time."
     rows = "(SELECT *, min(%s) OVER (PARTITION BY %s) AS day FROM {scan})" % (timestamp(date), session)
@@ -209,14 +212,14 @@ def diginetica(path, gzipped):
 
 def retailrocket(path, gzipped):
     """events.csv: timestamp (ms),visitorid,event,itemid,transactionid."""
-    places = _header_places(path, {"visitorid": None, "itemid": None, "timestamp": None, "event": None}, ",")
+    places = _header_places(path, ("visitorid", "itemid", "timestamp", "event"), ",")
     user, item, time, event = ["c%d" % place for place in places.found]
     return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item), milliseconds(time), event, skip=1)
 
 
 def rees46(path, gzipped):
     """2019-Oct.csv, 2019-Nov.csv: event_time (2019-10-01 00:00:00 UTC),event_type,product_id,...,user_id,user_session."""
-    places = _header_places(path, {"user_id": None, "product_id": None, "event_time": None, "event_type": None}, ",")
+    places = _header_places(path, ("user_id", "product_id", "event_time", "event_type"), ",")
     user, item, time, event = ["c%d" % place for place in places.found]
     return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item),
                   timestamp("replace(%s, ' UTC', '')" % time), event, skip=1)
@@ -225,8 +228,8 @@ def rees46(path, gzipped):
 def coveo(path, gzipped):
     """browsing_train.csv, release_10_23_2020.csv: session_id_hash,event_type,product_action,product_skus_hash,
     server_timestamp_epoch_ms,hashed_url."""
-    places = _header_places(path, {"session_id_hash": None, "product_skus_hash": None, "server_timestamp_epoch_ms": None,
-                                   "product_action": None}, ",")
+    places = _header_places(path, ("session_id_hash", "product_skus_hash", "server_timestamp_epoch_ms", "product_action"),
+                            ",")
     session, item, time, event = ["c%d" % place for place in places.found]
     return Source(_csv(places.width, gzipped, ",", '"'), text(session), text(item), milliseconds(time), event, skip=1)
 
@@ -234,12 +237,11 @@ def coveo(path, gzipped):
 def otto(path, gzipped):
     """jsonl: {"session": 1, "events": [{"aid": 5, "ts": 1659304800025 (ms), "type": "clicks"}, ...]}."""
     scan = ("read_json(?, format='newline_delimited', ignore_errors=true, compression='%s', columns={session: 'BIGINT', "
-            "events: 'STRUCT(aid BIGINT, ts BIGINT, \"type\" VARCHAR)[]'})" % ("gzip" if gzipped else "none"))
-    # A line that is no such object becomes one event without anything, of a kind that counts as bad.
+            "events: 'STRUCT(aid BIGINT, ts BIGINT, \"type\" VARCHAR)[]'})" % ("gzip" if gzipped else "uncompressed"))
+    # A line that is no such object, or without events, becomes one event of nothing.
     rows = ("(SELECT * EXCLUDE (events), unnest(CASE WHEN session IS NULL OR coalesce(len(events), 0) = 0 "
             "THEN [{'aid': NULL::BIGINT, 'ts': NULL::BIGINT, 'type': NULL::VARCHAR}] ELSE events END) AS e FROM {scan})")
-    rows = rows.replace("{'aid'", "{{'aid'").replace("VARCHAR}]", "VARCHAR}}]")
-    return Source(scan, "session", "e.aid", "1000 * e.ts", "e.type", rows=rows)
+    return Source(scan, "session", "e.aid", "1000 * e.ts", "e.type", rows=rows, event_needed=True)
 
 
 class _Places(NamedTuple):
@@ -249,11 +251,11 @@ class _Places(NamedTuple):
     first: list  # fields of the first data row, [] if there is none
 
 
-def _header_places(path, keys, delimiter=None):
+def _header_places(path, keys, delimiter=None, flags=()):
     """Positions of columns in a text file's header.
 
     Args:
-      keys: dict of the names wanted -> the flag that names it, or None. delimiter: None finds it in the header.
+      keys: names wanted. delimiter: None finds it in the header. flags: the flag that names each key, if there are any.
     Raises: DataError naming the column that is missing and those that are there.
     """
     with _open(path) as lines:
@@ -264,7 +266,7 @@ def _header_places(path, keys, delimiter=None):
     names = [name.strip() for name in rows[0]]
     if names and all(re.search(r":(token|token_seq|float|float_seq)\Z", name) for name in names):  # RecBole
         names = [name.rpartition(":")[0] for name in names]
-    for key, flag in keys.items():
+    for key, flag in itertools.zip_longest(keys, flags):
         if names.count(key) != 1:
             raise data_error(path, "column %s %s; the header has %s; %s" % (
                 short(key), "is there more than once" if key in names else "is missing",
@@ -297,7 +299,7 @@ def any_log(engine, keys):
             is_parquet = file.read(4) == b"PAR1"
         if is_parquet:
             return _parquet(engine, path, list(wanted), keys)
-        places = _header_places(path, wanted)
+        places = _header_places(path, list(wanted), flags=list(wanted.values()))
         columns = ["c%d" % place for place in places.found]
         value = places.first[places.found[2]] if len(places.first) > places.found[2] else ""
         numeric = re.match(r"\s*[+-]?[0-9.]+(e[+-]?[0-9]+)?\s*\Z", value, re.I) is not None
