@@ -1,6 +1,6 @@
 """Time and memory of `python -m gru4rec.prepare` on a generated log of the size and shape of RSC15's.
 
-The log has the form of yoochoose-clicks.dat: sessions of 3.57 events on average, more than a third of one event, 182 days,
+The log has the form of yoochoose-clicks.dat (or of REES46's files): sessions of 3.57 events on average, more than a third of one event, 182 days,
 52,739 items by Zipf's law with exponent 1.4, so that every filter has work. Each figure comes from a process of its own;
 its peak memory is the largest resident size the system saw. What the outputs hold is in the report as well.
 """
@@ -19,10 +19,15 @@ import common
 import numpy as np
 
 START_MS, DAYS, MEAN_LENGTH = 1396310400000, 182, 3.57
+YOOCHOOSE = "SELECT s, strftime(make_timestamp(t * 1000), '%Y-%m-%dT%H:%M:%S.%gZ'), i, 0 FROM frame"
+# Four sessions a user, which only a pause tells apart; one event in ten is no view.
+REES46 = ("SELECT strftime(make_timestamp(t * 1000), '%Y-%m-%d %H:%M:%S UTC') AS event_time, CASE WHEN t % 10 = 0 THEN 'cart' "
+          "ELSE 'view' END AS event_type, i AS product_id, NULL AS category_id, NULL AS category_code, NULL AS brand, "
+          "9.99 AS price, s % {users} AS user_id, NULL AS user_session FROM frame")
 
 
-def generate(path, rows, num_items, seed):
-    """Write about `rows` lines in the form of yoochoose-clicks.dat, a million sessions at a time; the number written."""
+def generate(path, dataset, rows, num_items, seed):
+    """Write about `rows` lines in the raw form of the dataset, a million sessions at a time; the number written."""
     import duckdb
     import pandas as pd
     random, written, first = np.random.RandomState(seed), 0, 0
@@ -42,8 +47,9 @@ def generate(path, rows, num_items, seed):
             frame = pd.DataFrame({"s": session + 1, "t": ms, "i": ids[np.minimum(ranks, num_items - 1)]})
             connection.register("frame", frame)
             part = path + ".part"
-            connection.execute("COPY (SELECT s, strftime(make_timestamp(t * 1000), '%%Y-%%m-%%dT%%H:%%M:%%S.%%gZ'), i, 0 "
-                               "FROM frame) TO '%s' (FORMAT csv, HEADER false)" % part.replace("'", "''"))
+            query = REES46.replace("{users}", str(max(1, num_sessions // 4))) if dataset == "rees46" else YOOCHOOSE
+            connection.execute("COPY (%s) TO '%s' (FORMAT csv, HEADER %s)" % (
+                query, part.replace("'", "''"), str(dataset == "rees46" and not first).lower()))
             connection.unregister("frame")
             with open(part, "rb") as source:
                 shutil.copyfileobj(source, out)
@@ -79,7 +85,7 @@ def measure(args):
     directory = tempfile.mkdtemp(dir=args.directory)
     try:
         args.file = os.path.join(directory, "clicks.dat")
-        rows = generate(args.file, args.rows, args.items, args.seed)
+        rows = generate(args.file, args.dataset, args.rows, args.items, args.seed)
         runs = []
         for number in range(args.repeats):
             out = os.path.join(directory, "out-%d" % number)
@@ -99,7 +105,8 @@ def measure(args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser, repeats=5)
-    parser.add_argument("--dataset", choices=("rsc15", "yoochoose"), default="rsc15", help="which protocol [%(default)s]")
+    parser.add_argument("--dataset", choices=("rsc15", "yoochoose", "rees46"), default="rsc15",
+                        help="which preparation, and which raw form [%(default)s]")
     parser.add_argument("--rows", type=int, default=33000000, help="events of the generated file, about [%(default)s]")
     parser.add_argument("--items", type=int, default=52739, help="distinct items [%(default)s]")
     parser.add_argument("--memory", type=float, default=2.8, help="--memory of the command [%(default)s]")

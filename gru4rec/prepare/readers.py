@@ -157,7 +157,8 @@ def text(column):
 
 def timestamp(column):
     """Microseconds of `2014-04-07T10:51:09.277Z` and the like, in UTC."""
-    return "CASE WHEN %s ~ '[0-9]{4}-.*' THEN epoch_us(try_cast(%s AS TIMESTAMP)) END" % (column, column)
+    value = "try_cast(%s AS TIMESTAMP)" % column
+    return "CASE WHEN isfinite(%s) THEN epoch_us(%s) END" % (value, value)
 
 
 def iso(column):
