@@ -1,8 +1,8 @@
 """Time and memory of `python -m gru4rec.prepare` on a generated log of the size and shape of RSC15's.
 
-The log has the form of yoochoose-clicks.dat (or of REES46's files): sessions of 3.57 events on average, more than a third of one event, 182 days,
-52,739 items by Zipf's law with exponent 1.4, so that every filter has work. Each figure comes from a process of its own;
-its peak memory is the largest resident size the system saw. What the outputs hold is in the report as well.
+The log has the form of yoochoose-clicks.dat (or of REES46's files): sessions of 3.57 events on average, more than a quarter
+of one event, 182 days, 52,739 items by Zipf's law with exponent 1.4, so that every filter has work. Each figure comes from a
+process of its own; its peak memory is the largest resident size the system saw. The report also says what the outputs hold.
 """
 
 import argparse
@@ -21,9 +21,9 @@ import numpy as np
 START_MS, DAYS, MEAN_LENGTH = 1396310400000, 182, 3.57
 YOOCHOOSE = "SELECT s, strftime(make_timestamp(t * 1000), '%Y-%m-%dT%H:%M:%S.%gZ'), i, 0 FROM frame"
 # Four sessions a user, which only a pause tells apart; one event in ten is no view.
-REES46 = ("SELECT strftime(make_timestamp(t * 1000), '%Y-%m-%d %H:%M:%S UTC') AS event_time, CASE WHEN t % 10 = 0 THEN 'cart' "
-          "ELSE 'view' END AS event_type, i AS product_id, NULL AS category_id, NULL AS category_code, NULL AS brand, "
-          "9.99 AS price, s % {users} AS user_id, NULL AS user_session FROM frame")
+REES46 = ("SELECT strftime(make_timestamp(t * 1000), '%Y-%m-%d %H:%M:%S UTC') AS event_time, "
+          "CASE WHEN t % 10 = 0 THEN 'cart' ELSE 'view' END AS event_type, i AS product_id, "
+          "NULL AS category_id, NULL AS category_code, NULL AS brand, 9.99 AS price, s % {users} AS user_id, NULL AS user_session FROM frame")
 
 
 def generate(path, dataset, rows, num_items, seed):

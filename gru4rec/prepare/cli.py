@@ -90,7 +90,8 @@ def build_parser():
     study.add_argument("--last_days", type=_number(float, 0.0, 36500), help="length of the test period "
                        "[days; default: 7 for diginetica, retailrocket and otto, else 1]")
     study.add_argument("--split", help="last-day, last-N-days, ratio or none [default: by --last_days]")
-    study.add_argument("--ratio", type=_number(float, 0.0, 1.0), help="share of test sessions at --split ratio [default: 0.1]")
+    study.add_argument("--ratio", type=_number(float, 0.0, 1.0),
+                       help="share of test sessions at --split ratio [default: 0.1]")
     custom = parser.add_argument_group("custom, session-rec, recbole")
     custom.add_argument("--session_key", help="column of the session [default: SessionId; recbole: session_id]")
     custom.add_argument("--user_key", help="column of the user, instead of a session: sessions by --gap")

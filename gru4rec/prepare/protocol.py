@@ -60,8 +60,8 @@ def _read_counts(engine, report):
         raise DataError("no event of the kinds asked for is in the log; check --event_types and the file")
 
 
-def _cut(engine, source, what):
-    """Largest time of a table of events minus nothing; DataError if it is empty."""
+def _last_time(engine, source, what):
+    """Largest time of a table of events; DataError if it is empty."""
     last = engine.one("SELECT max(time) FROM %s" % source)[0]
     if last is None:
         raise DataError("no event is left %s; the log is too small for these filters" % what)
@@ -104,10 +104,10 @@ def first_paper(engine, report, directory, slices=(4, 64), slice_by="targets"):
     engine.run("DROP TABLE support")
 
     output = Output(engine, report, directory, "n")
-    cut = _cut(engine, "events", "after the filters") - DAY
+    cut = _last_time(engine, "events", "after the filters") - DAY
     _paper_split(engine, report, output, "true", cut, "rsc15_train_full.txt", "rsc15_test.txt")
     train = "last < %d" % cut
-    cut_valid = _cut(engine, "(SELECT time FROM events WHERE %s)" % train, "in train") - DAY
+    cut_valid = _last_time(engine, "(SELECT time FROM events WHERE %s)" % train, "in train") - DAY
     _paper_split(engine, report, output, train, cut_valid, "rsc15_train_tr.txt", "rsc15_train_valid.txt")
     if slices:
         _slices(engine, output, cut, slices, slice_by)
@@ -138,8 +138,9 @@ def _slices(engine, output, cut, slices, slice_by):
                "ROWS UNBOUNDED PRECEDING) - ({0}))::BIGINT AS before FROM sizes WHERE n > 1 AND last < {1}".format(size, cut))
     total = engine.one("SELECT coalesce(sum(%s), 0)::BIGINT FROM newest" % size)[0]
     for part in slices:
-        wanted, query = total // part, "SELECT events.* FROM events SEMI JOIN (SELECT session FROM newest WHERE before < %d) USING (session)"
-        query %= wanted
+        wanted = total // part
+        chosen = "(SELECT session FROM newest WHERE before < %d)" % wanted
+        query = "SELECT events.* FROM events SEMI JOIN %s USING (session)" % chosen
         cut_off = engine.run("SELECT session, ? - before FROM newest WHERE before < ? AND before + n - 1 > ?",
                              wanted, wanted, wanted) if slice_by == "targets" else []
         for session, targets in cut_off:  # one at most
@@ -172,7 +173,7 @@ def study(engine, report, directory, prefix, options):
         removed += _drop(engine, report, "item", "< %d" % options.min_support,
                          "round %d: items of fewer than %d events" % (step, options.min_support))
     output = Output(engine, report, directory, "session, time, item")
-    last = _cut(engine, "events", "after the filters")
+    last = _last_time(engine, "events", "after the filters")
     if options.split == "none":
         output.write(prefix + "_full.txt", "SELECT * FROM events")
         return

@@ -27,7 +27,8 @@ def prepare(tmp_path, dataset, text, *flags, **more):
     raw, out = tmp_path / more.get("name", "raw.csv"), tmp_path / "out"
     if text is not None:
         raw.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
-    words = [dataset, raw] + more.get("also", []) + ["--out", out, "--overwrite", 1, "--memory", 0.5, "--threads", 2] + list(flags)
+    words = [dataset, raw] + more.get("also", []) + ["--out", out, "--overwrite", 1, "--memory", 0.5, "--threads", 2]
+    words += list(flags)
     report = cli.run(cli.parse([str(word) for word in words]))
     lines = {}
     for name in os.listdir(str(out)):
@@ -282,7 +283,8 @@ def test_recbole_and_session_rec_headers(tmp_path):
 def test_parquet(tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
-    frame = pandas.DataFrame({"u": ["b", "a"], "i": [3, 4], "t": pandas.to_datetime(["2020-01-01T00:00:01", "2020-01-02T00:00:00"])})
+    times = pandas.to_datetime(["2020-01-01T00:00:01", "2020-01-02T00:00:00"])
+    frame = pandas.DataFrame({"u": ["b", "a"], "i": [3, 4], "t": times})
     frame.to_parquet(str(tmp_path / "raw.csv"))
     flags = KEEP_ALL + ("--session_key", "u", "--item_key", "i", "--time_key", "t")
     _, lines = prepare(tmp_path, "custom", None, *flags)
