@@ -23,7 +23,8 @@ YOOCHOOSE = "SELECT s, strftime(make_timestamp(t * 1000), '%Y-%m-%dT%H:%M:%S.%gZ
 # Four sessions a user, which only a pause tells apart; one event in ten is no view.
 REES46 = ("SELECT strftime(make_timestamp(t * 1000), '%Y-%m-%d %H:%M:%S UTC') AS event_time, "
           "CASE WHEN t % 10 = 0 THEN 'cart' ELSE 'view' END AS event_type, i AS product_id, "
-          "NULL AS category_id, NULL AS category_code, NULL AS brand, 9.99 AS price, s % {users} AS user_id, NULL AS user_session FROM frame")
+          "NULL AS category_id, NULL AS category_code, NULL AS brand, 9.99 AS price, "
+          "s % {users} AS user_id, NULL AS user_session FROM frame")
 
 
 def generate(path, dataset, rows, num_items, seed):

@@ -204,8 +204,8 @@ def _sessions(engine, report, options):
         engine.run("CREATE TABLE users AS SELECT session, (sum(count(*) FILTER (opens) + 1) OVER (ORDER BY session ROWS "
                    "UNBOUNDED PRECEDING) - count(*) FILTER (opens))::BIGINT AS first_number FROM gaps GROUP BY session")
         engine.run("CREATE TABLE events AS SELECT first_number + number AS session, item, time FROM (SELECT *, "
-                   "(count(*) FILTER (opens) OVER (PARTITION BY session ORDER BY time, item ROWS UNBOUNDED PRECEDING))::BIGINT "
-                   "AS number FROM gaps) JOIN users USING (session)%s"
+                   "(count(*) FILTER (opens) OVER (PARTITION BY session ORDER BY time, item ROWS UNBOUNDED PRECEDING))"
+                   "::BIGINT AS number FROM gaps) JOIN users USING (session)%s"
                    % (" WHERE opens OR NOT again" if options.drop_repeats else ""))
         report.notes.append("sessions by gaps of more than %g s: %d" % (
             options.gap, engine.one("SELECT count(*) FILTER (opens) + count(DISTINCT session) FROM gaps")[0]))
