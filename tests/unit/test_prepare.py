@@ -168,6 +168,14 @@ def test_a_session_that_ends_exactly_a_day_before_the_end_is_test(tmp_path):
     assert [line[0] for line in lines["rsc15_train_full.txt"]] == ["1", "1", "0", "0"]
 
 
+def test_sessions_that_end_together_count_as_newer_by_their_id(tmp_path):
+    log = [(s, 100, START_MS + k) for s in (3, 1, 2, 4) for k in range(3)] + [(9, 100, START_MS + 5 * DAY_MS)] * 2
+    text = "".join("%d,%s,%d,0\n" % (s, iso_text(ms), item) for s, item, ms in log)
+    _, lines = prepare(tmp_path, "rsc15", text, "--slices", "2,8")
+    assert lines["rsc15_train_full_2.txt"] == printed(log[:3] + log[9:12])
+    assert lines["rsc15_train_full_8.txt"] == printed(log[9:11])
+
+
 def test_slices_by_sessions_are_whole_sessions(tmp_path):
     log = [(s, 100, START_MS + 1000 * s + k) for s in range(1, 10) for k in range(1 + s % 3 + 1)]
     log += [(99, 100, START_MS + 9 * DAY_MS + k) for k in range(2)]
