@@ -1,5 +1,6 @@
 """The preparation as a command: exit status, streams, signals, and what is left behind."""
 
+import json
 import os
 import signal
 import stat
@@ -112,3 +113,13 @@ def test_a_signal_stops_a_query_and_leaves_nothing(tmp_path, number, status):
     stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout, stderr) == (status, "", "error: interrupted; nothing was written\n")
     assert not out.exists()
+
+
+def test_the_benchmark_runs(tmp_path, repo_root):
+    words = [sys.executable, os.path.join(repo_root, "benchmarks", "bench_prepare.py"), "--quick", "--dataset", "rees46",
+             "--json", str(tmp_path / "report.json")]
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "report.json").read_text())
+    assert found["duckdb"] and found["results"]["peak_mib"]["max"] > 10 and found["results"]["seconds"]["min"] > 0
+    assert found["results"]["summary"]["files"][0]["rows"] == found["results"]["rows"] > 2500
