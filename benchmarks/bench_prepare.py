@@ -110,7 +110,7 @@ def main():
                         help="which preparation, and which raw form [%(default)s]")
     parser.add_argument("--rows", type=int, default=33000000, help="events of the generated file, about [%(default)s]")
     parser.add_argument("--items", type=int, default=52739, help="distinct items [%(default)s]")
-    parser.add_argument("--memory", type=float, default=2.8, help="--memory of the command [%(default)s]")
+    parser.add_argument("--memory", type=float, default=2.5, help="--memory of the command [%(default)s]")
     parser.add_argument("--threads", type=int, default=2, help="--threads of the command [%(default)s]")
     parser.add_argument("--directory", help="where the generated file and the outputs go [the system's temporary one]")
     parser.add_argument("--once", action="store_true", help="one run, for sizes at which memory is the question, not time")

@@ -73,7 +73,7 @@ def build_parser():
     parser.add_argument("--out", required=True, help="directory of the outputs")
     parser.add_argument("--overwrite", type=int, choices=(0, 1), help="1 replaces outputs that are there [default: 0]")
     parser.add_argument("--memory", type=_number(float, 0.1), metavar="GIB",
-                        help="memory DuckDB may use, about; beyond it goes to disk [GiB; default: 2.8]")
+                        help="memory DuckDB may use, about; beyond it goes to disk [GiB; default: 2.5]")
     parser.add_argument("--threads", type=_number(int, 1, 1024), help="threads [default: one for each core]")
     paper = parser.add_argument_group("rsc15")
     paper.add_argument("--slices", help="parts 1/k of train to write as well, none for no part [default: 4,64]")
@@ -143,7 +143,7 @@ def parse(argv):
             raise ConfigError("--%s and --%s exclude each other; give one of them" % (one, other))
     paper = given["dataset"] == "rsc15"
     return Job(given["dataset"], tuple(given["raw"]), given["out"], bool(given.get("overwrite", 0)),
-               given.get("memory", 2.8), given.get("threads"), None if known.reader else _keys(given, known, types),
+               given.get("memory", 2.5), given.get("threads"), None if known.reader else _keys(given, known, types),
                types or known.event_types, None if paper else _options(given, known),
                _slices(given.get("slices", "4,64")) if paper else (), given.get("slice_by", "targets"))
 
