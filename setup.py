@@ -43,7 +43,8 @@ setup(
             "tensorflow>=2.6; %s and %s" % (_NEW, _ELSEWHERE),
         ],
         "parquet": ["pyarrow"],
-        "test": ["pytest", "hypothesis", "pyarrow", "tqdm"],
+        "prepare": ["duckdb>=1.2"],
+        "test": ["pytest", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

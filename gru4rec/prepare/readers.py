@@ -1,0 +1,373 @@
+"""Raw formats -> the table `raw`: one row per event of the files, in file order.
+
+    session, item  BIGINT, or VARCHAR where an id is no whole number; NULL where missing
+    time           BIGINT microseconds; NULL where it does not parse
+    selected       BOOLEAN: of a kind of event that is asked for
+
+A selected row with a NULL is a bad row: counted, the first five shown, and too many stop the run.
+"""
+
+import csv
+import gzip
+import io
+import itertools
+import logging
+import os
+import re
+import zlib
+from typing import NamedTuple, Optional
+
+from gru4rec.data.columns import data_error, short
+from gru4rec.errors import ConfigError, DataError
+
+_LOG = logging.getLogger(__name__)
+MAX_BAD_SHARE = 0.01
+_MAX_REJECTS = 1000000  # malformed lines DuckDB may keep; that many stop the run whatever the size of the file
+# unit, largest |median| of numbers in it, SQL from a number in it to microseconds; the limits are those of data.loader
+_UNITS = (("s", 1e11, "time * 1e6"), ("ms", 1e14, "time * 1e3"), ("us", 1e17, "time"), ("ns", None, "time / 1e3"))
+
+
+class Source(NamedTuple):
+    """How one file becomes rows, in SQL. Expressions see the columns of `rows`."""
+
+    scan: str               # table function that reads the file; its one parameter is the path
+    session: str            # expressions: ids
+    item: str
+    time: str               # microseconds, or a DOUBLE of unknown unit if `numeric_time`
+    event: Optional[str] = None  # expression: kind of event
+    rows: str = "{scan}"    # from one record of the scan to events; keeps its column n, the number of the record
+    skip: int = 0           # header lines
+    event_needed: bool = False  # whether a row without a kind is a bad one, and not one of another kind
+    numeric_time: bool = False
+
+
+def load(engine, paths, make_source, event_types, report):
+    """Fill `raw` from all files; ids of text that spell whole numbers throughout become BIGINT.
+
+    Args:
+      make_source: function (path, gzipped) -> Source; all files must agree on the kind of time.
+      event_types: tuple of the kinds that are selected, or None for all.
+    Raises: DataError, one line.
+    """
+    numeric = None
+    for path in paths:
+        with _named(engine, path) as (safe, gzipped):
+            source = make_source(path, gzipped)
+            if numeric not in (None, source.numeric_time):
+                raise data_error(path, "its times are written in another way than those of the files before it")
+            numeric = source.numeric_time
+            _load_file(engine, path, safe, source, event_types, report)
+    if numeric:
+        report.time_unit = _settle_unit(engine)
+    for column in ("session", "item"):
+        _settle_id(engine, column)
+
+
+def _load_file(engine, path, safe, source, event_types, report):
+    wanted = "true"
+    if event_types and source.event:
+        wanted = "coalesce(%s IN (%s), %s)" % (source.event, ", ".join(map(_quoted, event_types)),
+                                               str(source.event_needed).lower())
+    columns = "%s AS session, %s AS item, %s AS time, %s AS selected" % (
+        source.session, source.item, source.time, wanted)
+    query = "SELECT " + columns + " FROM " + source.rows.replace("{scan}", source.scan)
+    exists = engine.one("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'raw'")[0]
+    before = engine.one("SELECT count(*) FROM raw")[0] if exists else 0
+    engine.run(("INSERT INTO raw " if exists else "CREATE TABLE raw AS ") + query, safe)
+    rejected, lines, texts = _rejected(engine)
+    rows, bad = engine.one("SELECT count(*), count(*) FILTER (selected AND (session IS NULL OR item IS NULL OR time IS NULL))"
+                           " FROM raw WHERE rowid >= ?", before)
+    report.add_file(os.path.basename(path), rows + rejected, bad + rejected)
+    if not rows + rejected:
+        raise data_error(path, "there is no event in it; give a file with events")
+    if not bad + rejected:
+        return
+    numbered = source.rows.replace("{scan}", "(SELECT *, row_number() OVER () AS n FROM %s)" % source.scan)
+    found = [row[0] for row in engine.run(
+        "SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE selected AND (session IS NULL OR item IS NULL OR time IS NULL)"
+        " ORDER BY n LIMIT 5" % (columns, numbered), safe)] if bad else []
+    # DuckDB may or may not move a cast into the scan, where it makes a row a malformed line: each scan has its own list.
+    _, not_records, _ = _rejected(engine)
+    shown = dict(zip(lines[:5], texts))
+    shown.update(_lines_of(path, found, source.skip, not_records))
+    shown = sorted(shown.items())[:5]
+    for line, text in shown:
+        _LOG.warning("%s: line %d does not parse: %s", path, line, short(text))
+    share = (bad + rejected) / float(rows + rejected)
+    if share > MAX_BAD_SHARE or rejected >= _MAX_REJECTS:
+        line, text = shown[0] if shown else (None, "")
+        raise data_error(path, "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% may; correct the file, or "
+                         "check that it is the one this dataset needs" % (bad + rejected, rows + rejected, 100 * share,
+                                                                        short(text)), line)
+
+
+def _rejected(engine):
+    """(number of malformed lines of the last scan, their line numbers in order, texts of the first five)."""
+    if not engine.one("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'")[0]:
+        return 0, [], []
+    found = engine.run("SELECT line, min(csv_line) FROM reject_errors GROUP BY line ORDER BY line")
+    engine.run("DROP TABLE reject_errors")
+    engine.run("DROP TABLE reject_scans")
+    return len(found), [row[0] for row in found], [(row[1] or "").strip() for row in found[:5]]
+
+
+def _lines_of(path, numbers, skip, rejected):
+    """[(line, text)] of records by number (from 1): blank and malformed lines and the header are no records."""
+    if not numbers:
+        return []
+    wanted, malformed, record, out = set(numbers), set(rejected), 0, []
+    with _open(path) as lines:
+        for line, text in enumerate(lines, 1):
+            if line <= skip or line in malformed or not text.strip():
+                continue
+            record += 1
+            if record in wanted:
+                out.append((line, text.decode("utf-8", "replace").rstrip("\r\n")))
+                if len(out) == len(wanted):
+                    break
+    return out
+
+
+def _settle_unit(engine):
+    """Turn numeric times into microseconds by the size of the first million; the unit's name."""
+    median = engine.one("SELECT median(abs(time)) FROM (SELECT time FROM raw WHERE time IS NOT NULL LIMIT 1000000)")[0]
+    if median is None:
+        raise DataError("no time of the log is a number; check --time_key")
+    unit, _, to_us = next(row for row in _UNITS if row[1] is None or median < row[1])
+    _LOG.info("times are taken as numbers in %s, because the median size is %.4g", unit, median)
+    engine.run("ALTER TABLE raw ALTER time TYPE BIGINT USING try_cast(round(%s) AS BIGINT)" % to_us)
+    return unit
+
+
+def _settle_id(engine, column):
+    """VARCHAR column -> BIGINT if every id is spelled as a BIGINT is printed."""
+    kind = engine.one("SELECT data_type FROM duckdb_columns() WHERE table_name = 'raw' AND column_name = ?", column)[0]
+    if kind == "VARCHAR" and not engine.one("SELECT count(*) FROM raw WHERE selected AND %s IS NULL AND %s IS NOT NULL"
+                                            % (integer(column), column))[0]:
+        engine.run("ALTER TABLE raw ALTER %s TYPE BIGINT USING try_cast(%s AS BIGINT)" % (column, column))
+
+
+# SQL expressions
+
+def integer(column):
+    """BIGINT of a text that is spelled as it would be printed, else NULL."""
+    return "CASE WHEN try_cast({0} AS BIGINT)::VARCHAR = {0} THEN try_cast({0} AS BIGINT) END".format(column)
+
+
+def text(column):
+    return "nullif(%s, '')" % column
+
+
+def timestamp(column):
+    """Microseconds of `2014-04-07T10:51:09.277Z` and the like, in UTC."""
+    value = "try_cast(%s AS TIMESTAMP)" % column
+    return "CASE WHEN isfinite(%s) THEN epoch_us(%s) END" % (value, value)
+
+
+def iso(column):
+    """Microseconds of ISO-8601 with or without a zone (UTC if without); DuckDB's own reading of zones has changed."""
+    zone = r"(:[0-9]{2}(?:[.,][0-9]+)?)\s*(?:Z|UTC|([+-][0-9]{2}):?([0-9]{2})?)$"
+    hours = "nullif(regexp_extract(%s, '%s', 2), '')" % (column, zone)
+    minutes = "coalesce(nullif(regexp_extract(%s, '%s', 3), ''), '0')::BIGINT" % (column, zone)
+    sign = "CASE WHEN %s[1] = '-' THEN -1 ELSE 1 END" % hours
+    local = timestamp("replace(regexp_replace(%s, '%s', '\\1'), ',', '.')" % (column, zone))
+    return "(%s) - coalesce(60000000 * (%s::BIGINT * 60 + (%s) * %s), 0)" % (local, hours, sign, minutes)
+
+
+def number(column):
+    """DOUBLE, NULL where it is no finite number."""
+    value = "try_cast(%s AS DOUBLE)" % column
+    return "CASE WHEN isfinite(%s) THEN %s END" % (value, value)
+
+
+def milliseconds(column):
+    return "1000 * (%s)" % integer(column)
+
+
+def _quoted(value):
+    return "'%s'" % value.replace("'", "''")
+
+
+def _csv(width, gzipped, delimiter=",", quote="", header=True):
+    """Table function for text of `width` columns, named c0, c1, ...; malformed lines go to reject_errors."""
+    columns = ", ".join("'c%d': 'VARCHAR'" % place for place in range(width))
+    return ("read_csv(?, auto_detect=false, header=%s, delim=%s, quote=%s, escape=%s, columns={%s}, compression='%s', "
+            "store_rejects=true, rejects_limit=%d)" % (
+                str(header).lower(), _quoted(delimiter), _quoted(quote), _quoted(quote), columns,
+                "gzip" if gzipped else "none", _MAX_REJECTS))
+
+
+# Published raw formats
+
+def yoochoose(path, gzipped):
+    """yoochoose-clicks.dat, yoochoose-test.dat: SessionId,2014-04-07T10:51:09.277Z,ItemId,Category; no header."""
+    return Source(_csv(4, gzipped, header=False), integer("c0"), integer("c2"), timestamp("c1"))
+
+
+def diginetica(path, gzipped):
+    """train-item-views.csv: sessionId;userId;itemId;timeframe (ms since the session's query);eventdate (a day)."""
+    places = _header_places(path, ("sessionId", "itemId", "timeframe", "eventdate"), ";")
+    session, item, frame, date = ["c%d" % place for place in places.found]
+    # "Timestamps are computed from the day of the first query and the elapsed time."
+    rows = "(SELECT *, min(%s) OVER (PARTITION BY %s) AS day FROM {scan})" % (timestamp(date), session)
+    checked = "CASE WHEN %s IS NOT NULL THEN day END + %s" % (timestamp(date), milliseconds(frame))
+    return Source(_csv(places.width, gzipped, ";", '"'), integer(session), integer(item), checked, rows=rows, skip=1)
+
+
+def retailrocket(path, gzipped):
+    """events.csv: timestamp (ms),visitorid,event,itemid,transactionid."""
+    places = _header_places(path, ("visitorid", "itemid", "timestamp", "event"), ",")
+    user, item, time, event = ["c%d" % place for place in places.found]
+    return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item), milliseconds(time), event, skip=1)
+
+
+def rees46(path, gzipped):
+    """2019-Oct.csv, 2019-Nov.csv: event_time (2019-10-01 00:00:00 UTC),event_type,product_id,...,user_id,user_session."""
+    places = _header_places(path, ("user_id", "product_id", "event_time", "event_type"), ",")
+    user, item, time, event = ["c%d" % place for place in places.found]
+    return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item),
+                  timestamp("replace(%s, ' UTC', '')" % time), event, skip=1)
+
+
+def coveo(path, gzipped):
+    """browsing_train.csv, release_10_23_2020.csv: session_id_hash,event_type,product_action,product_skus_hash,
+    server_timestamp_epoch_ms,hashed_url."""
+    places = _header_places(path, ("session_id_hash", "product_skus_hash", "server_timestamp_epoch_ms", "product_action"),
+                            ",")
+    session, item, time, event = ["c%d" % place for place in places.found]
+    return Source(_csv(places.width, gzipped, ",", '"'), text(session), text(item), milliseconds(time), event, skip=1)
+
+
+def otto(path, gzipped):
+    """jsonl: {"session": 1, "events": [{"aid": 5, "ts": 1659304800025 (ms), "type": "clicks"}, ...]}."""
+    scan = ("read_json(?, format='newline_delimited', ignore_errors=true, compression='%s', columns={session: 'BIGINT', "
+            "events: 'STRUCT(aid BIGINT, ts BIGINT, \"type\" VARCHAR)[]'})" % ("gzip" if gzipped else "uncompressed"))
+    # A line that is no such object, or without events, becomes one event of nothing.
+    rows = ("(SELECT * EXCLUDE (events), unnest(CASE WHEN session IS NULL OR coalesce(len(events), 0) = 0 "
+            "THEN [{'aid': NULL::BIGINT, 'ts': NULL::BIGINT, 'type': NULL::VARCHAR}] ELSE events END) AS e FROM {scan})")
+    return Source(scan, "session", "e.aid", "1000 * e.ts", "e.type", rows=rows, event_needed=True)
+
+
+class _Places(NamedTuple):
+    found: list
+    width: int
+    delimiter: str
+    first: list  # fields of the first data row, [] if there is none
+
+
+def _header_places(path, keys, delimiter=None, flags=()):
+    """Positions of columns in a text file's header.
+
+    Args:
+      keys: names wanted. delimiter: None finds it in the header. flags: the flag that names each key, if there are any.
+    Raises: DataError naming the column that is missing and those that are there.
+    """
+    with _open(path) as lines:
+        head = io.TextIOWrapper(io.BytesIO(lines.readline() + lines.readline()), "utf-8", "replace", newline="")
+    first = head.readline().lstrip("\ufeff")
+    delimiter = delimiter or max("\t,;", key=first.count)
+    rows = [row for row in csv.reader([first, head.readline()], delimiter=delimiter)] + [[], []]
+    names = [name.strip() for name in rows[0]]
+    if names and all(re.search(r":(token|token_seq|float|float_seq)\Z", name) for name in names):  # RecBole
+        names = [name.rpartition(":")[0] for name in names]
+    for key, flag in itertools.zip_longest(keys, flags):
+        if names.count(key) != 1:
+            raise data_error(path, "column %s %s; the header has %s; %s" % (
+                short(key), "is there more than once" if key in names else "is missing",
+                ", ".join(map(short, names[:12])),
+                "name the column by %s" % flag if flag else "check that this is the dataset's file"), 1)
+    return _Places([names.index(key) for key in keys], len(names), delimiter, rows[1])
+
+
+class Keys(NamedTuple):
+    """Column names of a log; `event` may be None."""
+
+    session: str
+    item: str
+    time: str
+    event: Optional[str]
+    session_flag: str = "--session_key"
+
+
+def any_log(engine, keys):
+    """make_source of text with a header (RecBole's typed header too) and parquet, columns by name."""
+    wanted = {keys.session: keys.session_flag, keys.item: "--item_key", keys.time: "--time_key"}
+    if keys.event:
+        wanted[keys.event] = "--event_key"
+    if len(wanted) < 3 + bool(keys.event):
+        raise ConfigError("the columns of session, item, time and event must differ, not %s"
+                          % ", ".join(map(repr, filter(None, keys[:4]))))
+
+    def make(path, gzipped):
+        with _open(path) as file:
+            is_parquet = file.read(4) == b"PAR1"
+        if is_parquet:
+            return _parquet(engine, path, list(wanted), keys)
+        places = _header_places(path, list(wanted), flags=list(wanted.values()))
+        columns = ["c%d" % place for place in places.found]
+        value = places.first[places.found[2]] if len(places.first) > places.found[2] else ""
+        numeric = re.match(r"\s*[+-]?[0-9.]+(e[+-]?[0-9]+)?\s*\Z", value, re.I) is not None
+        return Source(_csv(places.width, gzipped, places.delimiter, '"'), text(columns[0]), text(columns[1]),
+                      (number if numeric else iso)(columns[2]), columns[3] if keys.event else None, skip=1,
+                      numeric_time=numeric)
+    return make
+
+
+def _parquet(engine, path, wanted, keys):
+    kinds = {name: kind for name, kind, *_ in engine.run("DESCRIBE SELECT * FROM read_parquet(?)", path)}
+    for name in wanted:
+        if name not in kinds:
+            raise data_error(path, "column %s is missing; there are %s; name columns with --session_key --item_key "
+                             "--time_key" % (short(name), ", ".join(map(short, list(kinds)[:12]))))
+    columns = ['"%s"' % name.replace('"', '""') for name in wanted]
+    integers = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
+    ids = ["%s::BIGINT" % column if kinds[name] in integers else text("%s::VARCHAR" % column)
+           for column, name in zip(columns[:2], wanted)]
+    kind, time, numeric = kinds[keys.time], columns[2], False
+    if kind.startswith("TIMESTAMP") or kind == "DATE":
+        time = "epoch_us(%s::TIMESTAMP)" % time
+    elif kind == "VARCHAR":
+        time = iso(time)
+    else:
+        time, numeric = number(time), True
+    return Source("read_parquet(?)", ids[0], ids[1], time, columns[3] if keys.event else None, numeric_time=numeric)
+
+
+# Files
+
+def _open(path):
+    """Binary lines of a file, unpacked if it is gzip."""
+    file = open(path, "rb")
+    magic = file.read(2)
+    file.seek(0)
+    return gzip.GzipFile(fileobj=file) if magic == b"\x1f\x8b" else file
+
+
+class _named:
+    """Context: (a name of the file without what DuckDB takes for a pattern, whether it is gzip). Raises DataError."""
+
+    def __init__(self, engine, path):
+        self._engine, self._path, self._link = engine, path, None
+
+    def __enter__(self):
+        path = self._path
+        try:
+            with open(path, "rb") as file:
+                magic = file.read(6)
+            with _open(path) as lines:
+                lines.read(1 << 16)
+        except (OSError, EOFError, zlib.error, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise data_error(path, "cannot be read: %s; correct the path, its permissions, or the file" % reason) from None
+        if not magic:
+            raise data_error(path, "the file is empty; give a file with events")
+        if magic[:2] == b"PK" or magic == b"7z\xbc\xaf\x27\x1c":
+            raise data_error(path, "this is an archive; unpack it and give the file inside")
+        if re.search(r"[*?\[{]", path):
+            self._link = os.path.join(self._engine.directory, "raw-link")
+            os.symlink(os.path.abspath(path), self._link)
+        return self._link or path, magic[:2] == b"\x1f\x8b"
+
+    def __exit__(self, *_):
+        if self._link:
+            os.remove(self._link)
