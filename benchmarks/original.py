@@ -40,17 +40,20 @@ class Original:
         dense = [weights[name] for name in state.dense_shapes(model)]
         embedding, softmax_w, softmax_b = [weights[n] for n in (state.EMBEDDING, state.SOFTMAX_W, state.SOFTMAX_B)]
 
-        def dropout(tensor, _):
-            return tf.nn.dropout(tensor, rate=model.dropout) if model.dropout else tensor
+        def dropout(tensor, layer):
+            rate = 0.0 if layer == net.EMBED else model.dropout[layer]
+            return tf.nn.dropout(tensor, rate=rate) if rate else tensor
 
         outputs_bd = tf.concat([tf.gather(softmax_w, y_b), tf.gather(softmax_b, y_b)[:, None]], 1)
-        step = net.train_step(model, [tf.identity(w) for w in dense], tf.gather(embedding, x_b), outputs_bd,
-                              net.Batch(*self._batch_phs), self._state_phs, dropout, training.grad_cap)
+        batch = net.Batch(*self._batch_phs)
+        step = net.train_step(model, training, [tf.identity(w) for w in dense], [tf.gather(embedding, x_b), outputs_bd],
+                              batch, net.lookup(model, training, batch).columns, self._state_phs, dropout)
         hidden = model.size[-1]
+        inputs, outputs = step.rows
         gradients = list(zip(step.dense, dense)) + [
-            (tf.IndexedSlices(step.inputs_be, x_b, embedding.shape), embedding),
-            (tf.IndexedSlices(step.outputs_bd[:, :hidden], y_b, softmax_w.shape), softmax_w),
-            (tf.IndexedSlices(step.outputs_bd[:, hidden], y_b, softmax_b.shape), softmax_b)]
+            (tf.IndexedSlices(inputs, x_b, embedding.shape), embedding),
+            (tf.IndexedSlices(outputs[:, :hidden], y_b, softmax_w.shape), softmax_w),
+            (tf.IndexedSlices(outputs[:, hidden], y_b, softmax_b.shape), softmax_b)]
         number = tf.Variable(0, trainable=False, use_resource=False)
         decayed = tf.train.exponential_decay(training.lr, number, training.decay_steps, training.decay, staircase=True)
         lr = tf.maximum(1e-5, decayed)

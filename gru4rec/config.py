@@ -8,13 +8,16 @@ from typing import Optional, Tuple
 
 from gru4rec.errors import ConfigError
 
-# Which score activations give each loss a meaning (docs/design.md, "Losses").
+# Which score activations give each loss a meaning (docs/design.md, "Losses"); the first is the default.
 FINAL_ACTS = {
     "cross-entropy": ("softmax", "tanh"),
-    "bpr": ("linear", "relu", "tanh"),
-    "top1": ("linear", "relu", "tanh"),
+    "full-cross-entropy": ("softmax", "tanh"),
+    "bpr": ("tanh", "linear", "relu"),
+    "top1": ("tanh", "linear", "relu"),
+    "bpr-max": ("elu", "linear", "tanh"),
+    "top1-max": ("elu", "linear", "tanh"),
 }
-DEFAULT_FINAL_ACT = {"cross-entropy": "softmax", "bpr": "tanh", "top1": "tanh"}
+OPTIMIZERS = ("adam", "adagrad", "rmsprop", "sgd")
 
 MANY = 10 ** 6  # units, lanes, steps a call: a typing error beyond that must not take the machine's memory
 AUTO = None  # a flag that is resolved from other flags or from the device
@@ -41,12 +44,21 @@ def real(value):
     return float(value)
 
 
-def int_list(value):
-    """"100,50" or [100, 50] -> (100, 50), at least one number."""
+def _list_of(kind, value):
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or not parts:
-        raise ValueError("not a list of whole numbers")
-    return tuple(whole(part) for part in parts)
+        raise ValueError("not a list")
+    return tuple(kind(part) for part in parts)
+
+
+def int_list(value):
+    """"100,50" or [100, 50] -> (100, 50), at least one number."""
+    return _list_of(whole, value)
+
+
+def real_list(value):
+    """"0.5,0.2" or [0.5, 0.2] or 0.5 -> a tuple of float, at least one."""
+    return _list_of(real, [value] if isinstance(value, (int, float)) else value)
 
 
 def name_list(value):
@@ -65,7 +77,8 @@ def ranks_path(value):
 
 
 _KINDS = {text: "text of at least one character", whole: "a whole number", real: "a number",
-          int_list: "whole numbers such as 100 or 100,50", name_list: "a list of different names such as recall,mrr",
+          int_list: "whole numbers such as 100 or 100,50", real_list: "numbers such as 0.5 or 0.5,0.2",
+          name_list: "a list of different names such as recall,mrr",
           ranks_path: "a file name ending in .parquet or .csv"}
 
 
@@ -84,13 +97,24 @@ class ModelConfig:
     layer: int = _flag(1, "GRU layers", "layers", kind=whole, low=1, high=1000)
     size: Tuple[int, ...] = _flag((100,), "hidden units; a list such as 100,50 gives one size per layer", "units",
                                   kind=int_list, low=1, high=MANY)
-    hidden_act: str = _flag("tanh", "activation of the candidate state", choices=("tanh", "relu"))
+    cell: str = _flag("gru", "TensorFlow 1's GRUCell, or the variant of the authors' code, whose carried state is the one "
+                      "after dropout", choices=("gru", "official"))
+    embedding: str = _flag("separate", "input rows: a table of their own, the rows of the output table, or none: one-hot "
+                           "input, a row of the first layer's kernel for each item",
+                           choices=("separate", "shared", "none"))
+    embed_size: Optional[int] = _flag(AUTO, "width of an input row", "units", kind=whole, low=1, high=MANY,
+                                      shown="as wide as what reads it")
+    hidden_act: str = _flag("tanh", "activation of the candidate state", choices=("tanh", "relu", "elu"))
     final_act: Optional[str] = _flag(AUTO, "activation of the scores in the loss",
-                                     choices=("softmax", "tanh", "relu", "linear"),
-                                     shown="softmax for cross-entropy, tanh for bpr and top1")
-    loss: str = _flag("cross-entropy", "training loss", choices=("cross-entropy", "bpr", "top1"))
-    dropout: float = _flag(0.5, "share of each layer's outputs dropped in training (0 = off)", "rate", kind=real,
-                           low=0.0, below=1.0)
+                                     choices=("softmax", "tanh", "relu", "linear", "elu"),
+                                     shown="softmax for the cross-entropies, tanh for bpr and top1, elu for bpr-max and "
+                                     "top1-max")
+    elu: float = _flag(1.0, "alpha of the activation elu (0 makes it linear as a final_act)", kind=real, low=0.0, high=1e6)
+    loss: str = _flag("cross-entropy", "training loss; full-cross-entropy takes every item as a negative",
+                      choices=tuple(FINAL_ACTS))
+    dropout: Tuple[float, ...] = _flag((0.5,), "share of each layer's outputs dropped in training (0 = off); a list gives "
+                                       "one rate per layer", "rate", kind=real_list, low=0.0, below=1.0)
+    embed_dropout: float = _flag(0.0, "share of each input row dropped in training", "rate", kind=real, low=0.0, below=1.0)
 
 
 @dataclass(frozen=True)
@@ -98,15 +122,30 @@ class TrainConfig:
     """How the weights are found."""
 
     epoch: int = _flag(3, "passes over the training sessions", "epochs", kind=whole, low=1)
-    lr: float = _flag(0.001, "initial learning rate of Adam", "per step", kind=real, above=0.0, high=1e30)
+    optimizer: str = _flag("adam", "rule of the updates; all touch only the rows of the step", choices=OPTIMIZERS)
+    lr: float = _flag(0.001, "initial learning rate", "per step", kind=real, above=0.0, high=1e30)
+    momentum: float = _flag(0.0, "share of the last move that is made again (not with adam); of rows, where touched",
+                            "factor", kind=real, low=0.0, below=1.0)
     decay: float = _flag(0.96, "learning rate factor each --decay_steps (staircase, floor 1e-5)", "factor", kind=real,
                          above=0.0, high=1.0)
     decay_steps: int = _flag(1000, "steps between two decays", "steps", kind=whole, low=1)
     batch_size: int = _flag(50, "sessions trained side by side (lanes)", "lanes", kind=whole, low=2, high=MANY)
-    grad_cap: float = _flag(0.0, "largest norm of a gradient tensor (0 = no cap)", "L2 norm", kind=real, low=0.0)
+    n_sample: int = _flag(0, "negatives drawn in each step, shared by its lanes, beside those of the batch", "items",
+                          kind=whole, low=0, high=MANY)
+    sample_alpha: float = _flag(0.5, "negatives are drawn with probability ~ support ** sample_alpha", "exponent", kind=real,
+                                low=0.0, high=10.0)
+    logq: float = _flag(0.0, "share of the correction of sampled scores for how often their item is drawn (cross-entropy)",
+                        "factor", kind=real, low=0.0, high=1e6)
+    mask_hits: int = _flag(0, "1 leaves out a negative that is the item of the lane's own target", choices=(0, 1), kind=whole)
+    bpreg: float = _flag(1.0, "weight of the score regulariser of bpr-max", "factor", kind=real, low=0.0, high=1e6)
+    label_smoothing: float = _flag(0.0, "share of the target's probability spread over all columns (cross-entropies)",
+                                   "share", kind=real, low=0.0, below=1.0)
+    grad_cap: float = _flag(0.0, "largest norm of a gradient (0 = no cap)", "L2 norm", kind=real, low=0.0)
+    grad_cap_mode: str = _flag("tensor", "what the norm is taken of: each weight tensor, or all together",
+                               choices=("tensor", "global"))
     session_order: str = _flag("id", "order in which sessions are trained: by id, or by time of the first event",
                                choices=("id", "time"))
-    seed: int = _flag(0, "seed of initial weights and dropout", kind=whole, low=0, high=2 ** 31 - 1)
+    seed: int = _flag(0, "seed of initial weights, dropout and drawn negatives", kind=whole, low=0, high=2 ** 31 - 1)
 
 
 @dataclass(frozen=True)
@@ -279,7 +318,7 @@ def from_flags(flags):
     for _, _, item in _fields():
         if item.name in flags:
             given[item.name] = _convert(item, flags[item.name])
-    return _assemble(given)
+    return _assemble(given, tuple(sorted(given)))
 
 
 def from_dict(saved):
@@ -295,16 +334,18 @@ def from_dict(saved):
             given[item.name] = _convert(item, part[item.name])
         elif item.default is not None:
             raise ConfigError("configuration has no value for %s.%s" % (group, item.name))
-    return dataclasses.replace(_assemble(given), explicit=())
+    return _assemble(given, ())
 
 
-def _assemble(given):
+def _assemble(given, explicit):
     parts = {group: cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given})
              for group, cls in _GROUPS}
     parts["model"] = resolve_model(parts["model"], given)
     if parts["run"].train or "loss" in given:  # at evaluation the loss not given is the saved model's, not the default
         _check_pair(parts["model"])
-    return Config(explicit=tuple(sorted(given)), **parts)
+    if parts["run"].train:
+        _check_family(parts["model"], parts["training"], explicit)
+    return Config(explicit=explicit, **parts)
 
 
 def resolve_model(model, given=()):
@@ -321,14 +362,64 @@ def resolve_model(model, given=()):
     elif "layer" in given and layer != len(size):
         raise ConfigError("--layer %d contradicts --size %s, which has %d layers; give one of them"
                           % (layer, _show(size), len(size)))
-    final_act = model.final_act or DEFAULT_FINAL_ACT[model.loss]
-    return dataclasses.replace(model, size=size, layer=len(size), final_act=final_act)
+    dropout = model.dropout
+    if len(dropout) == 1:
+        dropout = dropout * len(size)
+    elif len(dropout) != len(size):
+        raise ConfigError("--dropout %s has %d rates, --size %s has %d layers; give one rate, or one per layer"
+                          % (_show(dropout), len(dropout), _show(size), len(size)))
+    final_act = model.final_act or FINAL_ACTS[model.loss][0]
+    return dataclasses.replace(model, size=size, layer=len(size), dropout=dropout, final_act=final_act,
+                               embed_size=_embed_size(model, size))
+
+
+def _embed_size(model, size):
+    """Width of a row of the input table: that of its reader unless --embed_size says otherwise."""
+    if model.embedding == "separate":
+        return model.embed_size or size[0]
+    width = size[-1] if model.embedding == "shared" else 3 * size[0]  # none: rows of the kernels of r, u and c
+    if model.embed_size not in (AUTO, width):
+        raise ConfigError("--embed_size %d contradicts --embedding %s, whose input rows have %d columns; leave it out, or "
+                          "use --embedding separate" % (model.embed_size, model.embedding, width))
+    return width
 
 
 def _check_pair(model):
     if model.final_act not in FINAL_ACTS[model.loss]:
         raise ConfigError("--final_act %s has no meaning with --loss %s; use one of: %s"
-                          % (model.final_act, model.loss, ", ".join(FINAL_ACTS[model.loss])))
+                          % (model.final_act, model.loss, ", ".join(sorted(FINAL_ACTS[model.loss]))))
+
+
+def _check_family(model, training, explicit):
+    """Refuse what has no meaning together; every message names both flags."""
+    cross_entropy = model.loss in ("cross-entropy", "full-cross-entropy")
+    elu = "elu" in (model.final_act, model.hidden_act)
+    full = model.loss == "full-cross-entropy"
+    refused = (
+        (training.momentum and training.optimizer == "adam", "--momentum %s" % training.momentum, "--optimizer adam",
+         "adam has a momentum of its own; use another optimizer"),
+        (training.logq and model.loss != "cross-entropy", "--logq %s" % training.logq, "--loss %s" % model.loss,
+         "it corrects sampled probabilities; use --loss cross-entropy"),
+        (training.label_smoothing and not cross_entropy, "--label_smoothing %s" % training.label_smoothing,
+         "--loss %s" % model.loss, "use one of the cross-entropies"),
+        (full and training.n_sample, "--n_sample %d" % training.n_sample, "--loss %s" % model.loss,
+         "every item is a negative already; leave it out"),
+        (full and training.mask_hits, "--mask_hits 1", "--loss %s" % model.loss,
+         "an item occurs only once there; leave it out"),
+        ("bpreg" in explicit and model.loss != "bpr-max", "--bpreg %s" % training.bpreg, "--loss %s" % model.loss,
+         "it belongs to --loss bpr-max"),
+        ("elu" in explicit and not elu, "--elu %s" % model.elu,
+         "--final_act %s and --hidden_act %s" % (model.final_act, model.hidden_act), "neither is elu; leave it out"),
+        ("sample_alpha" in explicit and not training.n_sample, "--sample_alpha %s" % training.sample_alpha, "--n_sample 0",
+         "no negatives are drawn; give --n_sample or leave it out"),
+        ("grad_cap_mode" in explicit and not training.grad_cap, "--grad_cap_mode %s" % training.grad_cap_mode,
+         "--grad_cap 0", "there is no cap; give --grad_cap or leave it out"),
+        (model.embed_dropout and model.embedding == "none", "--embed_dropout %s" % model.embed_dropout,
+         "--embedding none", "there is no embedding to drop from"),
+    )
+    for wrong, one, other, remedy in refused:
+        if wrong:
+            raise ConfigError("%s has no meaning with %s: %s" % (one, other, remedy))
 
 
 def contradictions(asked, saved):
@@ -343,7 +434,7 @@ def contradictions(asked, saved):
         model = dataclasses.replace(model, size=model.size * saved.model.layer)
     for item in dataclasses.fields(ModelConfig):
         ours, theirs = getattr(model, item.name), getattr(saved.model, item.name)
-        if item.name in asked.explicit and item.name not in ("dropout",) and ours != theirs:
+        if item.name in asked.explicit and item.name not in ("dropout", "embed_dropout") and ours != theirs:
             found.append((item.name, _show(getattr(asked.model, item.name)), _show(theirs)))
     return found
 

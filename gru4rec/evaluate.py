@@ -59,7 +59,8 @@ class Evaluator:
     def _build(self, variables):
         k, lanes, hidden = STEPS_PER_RUN, self._lanes, self._model.size[-1]
         dense = [variables.add(name, self._arrays[name]) for name in state.dense_shapes(self._model)]
-        embedding, rows = variables.add("embedding", self._arrays[state.EMBEDDING]), variables.add("rows", self._rows)
+        embedding = variables.add("embedding", state.input_rows(self._model, self._arrays))
+        rows = variables.add("rows", self._rows)
         states = [variables.add("state_%d" % i, np.zeros((lanes, h), np.float32))
                   for i, h in enumerate(self._model.size)]
         outputs = variables.add("outputs", np.zeros((k * lanes, hidden), np.float32))

@@ -35,7 +35,8 @@ def train(config, device, vocabulary, sessions, progress=None):
         raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
                           % (config.training.epoch, num_steps, MAX_STEPS))
     with StopRequest() as stop, contextlib.closing(
-            engine.create(config, device, state.initial(config, len(vocabulary)), num_steps)) as trainer:
+            engine.create(config, device, state.initial(config, len(vocabulary)), num_steps,
+                          vocabulary.support)) as trainer:
         stop.check()
         checkpoint.prepare_directory(config.run.checkpoint_dir)
         if config.evaluation.compare_rules:  # evaluation does not see the training file

@@ -49,9 +49,9 @@ def run_steps(engine, epoch, start, stop, per_run=None):
     return np.concatenate(out)
 
 
-def train(config_, arrays, epoch, start=0, stop=None, per_run=None, num_steps=None):
+def train(config_, arrays, epoch, start=0, stop=None, per_run=None, num_steps=None, support=None):
     """(losses, arrays) of a fresh engine that runs rows start..stop."""
-    engine = create(config_, cpu(), arrays, num_steps or epoch.num_steps)
+    engine = create(config_, cpu(), arrays, num_steps or epoch.num_steps, support)
     try:
         losses = run_steps(engine, epoch, start, epoch.num_steps if stop is None else stop, per_run)
         return losses, engine.arrays()
@@ -72,7 +72,7 @@ def dropout_masks(config_, steps):
     model, training, device = config_.model, config_.training, cpu()
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
         step_ph = tf.placeholder(tf.int32, [])
-        masks = [device.dropout(tf.ones([training.batch_size, hidden]), model.dropout, training.seed, step_ph, layer)
+        masks = [device.dropout(tf.ones([training.batch_size, hidden]), model.dropout[layer], training.seed, step_ph, layer)
                  for layer, hidden in enumerate(model.size)]
         return [session.run(masks, {step_ph: step}) for step in steps]
 
@@ -108,28 +108,29 @@ class LazyTable:
 
     def __init__(self, p, m, v, last, adam, num_rows):
         """p, m, v: [I, D]. last: [I] int32. adam: lazy_adam.Tables, float64. num_rows: indices per step."""
-        from gru4rec.graph import tables
+        from gru4rec.graph import duplicates, tables
         self._wide, self._adam, dtype = tables, adam, p.dtype
         graph = tf.Graph()
         with graph.as_default():
-            start = tables.pack(p, m, v, last)
+            start = tables.pack([p, m, v], last)
             start_ph = tf.placeholder(dtype, start.shape)
             self._var = tf.Variable(start_ph, use_resource=True)
             constants = lazy_adam.Tables(*[tf.constant(table.astype(dtype)) for table in adam])
             self._index_ph = tf.placeholder(tf.int32, [num_rows])
             self._step_ph = tf.placeholder(tf.int32, [])
             self._gradient_ph = tf.placeholder(dtype, [num_rows, p.shape[1]])
-            self._rows = tables.read(self._var, self._index_ph, self._step_ph, constants)
-            with tf.control_dependencies([self._rows.p]):
-                self._write_op = tables.write(self._var, self._index_ph, self._rows, self._gradient_ph, self._step_ph,
-                                              constants)
+            table = tables.Table(self._var, config.TrainConfig(), 3)
+            self._rows = table.read(self._index_ph, self._step_ph, constants)
+            with tf.control_dependencies(self._rows):
+                same = duplicates.of(self._index_ph, None)
+                self._write_op = table.write(self._index_ph, self._rows, self._gradient_ph, same, tf.ones([num_rows], dtype),
+                                             tf.gather(constants.lr, self._step_ph), self._step_ph)
             self._session = tf.Session(graph=graph, config=cpu().session_config())
             self._session.run(self._var.initializer, {start_ph: start})
 
     def read(self, index, step):
         """(p, m, v) of rows as they are before update `step`."""
-        return self._session.run([self._rows.p, self._rows.m, self._rows.v],
-                                 {self._index_ph: index, self._step_ph: step})
+        return self._session.run(self._rows, {self._index_ph: index, self._step_ph: step})
 
     def step(self, index, gradient, step):
         """Update `step`: index [num_rows], gradient [num_rows, D], one row for each occurrence."""
@@ -137,7 +138,8 @@ class LazyTable:
 
     def unpack(self):
         """(p, m, v, last), raw."""
-        return self._wide.unpack(self._session.run(self._var))
+        values, last = self._wide.unpack(self._session.run(self._var), 3, True)
+        return values + [last]
 
     def caught_up(self, now):
         """(p, m, v) after step `now`."""

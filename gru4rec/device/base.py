@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar, Optional
 
 from gru4rec.errors import DeviceError
+from gru4rec.tf_compat import tf
 
-NUM_STREAMS = 64  # independent random streams of a run: one per dropout layer, one for negatives, ...
+NUM_STREAMS = 1024  # independent random streams of a run: one for the dropout of each layer, and
+EMBED_DROPOUT_STREAM, NEGATIVES_STREAM = NUM_STREAMS - 2, NUM_STREAMS - 1
 _STREAM_STRIDE = 0x9E3779B1  # odd, so streams of one seed never meet; large, so neighbouring seeds do not either
 
 
@@ -69,6 +71,16 @@ class Device:
         Returns: float32 in [0, 1), multiples of 2**-23 where `stateless`.
         """
         raise NotImplementedError
+
+    def random_int31(self, shape, seed, step, stream):
+        """Whole numbers for one step, uniform over [0, 2**31).
+
+        Args: as of `random_uniform`.
+        Returns: int32. Made of two uniform numbers unless the device has better.
+        """
+        halves = self.random_uniform([2] + list(shape), seed, step, stream)
+        high, low = [tf.cast(tf.floor(halves[i] * 2.0 ** bits), tf.int32) for i, bits in enumerate((15, 16))]
+        return high * 2 ** 16 + low
 
     def dropout(self, x, rate, seed, step, stream):
         """Inverted dropout: each element is 0 with probability `rate`, else x / (1 - rate).

@@ -20,6 +20,10 @@ class _Host(Device):
         high = tf.bitwise.right_shift(hashed.bits(shape, seed, step, stream), tf.constant(9))
         return tf.cast(high, tf.float32) * 2.0 ** -23 + 0.5
 
+    def random_int31(self, shape, seed, step, stream):
+        word = hashed.bits(shape, seed, step, stream)
+        return tf.bitwise.bitwise_and(word, tf.constant(2 ** 31 - 1))
+
     def _dropout(self, x, rate, seed, step, stream):
         # Same mask as random_uniform(...) >= rate, compared as whole numbers.
         least = min(math.ceil(rate * 2 ** 23) * 2 ** 9 - 2 ** 31, 2 ** 31 - 1)

@@ -28,20 +28,14 @@ def chunk_of(epoch, start, stop, steps_before):
     return Chunk(epoch.x[part], epoch.y[part], epoch.reset[part], epoch.weight[part], steps_before + start + 1)
 
 
-def dropout_of_step(config, device):
-    """function (number of the update) -> function (tensor, layer) -> tensor, the dropout that `net.train_step` takes."""
-    def of_step(number):
-        return lambda tensor, layer: device.dropout(tensor, config.model.dropout, config.training.seed, number, layer)
-    return of_step
-
-
-def create(config, device, arrays, num_steps):
+def create(config, device, arrays, num_steps, support=None):
     """The engine that suits options and device.
 
     Args:
       config: config.Config. device: device.base.Device.
       arrays: the state to start from, names of `engine.state`.
       num_steps: steps of the whole run; the schedule's tables are made for so many.
+      support: [I] int, training events of each item; needed with --n_sample and --logq.
     Returns: object with `steps_per_run`, `run(chunk)`, `arrays()`, `close()`.
     """
     run = config.run
@@ -50,9 +44,9 @@ def create(config, device, arrays, num_steps):
             raise ConfigError("--steps_per_run %d needs --engine loop; the plain engine makes one step per call"
                               % run.steps_per_run)
         from gru4rec.engine.plain import PlainEngine
-        return PlainEngine(config, device, arrays)
+        return PlainEngine(config, device, arrays, support)
     if run.xla == "on" and not device.xla:
         raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later on cpu or gpu is "
                           "needed); use --xla auto" % device.name)
     from gru4rec.engine.loop import LoopEngine
-    return LoopEngine(config, device, arrays, num_steps, run.steps_per_run, run.xla != "off" and device.xla)
+    return LoopEngine(config, device, arrays, num_steps, run.steps_per_run, run.xla != "off" and device.xla, support)

@@ -1,12 +1,14 @@
-"""The fast engine: K steps per session call, and Adam that touches only the rows of the batch."""
+"""The fast engine: K steps per session call, and updates that touch only the rows of the batch."""
 
 from collections import OrderedDict
 
 import numpy as np
 
 from gru4rec import lazy_adam
-from gru4rec.engine import dropout_of_step, state
+from gru4rec.engine import state
+from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables, padded
+from gru4rec.graph import clip, duplicates, optimizers
 from gru4rec.graph import model as net
 from gru4rec.graph import tables as wide
 from gru4rec.tf_compat import jit_function, tf
@@ -19,37 +21,40 @@ class LoopEngine:
     """Engine (see `engine.create`): a compiled (TF >= 2.6) or plain `tf.while_loop` over the steps of a chunk.
 
     The loop always has room for `steps_per_run` steps and makes as many as the chunk has, so it is compiled once and a
-    padding row runs no update. Tables are wide rows (graph.tables); `embedding` has E columns, `softmax_w` and
-    `softmax_b` share rows of H + 1.
+    padding row runs no update. Tables are wide rows (graph.tables); weights that share a table (`state.tables`) are
+    columns of the same rows.
     """
 
-    def __init__(self, config, device, arrays, num_steps, steps_per_run, xla):
-        self._model, self._training = config.model, config.training
-        self._dropout = dropout_of_step(config, device)
+    def __init__(self, config, device, arrays, num_steps, steps_per_run, xla, support=None):
+        self._config, self._model, self._training = config, config.model, config.training
         self.steps_per_run = steps_per_run or STEPS_PER_RUN
         self._global_step = int(arrays[state.GLOBAL_STEP])
+        self._endings = ("",) + state.slots(config.training)
         variables = Variables(use_resource=True)
         graph = tf.Graph()
         with graph.as_default():
-            self._make_variables(variables, arrays, state.adam_tables(config.training, num_steps))
+            self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]), support)
+            self._make_variables(variables, arrays, state.rate_tables(config.training, num_steps))
             self._losses = self._make_loop(xla)
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
 
-    def _make_variables(self, variables, arrays, adam):
-        slots = state.SLOTS
+    def _make_variables(self, variables, arrays, rates):
         self._dense = OrderedDict(
-            (name, [variables.add(name + slot, arrays[name + slot]) for slot in slots])
+            (name, [variables.add(name + slot, arrays[name + slot]) for slot in self._endings])
             for name in state.dense_shapes(self._model))
-        self._inputs = variables.add("input_rows", wide.pack(
-            *[arrays[state.EMBEDDING + s] for s in slots], last=arrays[state.ROW_STEP[state.EMBEDDING]]))
-        self._outputs = variables.add("output_rows", wide.pack(
-            *[np.concatenate([arrays[state.SOFTMAX_W + s], arrays[state.SOFTMAX_B + s][:, None]], 1) for s in slots],
-            last=arrays[state.ROW_STEP[state.SOFTMAX_W]]))
+        self._wide = []
+        last_steps = state.last_steps(self._config)
+        for members in state.tables(self._model):
+            values = [np.concatenate([arrays[m + slot].reshape(len(arrays[m]), -1) for m in members], 1)
+                      for slot in self._endings]
+            last = arrays[last_steps[members[0]]] if last_steps else None
+            self._wide.append(variables.add(members[0] + "_rows", wide.pack(values, last)))
+        self._tables = [wide.Table(var, self._training, len(self._endings)) for var in self._wide]
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
-        self._adam = [variables.add("adam_" + name, table.astype(np.float32))
-                      for name, table in zip(adam._fields, adam)]
+        self._rates = lazy_adam.Tables(*[None if table is None else variables.add("rates_" + name, table.astype(np.float32))
+                                         for name, table in zip(rates._fields, rates)])
 
     def _make_loop(self, xla):
         shape = [self.steps_per_run, self._training.batch_size]
@@ -87,18 +92,21 @@ class LoopEngine:
 
     def _step(self, batch, states, number):
         """(net.Step of update `number`, its update ops)."""
-        adam = lazy_adam.Tables(*[table.read_value() for table in self._adam])
-        inputs = wide.read(self._inputs, batch.x_b, number, adam)
-        outputs = wide.read(self._outputs, batch.y_b, number, adam)
-
-        step = net.train_step(self._model, [p.read_value() for p, _, _ in self._dense.values()], inputs.p, outputs.p,
-                              batch, states, self._dropout(number), self._training.grad_cap)
+        training = self._training
+        rates = lazy_adam.Tables(*[None if table is None else table.read_value() for table in self._rates])
+        lookup = self._sources.lookup(batch, number)
+        rows = [table.read(index, number, rates) for table, index in zip(self._tables, lookup.index)]
+        same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
+        step = net.train_step(self._model, training, [values[0].read_value() for values in self._dense.values()],
+                              [values[0] for values in rows], batch, lookup.columns, states, self._sources.dropout(number))
+        if training.grad_cap:
+            step = clip.capped(step, same, training)
         # No update before every gradient is there: they read the same weights.
-        with tf.control_dependencies(list(step.dense) + [step.inputs_be, step.outputs_bd]):
-            lr = tf.gather(adam.lr, number)
-            updates = [_apply_adam(p, m, v, lr, g) for (p, m, v), g in zip(self._dense.values(), step.dense)]
-            updates.append(wide.write(self._inputs, batch.x_b, inputs, step.inputs_be, number, adam))
-            updates.append(wide.write(self._outputs, batch.y_b, outputs, step.outputs_bd, number, adam))
+        with tf.control_dependencies(list(step.dense) + list(step.rows)):
+            lr = tf.gather(rates.lr, number)
+            updates = [_apply(training, values, g, lr) for values, g in zip(self._dense.values(), step.dense)]
+            updates += [table.write(*args, lr=lr, number=number)
+                        for table, args in zip(self._tables, zip(lookup.index, rows, step.rows, same, lookup.live))]
         return step, updates
 
     def run(self, chunk):
@@ -118,15 +126,17 @@ class LoopEngine:
 
     def arrays(self):
         """The state under canonical names, rows raw: nothing is caught up, so saving changes nothing."""
-        out, slots = OrderedDict(), state.SLOTS
-        *columns, out[state.ROW_STEP[state.EMBEDDING]] = wide.unpack(self._session.run(self._inputs))
-        for slot, values in zip(slots, columns):
-            out[state.EMBEDDING + slot] = values
-        *columns, out[state.ROW_STEP[state.SOFTMAX_W]] = wide.unpack(self._session.run(self._outputs))
-        for slot, values in zip(slots, columns):
-            out[state.SOFTMAX_W + slot], out[state.SOFTMAX_B + slot] = values[:, :-1], values[:, -1]
+        out, last_steps = OrderedDict(), state.last_steps(self._config)
+        for members, var in zip(state.tables(self._model), self._wide):
+            columns, last = wide.unpack(self._session.run(var), len(self._endings), bool(last_steps))
+            for slot, values in zip(self._endings, columns):
+                out[members[0] + slot] = values
+                if len(members) == 2:
+                    out[members[0] + slot], out[members[1] + slot] = values[:, :-1], values[:, -1]
+            if last_steps:
+                out[last_steps[members[0]]] = last
         for name, variables in self._dense.items():
-            for slot, value in zip(slots, self._session.run(variables)):
+            for slot, value in zip(self._endings, self._session.run(variables)):
                 out[name + slot] = value
         for i, value in enumerate(self._session.run(self._states)):
             out[state.hidden_state(i)] = value
@@ -137,8 +147,13 @@ class LoopEngine:
         self._session.close()
 
 
-def _apply_adam(p, m, v, lr, gradient):
-    """TensorFlow's fused kernel; `lr` carries the bias correction already, hence powers of 0."""
-    return tf.raw_ops.ResourceApplyAdam(
-        var=p.handle, m=m.handle, v=v.handle, beta1_power=0.0, beta2_power=0.0, lr=lr, beta1=lazy_adam.BETA1,
-        beta2=lazy_adam.BETA2, epsilon=lazy_adam.EPSILON, grad=gradient)
+def _apply(training, values, gradient, lr):
+    """The op that updates a dense weight and its slots."""
+    if training.optimizer == "adam":  # TensorFlow's fused kernel; `lr` carries the bias correction, hence powers of 0
+        weight, m, v = values
+        return tf.raw_ops.ResourceApplyAdam(
+            var=weight.handle, m=m.handle, v=v.handle, beta1_power=0.0, beta2_power=0.0, lr=lr, beta1=lazy_adam.BETA1,
+            beta2=lazy_adam.BETA2, epsilon=lazy_adam.EPSILON, grad=gradient)
+    new = optimizers.update(training, tuple(v.read_value() for v in values), gradient, lr)
+    with tf.control_dependencies(list(new)):
+        return tf.group(*[var.assign(value).op for var, value in zip(values, new)])

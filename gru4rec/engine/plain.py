@@ -1,7 +1,8 @@
-"""The plain engine: one step per session call and TensorFlow's own Adam, as the original runs.
+"""The plain engine: one step per session call, and TensorFlow's own Adam, as the original runs.
 
 It is the oracle the fast engine is tested against, and the conservative choice where a device's support of loops and
-scatters is uncertain. The step itself is the same graph.model.train_step.
+bit casts is uncertain. The step itself is the same graph.model.train_step; optimizers other than Adam are those of
+graph.optimizers, on variables of their own instead of wide rows.
 """
 
 from collections import OrderedDict
@@ -9,66 +10,102 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam, lr_schedule
-from gru4rec.engine import dropout_of_step, state
+from gru4rec.engine import state
+from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
+from gru4rec.graph import clip, duplicates, optimizers
 from gru4rec.graph import model as net
 from gru4rec.tf_compat import tf
 
 
 class PlainEngine:
-    """Engine (see `engine.create`) on `tf.train.AdamOptimizer`; sparse gradients update every row, as TF1 does."""
+    """Engine (see `engine.create`) on `tf.train.AdamOptimizer`, whose sparse gradients update every row, as TF1 does."""
 
     steps_per_run = 1
 
-    def __init__(self, config, device, arrays):
-        self._model, self._training = config.model, config.training
+    def __init__(self, config, device, arrays, support=None):
+        self._config, self._model, self._training = config, config.model, config.training
         self._step_number = int(arrays[state.GLOBAL_STEP])
+        self._endings = ("",) + state.slots(config.training)
         arrays = state.caught_up(config, arrays)
         variables = Variables(device.use_resource)
         graph = tf.Graph()
         with graph.as_default():
+            self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]), support)
             self._make_variables(variables, arrays)
-            self._make_step(device, dropout_of_step(config, device))
+            self._make_step(device)
             self._session = tf.Session(graph=graph, config=device.session_config())
-            self._load_optimizer(variables, arrays)
+            if self._adam:
+                self._load_adam(variables, arrays)
             variables.initialise(self._session)
 
     def _make_variables(self, variables, arrays):
-        self._weights = OrderedDict((name, variables.add(name, arrays[name]))
-                                    for name in state.weight_shapes(self._model, len(arrays[state.EMBEDDING])))
+        adam = self._training.optimizer == "adam"  # makes its slots itself
+        endings = ("",) if adam else self._endings
+        self._values = OrderedDict((name, [variables.add(name + slot, arrays[name + slot]) for slot in endings])
+                                   for name in state.weight_shapes(self._model, len(arrays[state.SOFTMAX_B])))
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
 
-    def _make_step(self, device, dropout_of):
+    def _make_step(self, device):
         lanes = [self._training.batch_size]
         self._placeholders = (tf.placeholder(tf.int32, lanes, "x"), tf.placeholder(tf.int32, lanes, "y"),
                               tf.placeholder(tf.bool, lanes, "reset"), tf.placeholder(tf.bool, lanes, "weight"),
                               tf.placeholder(tf.int32, [], "step"), tf.placeholder(tf.float32, [], "lr"))
         x_b, y_b, reset_b, weight_b, number, lr = self._placeholders
         batch = net.Batch(x_b, y_b, reset_b, tf.cast(weight_b, tf.float32))
-        embedding, softmax_w, softmax_b = [self._weights[n] for n in
-                                           (state.EMBEDDING, state.SOFTMAX_W, state.SOFTMAX_B)]
-        dense = [self._weights[name] for name in state.dense_shapes(self._model)]
-
-        outputs_bd = tf.concat([tf.gather(softmax_w, y_b), tf.gather(softmax_b, y_b)[:, None]], 1)
-        step = net.train_step(self._model, [tf.identity(w) for w in dense], tf.gather(embedding, x_b), outputs_bd,
-                              batch, [tf.identity(s) for s in self._states], dropout_of(number), self._training.grad_cap)
-        hidden = self._model.size[-1]
-        gradients = list(zip(step.dense, dense)) + [
-            (tf.IndexedSlices(step.inputs_be, x_b, embedding.shape), embedding),
-            (tf.IndexedSlices(step.outputs_bd[:, :hidden], y_b, softmax_w.shape), softmax_w),
-            (tf.IndexedSlices(step.outputs_bd[:, hidden], y_b, softmax_b.shape), softmax_b)]
-        self._optimizer = tf.train.AdamOptimizer(lr, lazy_adam.BETA1, lazy_adam.BETA2, lazy_adam.EPSILON)
-        with tf.control_dependencies([step.loss] + [g for g, _ in gradients]):
-            updates = [device.wrap_optimizer(self._optimizer).apply_gradients(gradients)]
+        lookup = self._sources.lookup(batch, number)
+        rows = [self._gathered(members, index)
+                for members, index in zip(state.tables(self._model), lookup.index)]
+        same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
+        dense = [self._values[name][0] for name in state.dense_shapes(self._model)]
+        step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense], rows, batch, lookup.columns,
+                              [tf.identity(s) for s in self._states], self._sources.dropout(number))
+        if self._training.grad_cap:
+            step = clip.capped(step, same, self._training)
+        with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows)):
+            if self._training.optimizer == "adam":
+                updates = [self._adam_update(device, step, lookup, lr)]
+            else:
+                self._adam = None
+                updates = self._own_updates(step, lookup, same, lr)
             updates += [tf.assign(s, value).op for s, value in zip(self._states, step.states)]
         self._train_op, self._loss = tf.group(*updates), step.loss
 
-    def _load_optimizer(self, variables, arrays):
-        for name, var in self._weights.items():
-            variables.assign(self._optimizer.get_slot(var, "m"), arrays[name + state.M_SLOT])
-            variables.assign(self._optimizer.get_slot(var, "v"), arrays[name + state.V_SLOT])
-        for power, beta in zip(self._optimizer._get_beta_accumulators(), (lazy_adam.BETA1, lazy_adam.BETA2)):
+    def _gathered(self, members, index_n):
+        """[n, D] rows of the weights that share a table, side by side."""
+        return tf.concat([_as_rows(tf.gather(self._values[name][0], index_n)) for name in members], 1)
+
+    def _adam_update(self, device, step, lookup, lr):
+        self._adam = tf.train.AdamOptimizer(lr, lazy_adam.BETA1, lazy_adam.BETA2, lazy_adam.EPSILON)
+        pairs = [(g, self._values[name][0]) for g, name in zip(step.dense, state.dense_shapes(self._model))]
+        for members, index, gradient in zip(state.tables(self._model), lookup.index, step.rows):
+            for name, part in zip(members, _parts(gradient, members)):
+                var = self._values[name][0]
+                part = tf.reshape(part, [-1] + var.shape.as_list()[1:])
+                pairs.append((tf.IndexedSlices(part, index, var.shape), var))
+        return device.wrap_optimizer(self._adam).apply_gradients(pairs)
+
+    def _own_updates(self, step, lookup, same, lr):
+        training, updates = self._training, []
+        for name, gradient in zip(state.dense_shapes(self._model), step.dense):
+            new = optimizers.update(training, tuple(tf.identity(v) for v in self._values[name]), gradient, lr)
+            updates += [tf.assign(var, value).op for var, value in zip(self._values[name], new)]
+        for members, index, gradient, duplicate, live_n in zip(
+                state.tables(self._model), lookup.index, step.rows, same, lookup.live):
+            for name, part in zip(members, _parts(duplicate.sum(gradient), members)):
+                old = tuple(_as_rows(tf.gather(var, index)) for var in self._values[name])
+                new = optimizers.keep_untouched(training, old, optimizers.update(training, old, part, lr),
+                                                duplicate, live_n)
+                updates += [tf.scatter_update(var, index, tf.reshape(value, [-1] + var.shape.as_list()[1:]))
+                            for var, value in zip(self._values[name], new)]
+        return updates
+
+    def _load_adam(self, variables, arrays):
+        for name, (var,) in self._values.items():
+            variables.assign(self._adam.get_slot(var, "m"), arrays[name + state.M_SLOT])
+            variables.assign(self._adam.get_slot(var, "v"), arrays[name + state.V_SLOT])
+        for power, beta in zip(self._adam._get_beta_accumulators(), (lazy_adam.BETA1, lazy_adam.BETA2)):
             variables.assign(power, _power(beta, self._step_number + 1))
 
     def run(self, chunk):
@@ -88,11 +125,13 @@ class PlainEngine:
     def arrays(self):
         """The state under canonical names; every row is up to date."""
         out = OrderedDict()
-        for name, var in self._weights.items():
-            out[name], out[name + state.M_SLOT], out[name + state.V_SLOT] = self._session.run(
-                [var, self._optimizer.get_slot(var, "m"), self._optimizer.get_slot(var, "v")])
-        for name in state.TABLES:
-            out[name + state.LAST_STEP] = np.full(len(out[name]), self._step_number, np.int32)
+        for name, values in self._values.items():
+            if self._adam:
+                values = values + [self._adam.get_slot(values[0], kind) for kind in ("m", "v")]
+            for slot, value in zip(self._endings, self._session.run(values)):
+                out[name + slot] = value
+        for weight, name in state.last_steps(self._config).items():
+            out[name] = np.full(len(out[weight]), self._step_number, np.int32)
         for i, value in enumerate(self._session.run(self._states)):
             out[state.hidden_state(i)] = value
         out[state.GLOBAL_STEP] = np.array(self._step_number, np.int64)
@@ -100,6 +139,16 @@ class PlainEngine:
 
     def close(self):
         self._session.close()
+
+
+def _as_rows(values):
+    """[n, D], also of a vector."""
+    return values if values.shape.ndims == 2 else values[:, None]
+
+
+def _parts(rows_nd, members):
+    """Columns of each of the weights that share a table: weights, and the bias last."""
+    return [rows_nd] if len(members) == 1 else tf.split(rows_nd, [rows_nd.shape.as_list()[1] - 1, 1], 1)
 
 
 def _power(beta, exponent):

@@ -1,13 +1,18 @@
 """The state of a training run as arrays under canonical names, whatever engine, device and TensorFlow made it.
 
-    <weight>                  embedding, softmax_w, softmax_b, gru_layer_<i>/{gates,candidate}/{kernel,bias}
-    <weight>/Adam, /Adam_1    first and second moment
+    <weight>                  embedding (not with --embedding shared), softmax_w, softmax_b,
+                              gru_layer_<i>/{gates,candidate}/{kernel,bias}
+    <weight>/Adam, /Adam_1    first and second moment, or /Adagrad, /RMSProp: sums or means of squares
+    <weight>/Momentum         the last move
     embedding/last_step, softmax_w/last_step
-                              int32 [I]: the step up to which a row's value and moments are true (lazy_adam)
+                              int32 [I], adam only: the step up to which a row's value and moments are true (lazy_adam)
     state/layer_<i>           hidden state [B, H]
     global_step               int64 scalar: updates made
+
+With --embedding none, embedding [I, 3H] holds the rows of the first layer's input kernels, [r | u | c].
 """
 
+import re
 from collections import OrderedDict
 
 import numpy as np
@@ -16,9 +21,30 @@ from gru4rec import lazy_adam, lr_schedule
 
 EMBEDDING, SOFTMAX_W, SOFTMAX_B, GLOBAL_STEP = "embedding", "softmax_w", "softmax_b", "global_step"
 M_SLOT, V_SLOT, LAST_STEP = "/Adam", "/Adam_1", "/last_step"
-SLOTS = ("", M_SLOT, V_SLOT)  # endings of a weight's value and moments
-TABLES = (EMBEDDING, SOFTMAX_W)  # those with rows of their own; softmax_b shares the rows of softmax_w
-ROW_STEP = {EMBEDDING: EMBEDDING + LAST_STEP, SOFTMAX_W: SOFTMAX_W + LAST_STEP, SOFTMAX_B: SOFTMAX_W + LAST_STEP}
+_SLOTS = {"adam": (M_SLOT, V_SLOT), "adagrad": ("/Adagrad",), "rmsprop": ("/RMSProp",), "sgd": ()}
+
+
+def slots(training):
+    """Endings of the names of a weight's optimizer slots, in the order of `graph.optimizers.update`."""
+    return _SLOTS[training.optimizer] + (("/Momentum",) if training.momentum else ())
+
+
+def tables(model):
+    """The tables of rows, inputs before outputs: list of the names of the weights that share a table's rows."""
+    outputs = (SOFTMAX_W, SOFTMAX_B)
+    return [outputs] if model.embedding == "shared" else [(EMBEDDING,), outputs]
+
+
+def last_steps(config):
+    """Weight -> name of the array with the step its rows are true for; empty unless the optimizer is lazy (adam)."""
+    if config.training.optimizer != "adam":
+        return OrderedDict()
+    return OrderedDict((weight, members[0] + LAST_STEP) for members in tables(config.model) for weight in members)
+
+
+def input_rows(model, arrays):
+    """[I, E] the rows that stand for items at the input."""
+    return arrays[SOFTMAX_W if model.embedding == "shared" else EMBEDDING]
 
 
 def hidden_state(layer):
@@ -30,9 +56,10 @@ def dense_shapes(model):
     """Name -> shape of the weights every step uses, layer by layer.
 
     Args:
-      model: config.ModelConfig, resolved. The first layer reads embeddings as wide as itself.
+      model: config.ModelConfig, resolved.
     """
-    shapes, width = OrderedDict(), model.size[0]
+    shapes = OrderedDict()
+    width = 0 if model.embedding == "none" else model.embed_size
     for i, hidden in enumerate(model.size):
         scope = "gru_layer_%d/" % i
         shapes[scope + "gates/kernel"] = (width + hidden, 2 * hidden)
@@ -45,8 +72,11 @@ def dense_shapes(model):
 
 def weight_shapes(model, num_items):
     """Name -> shape of all weights: tables first, then `dense_shapes`."""
-    shapes = OrderedDict([(EMBEDDING, (num_items, model.size[0])), (SOFTMAX_W, (num_items, model.size[-1])),
-                          (SOFTMAX_B, (num_items,))])
+    shapes = OrderedDict()
+    if model.embedding != "shared":
+        shapes[EMBEDDING] = (num_items, model.embed_size)
+    shapes[SOFTMAX_W] = (num_items, model.size[-1])
+    shapes[SOFTMAX_B] = (num_items,)
     shapes.update(dense_shapes(model))
     return shapes
 
@@ -54,48 +84,64 @@ def weight_shapes(model, num_items):
 def initial(config, num_items):
     """State before the first step, made by numpy: the same on every device and TensorFlow.
 
-    Glorot uniform kernels, gate biases 1, other biases 0, tables uniform +-sqrt(6 / (num_items + width)).
+    Glorot uniform kernels, gate biases 1, other biases 0, tables uniform +-sqrt(6 / (num_items + width)). The official
+    cell has gate biases 0. Its blocks (input or state to one gate) are Glorot uniform each, as they are in the layer that
+    reads one-hot items.
 
     Args:
       config: config.Config. num_items: I.
     Returns: OrderedDict name -> array (float32 but for the step counters).
     """
     random = np.random.RandomState(config.training.seed)
+    official = config.model.cell == "official"
     arrays = OrderedDict()
     for name, shape in weight_shapes(config.model, num_items).items():
         if len(shape) == 2:
-            bound = np.sqrt(6.0 / sum(shape))
+            bound = _glorot_bound(config.model, name, shape)
             arrays[name] = random.uniform(-bound, bound, size=shape).astype(np.float32)
         else:
-            arrays[name] = np.full(shape, 1.0 if name.endswith("gates/bias") else 0.0, np.float32)
-    for name in list(arrays):
-        arrays[name + M_SLOT], arrays[name + V_SLOT] = np.zeros_like(arrays[name]), np.zeros_like(arrays[name])
-    for name in TABLES:
-        arrays[name + LAST_STEP] = np.zeros(num_items, np.int32)
-    for i, hidden in enumerate(config.model.size):
-        arrays[hidden_state(i)] = np.zeros((config.training.batch_size, hidden), np.float32)
-    arrays[GLOBAL_STEP] = np.array(0, np.int64)
+            arrays[name] = np.full(shape, 1.0 if name.endswith("gates/bias") and not official else 0.0, np.float32)
+    for name, (shape, dtype) in shapes(config, num_items).items():
+        if name not in arrays:
+            arrays[name] = np.zeros(shape, dtype)
     return arrays
+
+
+def _glorot_bound(model, name, shape):
+    """sqrt(6 / (rows + columns)) of a matrix, or [rows, 1] of the blocks of a kernel that are drawn apart."""
+    rows, columns = shape
+    if name == EMBEDDING and model.embedding == "none":
+        return np.sqrt(6.0 / (rows + columns // 3))
+    in_layer = re.match(r"gru_layer_(\d+)/(gates|candidate)", name)
+    if not in_layer or (model.cell == "gru" and (model.embedding != "none" or in_layer.group(1) != "0")):
+        return np.sqrt(6.0 / (rows + columns))
+    hidden = columns // 2 if in_layer.group(2) == "gates" else columns
+    blocks = [rows - hidden, hidden]  # of the input, which may be none, and of the state
+    return np.repeat([np.sqrt(6.0 / (width + hidden)) for width in blocks], blocks)[:, None]
 
 
 def shapes(config, num_items):
     """Name -> (shape, dtype) of everything `initial` makes, without making it."""
     found = OrderedDict()
-    for name, shape in weight_shapes(config.model, num_items).items():
-        for slot in SLOTS:
+    weights = weight_shapes(config.model, num_items)
+    for slot in ("",) + slots(config.training):
+        for name, shape in weights.items():
             found[name + slot] = (shape, np.float32)
-    for name in TABLES:
-        found[name + LAST_STEP] = ((num_items,), np.int32)
+    for name in last_steps(config).values():
+        found[name] = ((num_items,), np.int32)
     for i, hidden in enumerate(config.model.size):
         found[hidden_state(i)] = ((config.training.batch_size, hidden), np.float32)
     found[GLOBAL_STEP] = ((), np.int64)
     return found
 
 
-def adam_tables(training, num_steps):
-    """lazy_adam.Tables (float64) of the learning rates of a run."""
-    return lazy_adam.tables(
-        lambda step: lr_schedule.learning_rate(step, training.lr, training.decay, training.decay_steps), num_steps)
+def rate_tables(training, num_steps):
+    """Learning rates of a run: lazy_adam.Tables (float64) for adam; for others with `lr` alone, index = step."""
+    def rate(step):
+        return lr_schedule.learning_rate(step, training.lr, training.decay, training.decay_steps)
+    if training.optimizer == "adam":
+        return lazy_adam.tables(rate, num_steps)
+    return lazy_adam.Tables(np.concatenate([[0.0], rate(np.arange(1, num_steps + 1, dtype=np.int64))]), None, None)
 
 
 def caught_up(config, arrays):
@@ -105,16 +151,16 @@ def caught_up(config, arrays):
       arrays: name -> array; slots may be absent where nothing was trained.
     Returns: OrderedDict name -> array.
     """
-    now = int(arrays[GLOBAL_STEP])
+    now, row_steps = int(arrays[GLOBAL_STEP]), last_steps(config)
     out = OrderedDict(arrays)
-    if all((arrays[ROW_STEP[name]] == now).all() for name in TABLES):
+    if all((arrays[row_step] == now).all() for row_step in row_steps.values()):
         return out
-    tables = adam_tables(config.training, now)
-    for name, row_step in ROW_STEP.items():
-        columns = [arrays[name + slot].reshape(len(arrays[name]), -1) for slot in SLOTS]
-        rows = lazy_adam.caught_up(tables, *columns, last=arrays[row_step], now=now)
-        for slot, values in zip(SLOTS, rows):
+    rates, endings = rate_tables(config.training, now), ("",) + slots(config.training)
+    for name, row_step in row_steps.items():
+        columns = [arrays[name + slot].reshape(len(arrays[name]), -1) for slot in endings]
+        rows = lazy_adam.caught_up(rates, *columns, last=arrays[row_step], now=now)
+        for slot, values in zip(endings, rows):
             out[name + slot] = values.reshape(arrays[name].shape)
-    for row_step in set(ROW_STEP.values()):
+    for row_step in row_steps.values():
         out[row_step] = np.full_like(arrays[row_step], now)
     return out

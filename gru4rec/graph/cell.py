@@ -1,39 +1,51 @@
-"""One step of TensorFlow 1's GRUCell, written out."""
+"""One step of a GRU, written out: TensorFlow 1's GRUCell and the variant of the authors' code."""
 
 from typing import Any, NamedTuple
 
 from gru4rec.tf_compat import tf
 
-ACTIVATIONS = {"tanh": tf.tanh, "relu": tf.nn.relu}
-
 
 class GRUWeights(NamedTuple):
-    """Weights of one layer; `D` is the width of its input."""
+    """Weights of one layer; `D` is the width of its input, 0 where the input is a row of the kernels themselves."""
 
     gates_kernel: Any  # [D + H, 2H]: columns [r | u], rows [x | h]
-    gates_bias: Any  # [2H], starts at 1
+    gates_bias: Any  # [2H]
     candidate_kernel: Any  # [D + H, H], rows [x | r * h]
-    candidate_bias: Any  # [H], starts at 0
+    candidate_bias: Any  # [H]
 
 
-def gru_step(x_bd, state_bh, weights, act):
+def gru_step(x_bd, state_bh, weights, act, official=False):
     """The state after one input.
 
         [r, u] = sigmoid([x ; h] Kg + bg)
         c      = act([x ; r * h] Kc + bc)
-        h'     = u * h + (1 - u) * c
+        h'     = u * h + (1 - u) * c          official: h' = (1 - u) * h + u * c
 
-    The reset gate works on the state before the product, and `u` keeps the old state (both differ from cuDNN's GRU).
+    The reset gate works on the state before the product (cuDNN's GRU does not).
 
     Args:
-      x_bd: [B, D] float. state_bh: [B, H] float.
+      x_bd: [B, D] float; for D = 0 [B, 3H], what x would have added before the activations of r, u and c.
+      state_bh: [B, H] float.
       weights: GRUWeights.
-      act: "tanh" | "relu".
+      act: function of a tensor.
+      official: whether u takes the new state, as in the authors' code, or keeps the old one.
     Returns: [B, H] float.
-    Source: Cho et al. 2014 (arXiv 1406.1078) as in tf.nn.rnn_cell.GRUCell. Differs: no.
+    Source: Cho et al. 2014 (arXiv 1406.1078) as in tf.nn.rnn_cell.GRUCell; arXiv 1511.06939 section 3.1 for `official`.
+      Differs: no.
     """
-    gates = tf.sigmoid(tf.matmul(tf.concat([x_bd, state_bh], 1), weights.gates_kernel) + weights.gates_bias)
+    hidden = state_bh.shape.as_list()[1]
+    x_gates, x_candidate = tf.split(x_bd, [2 * hidden, hidden], 1) if _is_row_of_kernels(weights) else (None, None)
+    gates = tf.sigmoid(_product(x_bd, x_gates, state_bh, weights.gates_kernel) + weights.gates_bias)
     r, u = tf.split(gates, 2, 1)  # not slices, whose gradient (pad and add) compiles to a branch per element
-    c = ACTIVATIONS[act](
-        tf.matmul(tf.concat([x_bd, r * state_bh], 1), weights.candidate_kernel) + weights.candidate_bias)
-    return u * state_bh + (1.0 - u) * c
+    c = act(_product(x_bd, x_candidate, r * state_bh, weights.candidate_kernel) + weights.candidate_bias)
+    return (1.0 - u) * state_bh + u * c if official else u * state_bh + (1.0 - u) * c
+
+
+def _is_row_of_kernels(weights):
+    rows, columns = weights.candidate_kernel.shape.as_list()
+    return rows == columns
+
+
+def _product(x_bd, given, state_bh, kernel):
+    """[x ; h] K, or `given` + h K where the part of x is given."""
+    return tf.matmul(tf.concat([x_bd, state_bh], 1), kernel) if given is None else given + tf.matmul(state_bh, kernel)

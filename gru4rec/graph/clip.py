@@ -1,32 +1,32 @@
 """Gradient caps; norms are those of the gradient a weight tensor really gets, duplicates summed."""
 
-from gru4rec.graph import tables
 from gru4rec.tf_compat import tf
 
 
-def by_tensor(step, x_b, y_b, cap):
-    """Scale each weight tensor's gradient so that its L2 norm is at most `cap`.
-
-    Output rows [B, H + 1] are two tensors, softmax_w and softmax_b, and are capped as two.
+def capped(step, duplicates, training):
+    """Scale gradients so that their L2 norm is at most `training.grad_cap`.
 
     Args:
-      step: model.Step. x_b, y_b: [B] int32, the rows its sparse gradients belong to. cap: float > 0.
+      step: model.Step.
+      duplicates: per table, what `graph.duplicates.of` gives for the rows that step.rows belong to.
+      training: config.TrainConfig; `grad_cap_mode` "tensor" caps each weight tensor (the rows of the last table are
+        two, softmax_w and softmax_b), "global" the norm of all together.
     Returns: model.Step.
     """
-    hidden = step.outputs_bd.shape.as_list()[1] - 1
-    outputs = [_scaled(part, _row_norm(y_b, part), cap)
-               for part in (step.outputs_bd[:, :hidden], step.outputs_bd[:, hidden:])]
-    return step._replace(
-        dense=tuple(_scaled(g, tf.sqrt(tf.reduce_sum(tf.square(g))), cap) for g in step.dense),
-        inputs_be=_scaled(step.inputs_be, _row_norm(x_b, step.inputs_be), cap),
-        outputs_bd=tf.concat(outputs, 1))
+    parts = [[rows] for rows in step.rows]
+    width = step.rows[-1].shape.as_list()[1]
+    parts[-1] = tf.split(step.rows[-1], [width - 1, 1], 1)
+    squares = [tf.reduce_sum(tf.square(g)) for g in step.dense]
+    for same, tensors in zip(duplicates, parts):
+        squares += [_square_of_sums(same, tensor) for tensor in tensors]
+    if training.grad_cap_mode == "global":
+        squares = [tf.add_n(squares)] * len(squares)
+    factors = iter([training.grad_cap / tf.maximum(tf.sqrt(s), training.grad_cap) for s in squares])
+    dense = tuple(g * next(factors) for g in step.dense)
+    rows = tuple(tf.concat([tensor * next(factors) for tensor in tensors], 1) for tensors in parts)
+    return step._replace(dense=dense, rows=rows)
 
 
-def _row_norm(index_n, gradient_nd):
-    """L2 norm of the summed gradient: every distinct row counts once."""
-    summed = tables.sum_duplicates(index_n, gradient_nd)
-    return tf.sqrt(tf.reduce_sum(tf.square(summed) * tables.first_of_index(index_n, gradient_nd.dtype)[:, None]))
-
-
-def _scaled(gradient, norm, cap):
-    return gradient * (cap / tf.maximum(norm, cap))
+def _square_of_sums(same, gradient_nd):
+    """Squared L2 norm of the summed gradient: every distinct row counts once."""
+    return tf.reduce_sum(tf.square(same.sum(gradient_nd)) * same.first(gradient_nd.dtype)[:, None])

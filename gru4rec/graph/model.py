@@ -2,7 +2,9 @@
 
 from typing import Any, NamedTuple, Tuple
 
-from gru4rec.graph import cell, clip, losses
+import numpy as np
+
+from gru4rec.graph import activations, cell, losses
 from gru4rec.tf_compat import tf
 
 
@@ -21,8 +23,50 @@ class Step(NamedTuple):
     loss: Any  # float scalar
     states: Tuple[Any, ...]  # per layer [B, H] float, carried to the next step
     dense: Tuple[Any, ...]  # gradient per dense weight, order of `engine.state.dense_shapes`
-    inputs_be: Any  # [B, E] gradient per input row (duplicates not summed)
-    outputs_bd: Any  # [B, H + 1] gradient per output row, bias in the last column
+    rows: Tuple[Any, ...]  # gradient per table, for each row of `Lookup.index` (duplicates not summed)
+
+
+class Lookup(NamedTuple):
+    """The rows one step reads, and what the columns of its scores are."""
+
+    index: Tuple[Any, ...]  # per table [n] int32: (inputs, outputs), or both in one where they share a table
+    live: Tuple[Any, ...]  # per table [n] float, 1 where the row is really used (0: a drained lane)
+    columns: Any  # losses.Columns
+
+
+EMBED = "embed"  # names the input rows where a dropout function asks for a layer
+
+
+def lookup(model, training, batch, samples_n=None, log_support_of=None):
+    """Which rows a step reads.
+
+    Args:
+      model: config.ModelConfig. training: config.TrainConfig. batch: Batch.
+      samples_n: [N] int32 drawn negatives, or None for none; for --loss full-cross-entropy all items, 0..I-1.
+      log_support_of: function (index [m]) -> [m] float ln(support); needed with --logq.
+    Returns: Lookup. Columns are the batch's targets, then the samples; in full-cross-entropy the samples alone.
+    """
+    full = model.loss == "full-cross-entropy"
+    column_m = samples_n if full else batch.y_b if samples_n is None else tf.concat([batch.y_b, samples_n], 0)
+    if samples_n is None:
+        live_m = batch.weight_b
+    else:
+        ones_n = tf.ones(samples_n.shape, batch.weight_b.dtype)
+        live_m = ones_n if full else tf.concat([batch.weight_b, ones_n], 0)
+    live, shift_m = live_m, None
+    if training.mask_hits:
+        own = tf.eye(*[t.shape.as_list()[0] for t in (batch.y_b, column_m)], dtype=live_m.dtype)
+        hit = tf.cast(tf.equal(batch.y_b[:, None], column_m[None, :]), live_m.dtype)
+        live = live_m * (1.0 - hit * (1.0 - own))
+    if training.logq:
+        lanes = batch.y_b.shape.as_list()[0]
+        exponents = np.full(column_m.shape.as_list()[0], training.logq * training.sample_alpha)
+        exponents[:lanes] = training.logq
+        shift_m = log_support_of(column_m) * tf.constant(exponents, live_m.dtype)
+    columns = losses.Columns(live, batch.y_b if full else None, shift_m)
+    if model.embedding == "shared":
+        return Lookup((tf.concat([batch.x_b, column_m], 0),), (tf.concat([batch.weight_b, live_m], 0),), columns)
+    return Lookup((batch.x_b, column_m), (batch.weight_b, live_m), columns)
 
 
 def layer_weights(model, dense):
@@ -36,15 +80,16 @@ def advance(model, dense, x_be, states, dropout=None):
     Args:
       dense: sequence of weights in the order of `engine.state.dense_shapes`.
       x_be: [B, E] float input rows. states: per layer [B, H].
-      dropout: None (inference) or function (tensor, layer) -> tensor, applied to each layer's output; the carried
-        state is the clean one.
+      dropout: None (inference) or function (tensor, EMBED or layer) -> tensor, applied to the input rows and each layer's
+        output; the carried state is the clean one, but for `--cell official`.
     Returns: (output [B, H of the last layer], tuple of new states).
     """
-    new_states, output = [], x_be
+    official, act = model.cell == "official", activations.get(model.hidden_act, model.elu)
+    new_states, output = [], x_be if dropout is None else dropout(x_be, EMBED)
     for i, weights in enumerate(layer_weights(model, dense)):
-        state = cell.gru_step(output, states[i], weights, model.hidden_act)
-        new_states.append(state)
+        state = cell.gru_step(output, states[i], weights, act, official)
         output = state if dropout is None else dropout(state, i)
+        new_states.append(output if official else state)
     return output, tuple(new_states)
 
 
@@ -54,27 +99,34 @@ def zero_where(zero_b, states):
     return tuple(state * keep_b1 for state in states)
 
 
-def train_step(model, dense, x_be, y_bd, batch, states, dropout, grad_cap=0.0):
+def train_step(model, training, dense, rows, batch, columns, states, dropout):
     """Loss, gradients and carried states of one step; back-propagation stops at the incoming states.
 
     Args:
-      model: config.ModelConfig. dense: sequence of weights, order of `engine.state.dense_shapes`.
-      x_be: [B, E] rows of this step's inputs. y_bd: [B, H + 1] rows of its targets, bias last.
-      batch: Batch. states: per layer [B, H], before the reset.
-      dropout: function (tensor, layer) -> tensor.
-      grad_cap: float, largest L2 norm of the gradient of a weight tensor, duplicates summed; 0 = no cap.
+      model: config.ModelConfig. training: config.TrainConfig.
+      dense: sequence of weights, order of `engine.state.dense_shapes`.
+      rows: per table the rows [n, D] of `Lookup.index`: inputs [B, E] and columns [M, H + 1], bias last, or one tensor
+        [B + M, H + 1] of both where they share a table.
+      batch: Batch. columns: losses.Columns. states: per layer [B, H], before the reset.
+      dropout: function (tensor, EMBED or layer) -> tensor.
     Returns: Step.
     """
     # A drained lane keeps stepping on item 0; held at zero, its state cannot grow (relu) and spoil 0 * loss.
     idle_b = tf.logical_or(batch.reset_b, tf.equal(batch.weight_b, 0.0))
     states = tuple(tf.stop_gradient(s) for s in zero_where(idle_b, states))
+    x_be, columns_md = rows if len(rows) == 2 else _inputs_and_columns(rows[0], batch.x_b.shape.as_list()[0])
     output_bh, new_states = advance(model, dense, x_be, states, dropout)
-    scores_bb = output_scores(output_bh, y_bd)
-    loss = losses.total(model.loss, model.final_act, scores_bb, batch.weight_b, batch.weight_b)
-    sources = list(dense) + [x_be, y_bd]
-    gradients = tf.gradients(loss, sources)
-    step = Step(loss, new_states, tuple(gradients[:-2]), gradients[-2], gradients[-1])
-    return clip.by_tensor(step, batch.x_b, batch.y_b, grad_cap) if grad_cap else step
+    scores_bm = output_scores(output_bh, columns_md)
+    loss = losses.total(model, training, scores_bm, batch.weight_b, columns)
+    gradients = tf.gradients(loss, list(dense) + list(rows))
+    return Step(loss, new_states, tuple(gradients[:len(dense)]), tuple(gradients[len(dense):]))
+
+
+def _inputs_and_columns(rows_nd, lanes):
+    """Rows of a shared table -> (inputs [B, H], without the bias; columns [M, H + 1])."""
+    n, width = rows_nd.shape.as_list()
+    inputs_bd, columns_md = tf.split(rows_nd, [lanes, n - lanes], 0)
+    return tf.split(inputs_bd, [width - 1, 1], 1)[0], columns_md
 
 
 def output_scores(output_bh, rows_md):

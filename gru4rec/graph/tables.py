@@ -1,15 +1,14 @@
-"""Embedding tables as wide rows: values, moments and the step of the last touch side by side.
+"""Embedding tables as wide rows: a value, its optimizer slots and, for Adam, the step of the last touch side by side.
 
-A row is [p (D) | m (D) | v (D) | last (1)], `last` an int whose bits are kept in the float column (a float column
+A row is [value (D) | slots (D each) | last (1)], `last` an int whose bits are kept in the float column (a float column
 counts exactly only to 2^24). One gather and one scatter a step serve everything the optimizer needs, and narrow
 per-row arrays, which compiled loops handle badly, do not exist.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 
 from gru4rec import lazy_adam
+from gru4rec.graph import optimizers
 from gru4rec.tf_compat import tf
 
 _INT_OF = {tf.float32: tf.int32, tf.float64: tf.int64}
@@ -39,67 +38,67 @@ class _Graph:
 GRAPH = _Graph()
 
 
-class Rows(NamedTuple):
-    """Rows read for one step, up to date as dense Adam would have them before it."""
-
-    p: Any  # [n, D] float
-    m: Any  # [n, D] float
-    v: Any  # [n, D] float
-
-
-def pack(p, m, v, last):
-    """Arrays -> wide rows [I, 3D + 1] in the dtype of p; inverse of `unpack`."""
-    bits = np.asarray(last, np.int32 if p.dtype == np.float32 else np.int64).view(p.dtype)
-    return np.concatenate([p, m, v, bits[:, None]], 1)
-
-
-def unpack(wide):
-    """Wide rows [I, 3D + 1] -> (p, m, v, last [I] int32)."""
-    d = (wide.shape[1] - 1) // 3
-    last = np.ascontiguousarray(wide[:, 3 * d]).view(np.int32 if wide.dtype == np.float32 else np.int64)
-    return wide[:, :d], wide[:, d:2 * d], wide[:, 2 * d:3 * d], last.astype(np.int32)
-
-
-def read(wide_var, index_n, step, tables):
-    """Rows as they are before update `step`.
+def pack(values, last=None):
+    """Arrays -> wide rows in the dtype of the first; inverse of `unpack`.
 
     Args:
-      wide_var: variable [I, 3D + 1]. index_n: [n] int32. step: int32 scalar, 1-based. tables: lazy_adam.Tables.
-    Returns: Rows.
+      values: list of [I, D] float: value, then its slots. last: [I] int, or None for rows without it.
     """
-    wide = tf.gather(wide_var, index_n)
-    d = (wide.shape.as_list()[1] - 1) // 3
-    last = tf.cast(tf.bitcast(wide[:, 3 * d], _INT_OF[wide.dtype.base_dtype]), tf.int32)
-    return Rows(*lazy_adam.catch_up(GRAPH, tables, wide[:, :d], wide[:, d:2 * d], wide[:, 2 * d:3 * d], last, step - 1))
+    columns = list(values)
+    if last is not None:
+        dtype = columns[0].dtype
+        columns.append(np.asarray(last, np.int32 if dtype == np.float32 else np.int64).view(dtype)[:, None])
+    return np.concatenate(columns, 1)
 
 
-def write(wide_var, index_n, rows, gradient_nd, step, tables):
-    """Update the rows of one step. A row that occurs twice gets its gradients summed and is written twice alike.
-
-    Args:
-      rows: what `read` gave for the same index_n and step. gradient_nd: [n, D] float, one per occurrence.
-    Returns: the scatter op.
-    """
-    summed = sum_duplicates(index_n, gradient_nd)
-    p, m, v = lazy_adam.update(GRAPH, rows.p, rows.m, rows.v, summed, tf.gather(tables.lr, step))
-    n, _ = p.shape.as_list()
-    int_type = _INT_OF[p.dtype.base_dtype]
-    last = tf.bitcast(tf.fill([n, 1], tf.cast(step, int_type)), p.dtype)
-    return tf.scatter_update(wide_var, index_n, tf.concat([p, m, v, last], 1))
+def unpack(wide, num_values, has_last):
+    """Wide rows -> (list of [I, D] values, last [I] int32 or None)."""
+    d = (wide.shape[1] - has_last) // num_values
+    last = None
+    if has_last:
+        bits = np.ascontiguousarray(wide[:, -1]).view(np.int32 if wide.dtype == np.float32 else np.int64)
+        last = bits.astype(np.int32)
+    return [wide[:, i * d:(i + 1) * d] for i in range(num_values)], last
 
 
-def sum_duplicates(index_n, gradient_nd):
-    """[n, D]: for each occurrence the sum over all occurrences of the same index.
+class Table:
+    """How a step reads and updates the wide rows of a variable."""
 
-    One product with the matrix of equal pairs: static shapes, the same order of summation on every run.
-    """
-    same = tf.cast(tf.equal(index_n[:, None], index_n[None, :]), gradient_nd.dtype)
-    return tf.matmul(same, gradient_nd)
+    def __init__(self, wide_var, training, num_values):
+        """wide_var: variable [I, num_values * D (+ 1)]. training: config.TrainConfig. num_values: 1 + slots."""
+        self._var, self._training, self._num_values = wide_var, training, num_values
+        self._lazy = training.optimizer == "adam"
 
+    def read(self, index_n, number, adam):
+        """Rows as they are before update `number`.
 
-def first_of_index(index_n, dtype):
-    """[n] 1 where an index occurs for the first time, 0 where it is a repeat."""
-    n = index_n.shape.as_list()[0]
-    position = tf.range(n)
-    earlier = tf.logical_and(tf.equal(index_n[:, None], index_n[None, :]), position[None, :] < position[:, None])
-    return 1.0 - tf.reduce_max(tf.cast(earlier, dtype), 1)
+        Args:
+          index_n: [n] int32. number: int32 scalar, 1-based.
+          adam: lazy_adam.Tables of tensors; used by adam alone, whose rows are caught up.
+        Returns: tuple (value, *slots) of [n, D] float.
+        """
+        wide = tf.gather(self._var, index_n)
+        width = wide.shape.as_list()[1]
+        d = (width - self._lazy) // self._num_values
+        values = tuple(wide[:, i * d:(i + 1) * d] for i in range(self._num_values))
+        if not self._lazy:
+            return values
+        last = tf.cast(tf.bitcast(wide[:, width - 1], _INT_OF[wide.dtype.base_dtype]), tf.int32)
+        return tuple(lazy_adam.catch_up(GRAPH, adam, *values, last=last, now=number - 1))
+
+    def write(self, index_n, rows, gradient_nd, same, live_n, lr, number):
+        """Update the rows of one step. A row that occurs several times gets its gradients summed and is written alike.
+
+        Args:
+          rows: what `read` gave for the same index_n and number. gradient_nd: [n, D] float, one per occurrence.
+          same: `duplicates.of(index_n)`. live_n: [n] float, 1 where the row is really used. lr: float scalar.
+        Returns: the scatter op.
+        """
+        values = optimizers.update(self._training, rows, same.sum(gradient_nd), lr)
+        values = optimizers.keep_untouched(self._training, rows, values, same, live_n)
+        columns = list(values)
+        if self._lazy:
+            int_type = _INT_OF[rows[0].dtype.base_dtype]
+            shape = [rows[0].shape.as_list()[0], 1]
+            columns.append(tf.bitcast(tf.fill(shape, tf.cast(number, int_type)), rows[0].dtype))
+        return tf.scatter_update(self._var, index_n, tf.concat(columns, 1))

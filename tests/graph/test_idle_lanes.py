@@ -1,5 +1,7 @@
 """A lane without a session takes part in nothing, whatever its state would grow to with a relu."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -26,8 +28,7 @@ def growing(loss="cross-entropy"):
 @pytest.mark.parametrize("loss", ["cross-entropy", "bpr", "top1"])
 def test_a_drained_lane_never_spoils_the_loss(flags, loss):
     cfg, arrays = growing(loss)
-    cfg = config.from_flags(dict(cfg.to_dict()["model"], batch_size=LANES, **dict(zip(
-        [f[2:] for f in flags[::2]], flags[1::2]))))
+    cfg = dataclasses.replace(cfg, run=config.parse(flags).run)
     steps = 150
     live = np.zeros((steps, LANES), bool)
     live[:, 0] = True

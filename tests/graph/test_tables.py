@@ -8,7 +8,7 @@ from gru4rec.lr_schedule import learning_rate
 from tests.parity import reference
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
-from gru4rec.graph import tables  # noqa: E402
+from gru4rec.graph import duplicates, tables  # noqa: E402
 from tests.helpers import LazyTable  # noqa: E402
 
 DTYPES = [np.float32, np.float64]
@@ -23,9 +23,9 @@ def test_pack_keeps_every_step_number(dtype):
     random = np.random.RandomState(0)
     last = np.array([0, 1, 7, 2 ** 24 - 1, 2 ** 24 + 1, 2 ** 31 - 1], np.int32)  # a float32 counts to 2^24 only
     columns = [random.randn(6, 3).astype(dtype) for _ in range(3)]
-    packed = tables.pack(*columns, last=last)
+    packed = tables.pack(columns, last)
     assert packed.dtype == dtype
-    *out, steps = tables.unpack(packed)
+    out, steps = tables.unpack(packed, 3, True)
     for ours, theirs in zip(out, columns):
         np.testing.assert_array_equal(ours, theirs)
     assert steps.dtype == np.int32
@@ -39,7 +39,11 @@ def test_sum_duplicates(n, num_items, dtype):
     index = random.randint(0, num_items, n).astype(np.int32)
     gradient = random.randint(-8, 9, (n, 3)).astype(dtype)  # whole numbers: every order of summing is exact
     with tf.Graph().as_default(), tf.Session() as session:
-        summed = session.run(tables.sum_duplicates(tf.constant(index), tf.constant(gradient)))
+        scratch = tf.Variable(np.full(num_items, 10 ** 6, np.int32), use_resource=True)  # its values mean nothing
+        session.run(scratch.initializer)
+        same = duplicates.of(tf.constant(index), scratch)
+        summed, first = session.run([same.sum(tf.constant(gradient)), same.first(tf.float64)])
+    assert np.bincount(index, first, num_items).tolist() == (np.bincount(index, minlength=num_items) > 0).tolist()
     np.testing.assert_array_equal(summed, reference.sum_rows(gradient, index, num_items)[index])
 
 

@@ -8,9 +8,10 @@ from gru4rec.engine import state
 from tests.parity import reference
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
+from gru4rec.graph import clip, duplicates  # noqa: E402
 from gru4rec.graph import model as net  # noqa: E402
 
-PAIRS = [(loss, act) for loss, acts in sorted(config.FINAL_ACTS.items()) for act in acts]
+PAIRS = [(loss, act) for loss in ("bpr", "cross-entropy", "top1") for act in config.FINAL_ACTS[loss]]
 NUM_ITEMS = 9
 X = [3, 1, 3, 0, 8, 0]  # item 3 twice among live lanes, item 0 both live and masked
 Y = [2, 2, 5, 4, 0, 2]
@@ -41,18 +42,26 @@ class Case:
             rows = np.concatenate([w["softmax_w"], w["softmax_b"][:, None]], 1)[y]
             batch = net.Batch(tf.constant(x, tf.int32), tf.constant(y, tf.int32), tf.constant(reset.astype(bool)),
                               const(weight))
-            step = net.train_step(self.model, [const(w[name]) for name in state.dense_shapes(self.model)],
-                                  const(w["embedding"][x]), const(rows), batch, [const(s) for s in self.states],
-                                  lambda tensor, layer: tensor * const(self.masks[layer]), grad_cap)
+            training = config.TrainConfig(grad_cap=grad_cap)
+
+            def dropout(tensor, layer):
+                return tensor if layer == net.EMBED else tensor * const(self.masks[layer])
+
+            lookup = net.lookup(self.model, training, batch)
+            step = net.train_step(self.model, training, [const(w[name]) for name in state.dense_shapes(self.model)],
+                                  [const(w["embedding"][x]), const(rows)], batch, lookup.columns,
+                                  [const(s) for s in self.states], dropout)
+            if grad_cap:
+                step = clip.capped(step, [duplicates.of(index, None) for index in lookup.index], training)
             return session.run(step)
 
     def gradients(self, step):
         """net.Step -> dense gradient of every weight, duplicates summed."""
         x, y = self.batch[:2]
         out = dict(zip(state.dense_shapes(self.model), step.dense))
-        out["embedding"] = reference.sum_rows(step.inputs_be, x, NUM_ITEMS)
-        out["softmax_w"] = reference.sum_rows(step.outputs_bd[:, :-1], y, NUM_ITEMS)
-        out["softmax_b"] = reference.sum_rows(step.outputs_bd[:, -1], y, NUM_ITEMS)
+        out["embedding"] = reference.sum_rows(step.rows[0], x, NUM_ITEMS)
+        out["softmax_w"] = reference.sum_rows(step.rows[1][:, :-1], y, NUM_ITEMS)
+        out["softmax_b"] = reference.sum_rows(step.rows[1][:, -1], y, NUM_ITEMS)
         return out
 
     def twin(self):
@@ -63,7 +72,7 @@ class Case:
 
 
 def make_model(size=(5,), loss="cross-entropy", final_act="softmax", hidden_act="tanh"):
-    return config.ModelConfig(layer=len(size), size=size, loss=loss, final_act=final_act, hidden_act=hidden_act)
+    return config.resolve_model(config.ModelConfig(size=size, loss=loss, final_act=final_act, hidden_act=hidden_act))
 
 
 def assert_equal_to_twin(case, dtype, rtol, atol):
@@ -108,9 +117,9 @@ def test_masked_lanes_change_nothing(loss, final_act):
     few, many = alone.graph(), among.graph()
     assert many.loss * 9 == pytest.approx(few.loss * 5, rel=1e-13)
     masked = np.setdiff1d(np.arange(9), places)
-    assert not many.inputs_be[masked].any() and not many.outputs_bd[masked].any()
-    np.testing.assert_allclose(many.inputs_be[places] * 9, few.inputs_be * 5, rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(many.outputs_bd[places] * 9, few.outputs_bd * 5, rtol=1e-12, atol=1e-15)
+    assert not many.rows[0][masked].any() and not many.rows[1][masked].any()
+    np.testing.assert_allclose(many.rows[0][places] * 9, few.rows[0] * 5, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(many.rows[1][places] * 9, few.rows[1] * 5, rtol=1e-12, atol=1e-15)
     for ours, theirs in zip(many.dense, few.dense):
         np.testing.assert_allclose(ours * 9, theirs * 5, rtol=1e-12, atol=1e-15)
     for ours, theirs in zip(many.states, few.states):
@@ -119,10 +128,10 @@ def test_masked_lanes_change_nothing(loss, final_act):
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "bpr", "top1"])
 def test_no_live_lane_is_no_gradient(loss):
-    model = make_model(loss=loss, final_act=config.DEFAULT_FINAL_ACT[loss])
+    model = make_model(loss=loss, final_act=config.FINAL_ACTS[loss][0])
     step = Case(model, weight=[0] * 6).graph()
     assert step.loss == 0
-    for gradient in list(step.dense) + [step.inputs_be, step.outputs_bd]:
+    for gradient in list(step.dense) + list(step.rows):
         assert not gradient.any()  # and not NaN
 
 
@@ -172,5 +181,5 @@ def test_grad_cap_counts_a_row_hit_by_all_lanes_once():
 
 def test_grad_cap_leaves_a_zero_gradient_zero():
     step = Case(make_model(), weight=[0] * 6).graph(grad_cap=0.1)
-    for gradient in list(step.dense) + [step.inputs_be, step.outputs_bd]:
+    for gradient in list(step.dense) + list(step.rows):
         assert not gradient.any()

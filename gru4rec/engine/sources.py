@@ -1,0 +1,48 @@
+"""What a step takes beside the schedule: random numbers, drawn negatives and what is known of the items' support."""
+
+import numpy as np
+
+from gru4rec.device.base import EMBED_DROPOUT_STREAM, NEGATIVES_STREAM
+from gru4rec.engine import state
+from gru4rec.graph import duplicates, negatives
+from gru4rec.graph import model as net
+from gru4rec.tf_compat import tf
+
+
+class Sources:
+    """Everything random or constant about the steps of a run; a function of (seed, number of the update)."""
+
+    def __init__(self, config, device, variables, num_items, support):
+        """variables: engine.variables.Variables; support: [I] int or None, see `engine.create`."""
+        self._model, self._training, self._device = config.model, config.training, device
+        self._num_items, training = num_items, config.training
+        if training.n_sample:
+            self._alias = variables.add("alias", negatives.alias_table(support, training.sample_alpha))
+        if training.logq:
+            self._log_support = variables.add("log_support", np.log(np.asarray(support)).astype(np.float32))
+        columns = num_items if self._model.loss == "full-cross-entropy" else training.batch_size + training.n_sample
+        self.scratch = []  # per table int32 variable [I] that `graph.duplicates` may write, None where it need not
+        for members in state.tables(self._model):
+            many = columns + training.batch_size > duplicates.PAIRS
+            self.scratch.append(variables.add(members[0] + "_slots", np.zeros(num_items, np.int32)) if many else None)
+
+    def lookup(self, batch, number):
+        """net.Lookup of the step that makes update `number`."""
+        return net.lookup(self._model, self._training, batch, self._samples(number),
+                          lambda index: tf.gather(self._log_support, index))
+
+    def _samples(self, number):
+        if self._model.loss == "full-cross-entropy":
+            return tf.range(self._num_items)
+        if not self._training.n_sample:
+            return None
+        words = self._device.random_int31([2, self._training.n_sample], self._training.seed, number, NEGATIVES_STREAM)
+        return negatives.draw(self._alias, words)
+
+    def dropout(self, number):
+        """function (tensor, net.EMBED or layer) -> tensor, the dropout of update `number` that `net.train_step` takes."""
+        def drop(tensor, layer):
+            rate, stream = ((self._model.embed_dropout, EMBED_DROPOUT_STREAM) if layer == net.EMBED
+                            else (self._model.dropout[layer], layer))
+            return self._device.dropout(tensor, rate, self._training.seed, number, stream)
+        return drop

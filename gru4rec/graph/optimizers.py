@@ -1,0 +1,68 @@
+"""Update rules: what a weight and its slots become, given its gradient (duplicates summed) and the rate of the step."""
+
+from gru4rec import lazy_adam
+from gru4rec.tf_compat import tf
+
+EPSILON = 1e-6  # inside the root of adagrad and rmsprop
+RMSPROP_DECAY = 0.9
+
+
+def update(training, values, gradient, lr):
+    """Apply the configured rule.
+
+        adagrad   a += g^2,                  move = lr g / sqrt(a + 1e-6), a starts at 0
+        rmsprop   a  = 0.9 a + 0.1 g^2,      move = lr g / sqrt(a + 1e-6)
+        sgd                                  move = lr g
+        momentum  v  = mu v - move,          p += v          (else p -= move)
+
+    Args:
+      training: config.TrainConfig (`optimizer`, `momentum`).
+      values: (weight, *slots) of one shape, slots in the order of `engine.state.slots`.
+      gradient: same shape. lr: scalar; for adam the bias-corrected one (`lazy_adam.Tables.lr`).
+    Returns: tuple like `values`.
+    Source: Duchi et al. 2011 (adagrad), Tieleman and Hinton 2012 (rmsprop), `lazy_adam` (adam). Differs: no.
+    """
+    if training.optimizer == "adam":
+        return lazy_adam.update(_Roots, *values, gradient=gradient, lr=lr)
+    weight, slots = values[0], values[1:]
+    if training.momentum:
+        slots, velocity = slots[:-1], slots[-1]
+    move, slots = _RULES[training.optimizer](slots, gradient, lr)
+    if not training.momentum:
+        return (weight - move,) + slots
+    velocity = training.momentum * velocity - move
+    return (weight + velocity,) + slots + (velocity,)
+
+
+def keep_untouched(training, old, new, same, live_n):
+    """`new`, but `old` for rows that only drained lanes name: with a zero gradient some rules move a row all the same.
+
+    Args:
+      training: config.TrainConfig. old, new: tuples (value, *slots) of [n, D].
+      same: `duplicates.of` the rows' indices. live_n: [n] float, 1 where a row is really used.
+    """
+    if training.optimizer != "rmsprop" and not training.momentum:
+        return new
+    touched_n1 = same.sum(live_n[:, None]) > 0.0
+    return tuple(tf.where(tf.broadcast_to(touched_n1, b.shape), b, a) for a, b in zip(old, new))
+
+
+def _adagrad(slots, gradient, lr):
+    total = slots[0] + gradient * gradient
+    return lr * gradient * tf.rsqrt(total + EPSILON), (total,)
+
+
+def _rmsprop(slots, gradient, lr):
+    mean = RMSPROP_DECAY * slots[0] + (1.0 - RMSPROP_DECAY) * gradient * gradient
+    return lr * gradient * tf.rsqrt(mean + EPSILON), (mean,)
+
+
+def _sgd(slots, gradient, lr):
+    return lr * gradient, ()
+
+
+_RULES = {"adagrad": _adagrad, "rmsprop": _rmsprop, "sgd": _sgd}
+
+
+class _Roots:
+    sqrt = staticmethod(tf.sqrt)
