@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Optional, Tuple
 
+from gru4rec import presets
 from gru4rec.errors import ConfigError
 
 # Which score activations give each loss a meaning (docs/design.md, "Losses"); the first is the default.
@@ -45,20 +46,20 @@ def real(value):
 
 
 def _list_of(kind, value):
-    parts = value.split(",") if isinstance(value, str) else value
+    parts = value.split(",") if isinstance(value, str) else [value] if isinstance(value, (int, float)) else value
     if not isinstance(parts, (list, tuple)) or not parts:
         raise ValueError("not a list")
     return tuple(kind(part) for part in parts)
 
 
 def int_list(value):
-    """"100,50" or [100, 50] -> (100, 50), at least one number."""
+    """"100,50" or [100, 50] -> (100, 50), 100 -> (100,), at least one number."""
     return _list_of(whole, value)
 
 
 def real_list(value):
     """"0.5,0.2" or [0.5, 0.2] or 0.5 -> a tuple of float, at least one."""
-    return _list_of(real, [value] if isinstance(value, (int, float)) else value)
+    return _list_of(real, value)
 
 
 def name_list(value):
@@ -190,6 +191,7 @@ class EvalConfig:
 class RunConfig:
     """Where and how the command runs; none of it changes a number."""
 
+    preset: Optional[str] = _flag(None, "flags by name, of which those given win; list shows them", "name", shown="none")
     train: int = _flag(1, "1 trains, 0 evaluates a saved model", choices=(0, 1), kind=whole)
     checkpoint_dir: str = _flag("checkpoint", "directory of checkpoints and metrics.jsonl", "directory")
     device: str = _flag("auto", "auto tries npu, gpu, cpu and says why it fell back",
@@ -232,6 +234,9 @@ def _fields(groups=_GROUPS, leave_out=()):
         for item in dataclasses.fields(cls):
             if item.name not in leave_out:
                 yield group, cls, item
+
+
+_FIELDS = {item.name: item for _, _, item in _fields()}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -299,7 +304,11 @@ def parse(argv, prog="python -m gru4rec.main"):
     Returns: Config, resolved (`size`, `layer` and `final_act` are filled in) and checked.
     Raises: ConfigError with one line naming the flag, its value and what to give instead.
     """
-    return from_flags(vars(build_parser(prog).parse_args(argv)))
+    flags = vars(build_parser(prog).parse_args(argv))
+    if flags.get("preset") == "list":
+        print(presets.table())
+        raise SystemExit(0)
+    return from_flags(flags)
 
 
 def parse_groups(argv, groups, **parser):
@@ -318,7 +327,11 @@ def from_flags(flags):
     for _, _, item in _fields():
         if item.name in flags:
             given[item.name] = _convert(item, flags[item.name])
-    return _assemble(given, tuple(sorted(given)))
+    explicit = tuple(sorted(given))
+    if given.get("preset"):
+        for name, value in presets.load(given["preset"]).items():
+            given.setdefault(name, _convert(_FIELDS[name], value))
+    return _assemble(given, explicit)
 
 
 def from_dict(saved):

@@ -1,0 +1,35 @@
+"""Named sets of flags, one JSON file each: {"about": one line, "flags": {name: value}}. Flags that are given win."""
+
+import json
+import os
+
+from gru4rec.errors import ConfigError
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def names():
+    """Sorted names of the presets."""
+    return sorted(name[:-len(".json")] for name in os.listdir(_HERE) if name.endswith(".json"))
+
+
+def load(name):
+    """{flag name: value} of a preset; ConfigError naming the presets there are."""
+    return _read(name)["flags"]
+
+
+def table():
+    """Text: every preset, what it is and its flags."""
+    lines = []
+    for name in names():
+        preset = _read(name)
+        lines.append("%s: %s" % (name, preset["about"]))
+        lines.append("    " + (" ".join("--%s %s" % item for item in sorted(preset["flags"].items())) or "(no flags)"))
+    return "\n".join(lines)
+
+
+def _read(name):
+    if name not in names():
+        raise ConfigError("--preset %r is unknown; use one of: %s, or list to see them" % (name, ", ".join(names())))
+    with open(os.path.join(_HERE, name + ".json"), encoding="utf-8") as file:
+        return json.load(file)
