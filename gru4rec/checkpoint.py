@@ -4,7 +4,8 @@ In the checkpoint directory lie, for epoch 2,
 
     gru-model-2.index  gru-model-2.data-00000-of-00001   tensors under the names of engine.state, as a TF Saver writes
     vocabulary.npz                                       item ids and support (data.vocab)
-    gru-model-2.json                                     manifest: configuration, position, sizes and checksums
+    gru-model-2.json                                     manifest: configuration, position, sizes and checksums, and
+                                                         with a validation the epoch's value and the best epoch so far
     rules.npz                                            sequential rules to compare with (baselines.rules), if asked for
     checkpoint                                           names the newest, for tf.train.latest_checkpoint
 
@@ -20,7 +21,7 @@ import os
 import re
 import shutil
 import tempfile
-from typing import Any, Dict, NamedTuple
+from typing import Any, Dict, NamedTuple, Optional
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Checkpoint(NamedTuple):
     arrays: Dict[str, np.ndarray]  # names and dtypes of engine.state
     epoch: int  # 0-based
     num_steps: int  # steps of the whole run it belongs to
+    validation: Optional[Dict[str, Any]] = None  # validation.Validation.record of its epoch; None without a validation
 
     @property
     def step(self):
@@ -57,12 +59,13 @@ class Checkpoint(NamedTuple):
         return int(self.arrays[state.GLOBAL_STEP])
 
 
-def save(directory, config, vocabulary, arrays, epoch, num_steps):
+def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=None):
     """Write the checkpoint of an epoch; the earlier ones are not touched, whatever happens.
 
     Args:
       directory: exists. config: config.Config. vocabulary: Vocabulary. arrays: engine.arrays().
       epoch: int, 0-based. num_steps: int, steps of the whole run.
+      validation: None, or validation.Validation.record of the epoch.
     Returns: path prefix.
     Raises: CheckpointError if the disk refuses.
     """
@@ -72,7 +75,8 @@ def save(directory, config, vocabulary, arrays, epoch, num_steps):
         try:
             files = _write_parts(temporary, name, directory, vocabulary, arrays)
             manifest = dict(format=FORMAT, epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), num_steps=num_steps,
-                            num_items=len(vocabulary), config=config.to_dict(), files=files)
+                            num_items=len(vocabulary), config=config.to_dict(), files=files,
+                            validation=validation)
             manifest["sha256"] = _manifest_checksum(manifest)
             _write_text(os.path.join(temporary, name + ".json"), json.dumps(manifest, indent=1, sort_keys=True))
             _write_text(os.path.join(temporary, STATE_FILE),
@@ -150,7 +154,7 @@ def load(directory, epoch=None):
     """Read a checkpoint.
 
     Args:
-      directory: checkpoint directory. epoch: 0-based, or None for the newest.
+      directory: checkpoint directory. epoch: 0-based, or None for the best of a run with validation, else the newest.
     Returns: Checkpoint.
     Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
     """
@@ -158,8 +162,8 @@ def load(directory, epoch=None):
     if not present:
         raise CheckpointError("%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)
     if epoch is None:
-        epoch = present[-1]
-    elif epoch not in present:
+        epoch = _best(directory, present[-1])
+    if epoch not in present:
         raise CheckpointError("%s has no checkpoint of epoch %d; --test takes one of: %s"
                               % (directory, epoch, ", ".join(map(str, present))))
     prefix = os.path.join(directory, "%s%d" % (PREFIX, epoch))
@@ -171,7 +175,18 @@ def load(directory, epoch=None):
         raise _damaged(prefix + ".json", str(error)) from error
     vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
     arrays = _read_tensors(prefix, state.shapes(saved, len(vocabulary)))
-    return Checkpoint(prefix, saved, vocabulary, arrays, epoch, manifest["num_steps"])
+    return Checkpoint(prefix, saved, vocabulary, arrays, epoch, manifest["num_steps"], manifest.get("validation"))
+
+
+def _best(directory, newest):
+    """The best epoch by validation, as the newest epoch of the run says; without a validation the newest itself."""
+    found = _manifest(os.path.join(directory, "%s%d.json" % (PREFIX, newest))).get("validation") or {}
+    best = found.get("best_epoch")
+    if best is None:
+        return newest
+    _log.info("epoch %d of %s is used, the best by validation (%s %.4f); --test takes another", best, directory,
+              found["metric"], found["best_value"])
+    return best
 
 
 def _damaged(path, what):

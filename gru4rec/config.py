@@ -162,11 +162,34 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class ValidConfig:
+    """How the number of epochs is chosen without the test file; no validation unless one of the first three is given."""
+
+    valid_path: Optional[str] = _flag(None, "events to validate with after each epoch, same format", "file", shown="none")
+    valid_fraction: Optional[float] = _flag(None, "share of the training sessions, those that end last, to validate with "
+                                            "instead", "share", kind=real, above=0.0, below=1.0, shown="none")
+    valid_days: Optional[float] = _flag(None, "validate with the training sessions that end in the last so many times "
+                                        "86,400 s of the file", "days", kind=real, above=0.0, shown="none")
+    valid_metric: str = _flag("recall", "what is best: Recall or MRR, at the first --cut_off", choices=("recall", "mrr"))
+    patience: int = _flag(0, "stop after so many epochs without a better one (0 = never)", "epochs", kind=whole, low=0)
+    refit: int = _flag(0, "1 trains again, from the start, on training and validation sessions together, for as many epochs "
+                       "as were best", choices=(0, 1), kind=whole)
+
+    @property
+    def is_on(self):
+        """Whether there is a validation."""
+        return any(getattr(self, name) is not None for name in VALIDATION_SOURCES)
+
+
+VALIDATION_SOURCES = ("valid_path", "valid_fraction", "valid_days")
+
+
+@dataclass(frozen=True)
 class EvalConfig:
     """What is measured."""
 
     test: Optional[int] = _flag(AUTO, "epoch of the checkpoint to evaluate (0-based)", "epoch", kind=whole, low=0,
-                                shown="the newest")
+                                shown="the best by validation, without it the newest")
     cut_off: Tuple[int, ...] = _flag((20,), "length of the recommendation list; several: 5,10,20", "items",
                                      kind=int_list, low=1)
     tie: str = _flag("conservative", "place of the target among equal scores: last, middle or first",
@@ -206,8 +229,8 @@ class RunConfig:
     log_every: int = _flag(1000, "steps between two log lines", "steps", kind=whole, low=1)
 
 
-_GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("evaluation", EvalConfig),
-           ("run", RunConfig))
+_GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("validation", ValidConfig),
+           ("evaluation", EvalConfig), ("run", RunConfig))
 
 
 @dataclass(frozen=True)
@@ -217,6 +240,7 @@ class Config:
     model: ModelConfig = ModelConfig()
     training: TrainConfig = TrainConfig()
     data: DataConfig = DataConfig()
+    validation: ValidConfig = ValidConfig()
     evaluation: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
     explicit: Tuple[str, ...] = ()  # names of the flags the user gave
@@ -358,6 +382,7 @@ def _assemble(given, explicit):
         _check_pair(parts["model"])
     if parts["run"].train:
         _check_family(parts["model"], parts["training"], explicit)
+        _check_validation(parts["validation"], explicit)
     return Config(explicit=explicit, **parts)
 
 
@@ -433,6 +458,19 @@ def _check_family(model, training, explicit):
     for wrong, one, other, remedy in refused:
         if wrong:
             raise ConfigError("%s has no meaning with %s: %s" % (one, other, remedy))
+
+
+def _check_validation(validation, explicit):
+    """One source of validation sessions at most, and nothing that needs one without it; messages name the flags."""
+    given = ["--%s %s" % (name, getattr(validation, name)) for name in VALIDATION_SOURCES
+             if getattr(validation, name) is not None]
+    if len(given) > 1:
+        raise ConfigError("%s contradicts %s: each says what to validate with; give one of them" % (given[0], given[1]))
+    asks = [name for name, wrong in (("patience", validation.patience), ("refit", validation.refit),
+                                     ("valid_metric", "valid_metric" in explicit)) if wrong]
+    if asks and not given:
+        raise ConfigError("--%s %s needs a validation; give one of --%s, or leave it out"
+                          % (asks[0], getattr(validation, asks[0]), ", --".join(VALIDATION_SOURCES)))
 
 
 def contradictions(asked, saved):

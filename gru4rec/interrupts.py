@@ -17,12 +17,19 @@ class StopRequest:
     """Context in which SIGINT and SIGTERM wait for the next `check`; a second signal ends the process at once.
 
     A signal that was ignored before (nohup, a background job) stays ignored. Outside the main thread, where Python
-    cannot set handlers, nothing changes.
+    cannot set handlers, nothing changes. Inside another one it is that one: what comes after its last check is obeyed by
+    the next check of the outer.
     """
 
+    _outermost = None
+
     def __enter__(self):
-        self._asked, self._before = None, {}
+        self._asked, self._before, self._outer = None, {}, None
         if threading.current_thread() is threading.main_thread():
+            self._outer = StopRequest._outermost
+            if self._outer is not None:
+                return self
+            StopRequest._outermost = self
             for number in SIGNALS:
                 if signal.getsignal(number) not in (signal.SIG_IGN, None):
                     self._before[number] = signal.signal(number, self._note)
@@ -31,6 +38,8 @@ class StopRequest:
     def __exit__(self, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if StopRequest._outermost is self:
+            StopRequest._outermost = None
 
     def _note(self, number, _):
         if self._asked is not None:
@@ -40,5 +49,6 @@ class StopRequest:
 
     def check(self):
         """Raises Interrupted (exit status 128 + signal number) if a signal has come."""
-        if self._asked is not None:
-            raise Interrupted(self._asked)
+        asked = (self._outer or self)._asked
+        if asked is not None:
+            raise Interrupted(asked)

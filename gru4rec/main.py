@@ -8,6 +8,7 @@ import sys
 
 from gru4rec import config as config_module
 from gru4rec.errors import Gru4RecError, InputError, Interrupted
+from gru4rec.interrupts import StopRequest
 from gru4rec.runlog import Metrics, counts_line, say, setup_logging
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
@@ -46,18 +47,64 @@ def _sample(name):
 
 def _train(config):
     """Load, index, train. What can be wrong with flags and files is found before TensorFlow is imported."""
-    from gru4rec.data import loader, sessions
-    data = config.data
-    path = data.train_path or _sample("sample_train.tsv.gz")
-    events = loader.load_events(path, data.session_key, data.item_key, data.time_key)
-    vocabulary, train_sessions, report = sessions.index_train(events, config.training.session_order)
-    del events
-    _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped", path,
-              report.events, report.sessions, report.items, report.targets, report.short_sessions)
+    events, held_out, everything = _training_events(config)
+    indexed = _index(events, config)
+    test = None if held_out is None else _validation_set(held_out, indexed[0], config)
+    del events, held_out
     device = _device(config, "train")
     from gru4rec import tf_compat, train
     with tf_compat.memory_errors():
-        train.train(config, device, vocabulary, train_sessions, _progress("train", "step"))
+        if test is None:
+            train.train(config, device, *indexed, progress=_progress("train", "step"))
+        else:
+            _train_validated(config, device, indexed, test, everything)
+
+
+def _training_events(config):
+    """loader.Events: (to train on, to validate with or None, all of them or None where there is no --refit)."""
+    from gru4rec.data import loader, split
+    data, options = config.data, config.validation
+    keys = data.session_key, data.item_key, data.time_key
+    events = loader.load_events(data.train_path or _sample("sample_train.tsv.gz"), *keys)
+    if options.valid_path is not None:
+        held_out = loader.load_events(options.valid_path, *keys)
+        return events, held_out, split.join(events, held_out) if options.refit else None
+    if not options.is_on:
+        return events, None, None
+    return split.split(events, options.valid_fraction, options.valid_days) + (events if options.refit else None,)
+
+
+def _index(events, config):
+    """(Vocabulary, Sessions) of training events; what was counted and dropped is logged."""
+    from gru4rec.data import sessions
+    vocabulary, train_sessions, report = sessions.index_train(events, config.training.session_order)
+    _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped", events.path,
+              report.events, report.sessions, report.items, report.targets, report.short_sessions)
+    return vocabulary, train_sessions
+
+
+def _validation_set(events, vocabulary, config):
+    """protocol.TestSet of validation events; what was counted and dropped is logged."""
+    from gru4rec import protocol
+    test = protocol.load(events, vocabulary, config.evaluation)
+    _log.info("%s: %s", events.path, counts_line(test.report, config.evaluation.unknown))
+    return test
+
+
+def _train_validated(config, device, indexed, test, everything):
+    """Train with a validation after each epoch; where `everything` is given, then on it for the best number of epochs."""
+    from gru4rec import train, validation
+    with StopRequest() as stop:
+        chosen = validation.Validation(config, device, test)
+        train.train(config, device, *indexed, progress=_progress("train", "step"), validation=chosen)
+        _log.info("%s", chosen.summary())
+        if everything is None:
+            return
+        stop.check()
+        config = validation.refit_config(config, chosen.best_epoch)
+        _log.info("training again on all sessions, for %d epochs", config.training.epoch)
+        train.train(config, device, *_index(everything, config), progress=_progress("train", "step"))
+        _log.info("trained again on all sessions, for %d epochs; before, %s", config.training.epoch, chosen.summary())
 
 
 def _evaluate(config):
@@ -86,7 +133,7 @@ def _evaluate(config):
     protocol.write_ranks(test, ranks)
     try:
         log = Metrics(config.run.checkpoint_dir)
-        log.add("eval", epoch=found.epoch, step=found.step, **protocol.eval_row(test, path, results),
+        log.add("eval", epoch=found.epoch, step=found.step, test_path=path, **protocol.eval_row(test, results),
                 **protocol.flat(rules, "rules_"))
         for row in rows:
             log.add("split", epoch=found.epoch, step=found.step, **row)

@@ -138,10 +138,10 @@ def write_ranks(test, ranks):
         raise InputError("--ranks_out %s cannot be written: %s; give another" % (path, error.strerror or error)) from None
 
 
-def eval_row(test, test_path, results):
-    """The `eval` row of metrics.jsonl that every evaluation has; results: as metrics.of_ranks."""
+def eval_row(test, results):
+    """What every row of an evaluation in metrics.jsonl has; results: as metrics.of_ranks."""
     options, report = test.options, test.report
-    return dict(test_path=test_path, tie=options.tie, unknown=options.unknown, eval_target=options.eval_target,
+    return dict(tie=options.tie, unknown=options.unknown, eval_target=options.eval_target,
                 events=report.events, sessions=report.sessions, unknown_items=report.unknown_items,
                 unknown_events=report.unknown_events, short_sessions=report.short_sessions, **flat(results))
 

@@ -19,13 +19,14 @@ _log = logging.getLogger(__name__)
 MAX_STEPS = 10 ** 8  # a typing error in --epoch must not take the machine's memory: each step has a row in three tables
 
 
-def train(config, device, vocabulary, sessions, progress=None):
+def train(config, device, vocabulary, sessions, progress=None, validation=None):
     """Train from fresh weights and save every epoch.
 
     Args:
       config: config.Config. device: device.base.Device.
       vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions.
       progress: None, or function (total steps) -> context manager with update(n), such as a tqdm bar.
+      validation: None, or validation.Validation, which is told of every epoch and may end the training.
     Raises: ConfigError for too many steps; Interrupted, after the chunk at hand, if SIGINT or SIGTERM came;
       DivergenceError with the step at which the loss stopped being finite. Checkpoints before either stay.
     """
@@ -48,7 +49,15 @@ def train(config, device, vocabulary, sessions, progress=None):
                 _train_epoch(trainer, epoch, number, log, bar, stop)
                 log.epoch_done(number, sessions.num_targets)
                 with log.clock_stopped():
-                    checkpoint.save(config.run.checkpoint_dir, config, vocabulary, trainer.arrays(), number, num_steps)
+                    arrays = trainer.arrays()
+                    try:
+                        if validation:
+                            validation.add(number, arrays)
+                    finally:  # what was trained is saved, whatever stopped the validation
+                        checkpoint.save(config.run.checkpoint_dir, config, vocabulary, arrays, number, num_steps,
+                                        validation.record(number) if validation else None)
+                if validation and validation.is_over(number):
+                    break
 
 
 def _train_epoch(trainer, epoch, number, log, bar, stop):

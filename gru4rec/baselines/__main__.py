@@ -103,7 +103,7 @@ def run(which, data, options):
         protocol.write_ranks(test, ranks)
         if which.metrics_dir is not None:
             log = Metrics(which.metrics_dir)
-            log.add("eval", model=NAMES[name], **protocol.eval_row(test, test_path, results))
+            log.add("eval", model=NAMES[name], test_path=test_path, **protocol.eval_row(test, results))
             for row in rows:
                 log.add("split", model=NAMES[name], **row)
     for name, rows in tables:

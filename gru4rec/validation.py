@@ -1,0 +1,84 @@
+"""Validation after each epoch: measures the model on sessions held out of training, remembers the best epoch."""
+
+import contextlib
+import dataclasses
+import logging
+import time
+
+from gru4rec import metrics, protocol
+from gru4rec.config import ValidConfig
+from gru4rec.engine import state
+from gru4rec.runlog import LABELS, Metrics, metric_line
+
+_log = logging.getLogger(__name__)
+
+
+class Validation:
+    """Told of every epoch by train.train; the best is the first epoch with the largest --valid_metric.
+
+    best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured.
+    """
+
+    def __init__(self, config, device, test):
+        """config: config.Config with a validation; device: device.base.Device; test: protocol.TestSet to measure on."""
+        self._config, self._device, self._test = config, device, test
+        self._cut_off = config.evaluation.cut_off[0]
+        self._values, self.best_epoch, self.num_epochs = {}, None, 0
+
+    def add(self, epoch, arrays):
+        """Measure the model after an epoch; writes one log line and one row of metrics.jsonl.
+
+        Args:
+          epoch: int, 0-based. arrays: engine.arrays().
+        Raises: DivergenceError, Interrupted: as evaluate.Evaluator.
+        """
+        started, name = time.perf_counter(), self._config.validation.valid_metric
+        values = measure(self._config, self._device, arrays, self._test)
+        seconds = time.perf_counter() - started
+        self._values[epoch] = values[name]
+        self.num_epochs += 1
+        if self.best_epoch is None or values[name] > self._values[self.best_epoch]:
+            self.best_epoch = epoch
+        _log.info("epoch %d: validation %s (%s, %.1f s)", epoch,
+                  metric_line(self._cut_off, values["recall"], values["mrr"]).replace("\t", " "),
+                  "the best so far" if epoch == self.best_epoch else "epoch %d is better" % self.best_epoch, seconds)
+        Metrics(self._config.run.checkpoint_dir).add(
+            "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds, best_epoch=self.best_epoch,
+            **protocol.eval_row(self._test, [(self._cut_off, values)]))
+
+    def is_over(self, epoch):
+        """Whether --patience epochs have passed since the best."""
+        patience = self._config.validation.patience
+        return patience > 0 and epoch - self.best_epoch >= patience
+
+    def record(self, epoch):
+        """What the manifest of an epoch's checkpoint says of it: a dict; None stands for what was not measured."""
+        return {"metric": "%s@%d" % (self._config.validation.valid_metric, self._cut_off), "value": self._values.get(epoch),
+                "best_epoch": self.best_epoch, "best_value": self._values.get(self.best_epoch)}
+
+    def summary(self):
+        """`epoch 2 is the best of 5 trained: validation Recall@20 0.5123`."""
+        return ("epoch %d is the best of %d trained: validation %s@%d %.4f"
+                % (self.best_epoch, self.num_epochs, LABELS[self._config.validation.valid_metric], self._cut_off,
+                   self._values[self.best_epoch]))
+
+
+def refit_config(config, best_epoch):
+    """config.Config of a training on everything for as many epochs as were best, without a validation."""
+    training = dataclasses.replace(config.training, epoch=best_epoch + 1)
+    return dataclasses.replace(config, training=training, validation=ValidConfig())
+
+
+def measure(config, device, arrays, test):
+    """Recall and MRR at the first cut-off, as `--train 0` would print them for a checkpoint of these arrays.
+
+    Args:
+      config, device, test: as for Validation. arrays: engine.arrays().
+    Returns: dict "recall", "mrr" -> float.
+    """
+    from gru4rec import evaluate
+    options = test.options
+    with contextlib.closing(evaluate.Evaluator(config, device, state.caught_up(config, arrays),
+                                               options.eval_batch_size)) as evaluator:
+        ranked = evaluator.run(test.sessions, wanted=test.wanted)
+    return metrics.of_ranks(protocol.ranks(test, ranked), options.cut_off[:1], test.num_misses)[0][1]
