@@ -102,9 +102,9 @@ def _train_validated(config, device, indexed, test, everything):
             return
         stop.check()
         config = validation.refit_config(config, chosen.best_epoch)
-        _log.info("training again on all sessions, for %d epochs", config.training.epoch)
+        _log.info("training again on all sessions for %d epochs", config.training.epoch)
         train.train(config, device, *_index(everything, config), progress=_progress("train", "step"))
-        _log.info("trained again on all sessions, for %d epochs; before, %s", config.training.epoch, chosen.summary())
+        _log.info("trained again on all sessions for %d epochs: %s", config.training.epoch, chosen.summary())
 
 
 def _evaluate(config):

@@ -57,8 +57,8 @@ class Validation:
                 "best_epoch": self.best_epoch, "best_value": self._values.get(self.best_epoch)}
 
     def summary(self):
-        """`epoch 2 is the best of 5 trained: validation Recall@20 0.5123`."""
-        return ("epoch %d is the best of %d trained: validation %s@%d %.4f"
+        """`epoch 2 was the best of 5 trained (validation Recall@20: 0.5123)`."""
+        return ("epoch %d was the best of %d trained (validation %s@%d: %.4f)"
                 % (self.best_epoch, self.num_epochs, LABELS[self._config.validation.valid_metric], self._cut_off,
                    self._values[self.best_epoch]))
 

@@ -177,8 +177,8 @@ copy_to() (
     exec tee -a "$1"
 )
 
-# train_and_evaluate NAME DEVICE ARG...: ten epochs, then the metrics of the newest checkpoint. The user's flags come
-# last, and argparse keeps the last.
+# train_and_evaluate NAME DEVICE ARG...: ten epochs, then the metrics of the newest checkpoint (with a validation, of
+# the best). The user's flags come last, and argparse keeps the last.
 train_and_evaluate() {
     name=$1 device=$2
     shift 2

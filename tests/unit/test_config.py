@@ -20,6 +20,7 @@ DEFAULTS = {
                      optimizer="adam", momentum=0.0, n_sample=0, sample_alpha=0.5, logq=0.0, mask_hits=0, bpreg=1.0,
                      label_smoothing=0.0, grad_cap_mode="tensor"),
     "data": dict(train_path=None, test_path=None, session_key="SessionId", item_key="ItemId", time_key="Time"),
+    "validation": dict(valid_path=None, valid_fraction=None, valid_days=None, valid_metric="recall", patience=0, refit=0),
     "evaluation": dict(test=None, cut_off=(20,), tie="conservative", unknown="drop", metrics=("recall", "mrr"),
                        eval_target="all", split=("none",), ranks_out=None, compare_rules=1),
     "run": dict(train=1, checkpoint_dir="checkpoint", device="auto", log_every=1000, steps_per_run=None, xla="auto"),
@@ -57,7 +58,7 @@ def test_help_names_every_flag_with_its_default():
     for names in DEFAULTS.values():
         for name in names:
             assert "--%s " % name in text
-    assert "[rate; default: 0.5]" in text and "[the newest" not in text and "default: the newest]" in text
+    assert "[rate; default: 0.5]" in text and "[the newest" not in text and "without it the newest]" in text
     for _, _, item in config._fields():
         assert item.metadata["help"]
 
@@ -88,6 +89,11 @@ def test_help_names_every_flag_with_its_default():
     ("session_order", ["id", "time"], ["random"]),
     ("seed", ["0", "2147483647"], ["-1", "2147483648"]),
     ("test", ["0", "12"], ["-1", "last"]),
+    ("valid_fraction", ["0.1", "0.999"], ["0", "1", "-0.1", "nan", "10%", ""]),
+    ("valid_days", ["1", "0.5"], ["0", "-1", "nan", "inf"]),
+    ("valid_path", ["v.tsv"], [""]),
+    ("patience", ["0"], ["-1", "0.5"]),
+    ("refit", ["0"], ["2", "yes"]),
     ("cut_off", ["20", "5,10,20"], ["0", "5,0", "", "20;5"]),
     ("tie", ["conservative", "median", "standard"], ["strict"]),
     ("unknown", ["drop", "miss"], ["keep"]),
@@ -148,6 +154,27 @@ def test_size_and_layer(flags, size):
 def test_layer_that_contradicts_a_list_of_sizes(layer):
     message = refused("--layer", layer, "--size", "100,50")
     assert "--layer %d" % layer in message and "--size 100,50" in message
+
+
+# --- validation ------------------------------------------------------------------------------------------------------
+
+SOURCES = [("--valid_path", "v.tsv"), ("--valid_fraction", 0.1), ("--valid_days", 2.0)]
+
+
+@pytest.mark.parametrize("one, other", [(0, 1), (0, 2), (1, 2)])
+def test_two_sources_of_validation_contradict_each_other(one, other):
+    message = refused(*(SOURCES[other] + SOURCES[one]))
+    for flag, value in (SOURCES[one], SOURCES[other]):
+        assert "%s %s" % (flag, value) in message
+
+
+@pytest.mark.parametrize("flag, value", [("--patience", 3), ("--refit", 1), ("--valid_metric", "mrr")])
+def test_what_needs_a_validation_is_refused_without_one(flag, value):
+    message = refused(flag, value)
+    assert "%s %s" % (flag, value) in message and all(source in message for source, _ in SOURCES)
+    for source in SOURCES:
+        assert parse(flag, value, *source).validation.is_on
+    assert not parse("--train", 0, flag, value).validation.is_on  # an evaluation is given the flags of the training
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

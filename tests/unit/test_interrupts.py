@@ -63,6 +63,24 @@ def test_a_second_signal_ends_the_process_at_once(number):
     assert (done.returncode, done.stdout) == (-number, "first\n")
 
 
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_what_comes_inside_is_obeyed_inside_or_by_the_next_check_outside(number, status):
+    before = signal.getsignal(number)
+    with StopRequest() as outer:
+        with StopRequest() as inner:
+            inner.check()
+            os.kill(os.getpid(), number)  # after the last check of the inner one
+        for check in (outer.check, inner.check):
+            with pytest.raises(Interrupted) as caught:
+                check()
+            assert caught.value.exit_status == status
+        with StopRequest() as another, pytest.raises(Interrupted):
+            another.check()
+    assert signal.getsignal(number) == before
+    with StopRequest() as later:
+        later.check()
+
+
 def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monkeypatch, tmp_path):
     closed = []
 
