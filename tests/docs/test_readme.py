@@ -33,7 +33,7 @@ RUN_BY = {
     "python -m gru4rec.prepare custom log.csv --out data/mine --user_key user --item_key article --time_key when":
         ("tests/e2e/test_prepare_command.py", "test_commands_of_the_readme"),
 }
-RUN_BY.update({command: ("tests/e2e/test_validation.py", "test_commands_of_the_readme") for command in (
+RUN_BY.update({command: ("tests/e2e/test_validated_run.py", "test_commands_of_the_readme") for command in (
     "python -m gru4rec.main --train_path clicks.tsv --valid_fraction 0.1 --epoch 20 --patience 2 --refit 1 "
     "--checkpoint_dir runs/b",
     "python -m gru4rec.main --train 0 --checkpoint_dir runs/b --test_path next_day.tsv")})
