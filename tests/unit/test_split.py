@@ -49,8 +49,8 @@ def test_the_time_of_a_session_is_its_latest_wherever_it_stands_in_the_file():
 
 
 def test_sessions_of_one_event_do_not_count_and_go_where_their_time_says():
-    found = split(events([1, 1, 2, 2, 3, 4, 4, 5, 5, 6], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]), 0.5)
-    assert held_out(found) == [[1, 2, 3], [4, 5, 6]]
+    found = split(events([1, 1, 2, 2, 3, 4, 4, 5, 5, 6, 7, 8], range(12)), 0.5)
+    assert held_out(found) == [[1, 2, 3], [4, 5, 6, 7, 8]]
 
 
 def test_days_count_back_from_the_last_event_of_the_file_and_include_the_border():
