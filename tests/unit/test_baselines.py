@@ -104,7 +104,6 @@ BASELINES = {
 def test_counts_are_those_of_brute_force(name, unknown, monkeypatch):
     ours, scores_of = BASELINES[name]
     monkeypatch.setattr(counting, "BATCH", 50)
-    monkeypatch.setattr(rules, "_BLOCK", 40)
     train, sessions, vocab, test, eval_sessions = train_and_test(1, unknown)
     expected = []
     for before, target in contexts(test, unknown):
@@ -121,9 +120,18 @@ def test_blocks_and_batches_change_nothing(monkeypatch):
     _, sessions, vocab, _, test = train_and_test(3, "miss")
     whole = [ours(sessions, vocab, test) for ours, _ in BASELINES.values()]
     monkeypatch.setattr(counting, "BATCH", 1)
-    monkeypatch.setattr(rules, "_BLOCK", 1)
     for (ours, _), first in zip(BASELINES.values(), whole):
         np.testing.assert_array_equal(np.stack(ours(sessions, vocab, test)), np.stack(first))
+
+
+@pytest.mark.parametrize("factor", [1, 2 ** 57])
+def test_weights_too_large_to_pack_rank_the_same(factor):
+    """Rows times weights beyond 2^63, as a long window over many events makes them."""
+    _, sessions, vocab, _, test = train_and_test(4, "miss")
+    plain = rules.build(sessions, len(vocab), 1)
+    large = plain._replace(weights=plain.weights * factor)
+    assert (large.weights > 0).all() and (factor == 1 or int(large.weights.max()) * len(vocab) > 2 ** 63)
+    np.testing.assert_array_equal(np.stack(large.counts(test)), np.stack(plain.counts(test)))
 
 
 def test_a_target_nobody_recommends_is_last_and_not_first():
