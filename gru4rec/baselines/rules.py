@@ -106,11 +106,12 @@ def load(path, vocabulary):
             raise ValueError("its arrays do not fit together")
         stamp = int(stamp)
     except FileNotFoundError:
-        raise CheckpointError("%s: no such file" % path) from None
+        raise CheckpointError("%s: no such file (trained with --compare_rules 0?)" % path) from None
     # The zip and .npy readers raise any of these on damaged bytes.
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError, OverflowError,
             RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
-        raise CheckpointError("%s: not readable (%s)" % (path, " ".join(str(error).split())[:120])) from None
+        raise CheckpointError("%s: damaged, or not written by this program (%s); train again, or give --compare_rules 0"
+                              % (path, type(error).__name__)) from None
     if len(lengths) != len(vocabulary) or stamp != _stamp(vocabulary):
         raise CheckpointError("%s: made from another training file than the model" % path)
     return Rules(keys.astype(np.int64), weights.astype(np.int64), len(lengths))

@@ -26,7 +26,8 @@ RUN_BY = {
         ("tests/e2e/test_main.py", "test_own_files_in_another_directory"),
     "python -m gru4rec.main --train 0 --checkpoint_dir runs/a --cut_off 5,10,20":
         ("tests/e2e/test_main.py", "test_own_files_in_another_directory"),
-    'pip install -e ".[prepare]"': ("tests/e2e/test_prepare_command.py", "test_without_duckdb_one_line_says_how_to_install_it"),
+    'pip install -e ".[prepare]"':
+        ("tests/e2e/test_prepare_command.py", "test_without_duckdb_one_line_says_how_to_install_it"),
     "python -m gru4rec.prepare rsc15 yoochoose-clicks.dat --out data/rsc15":
         ("tests/e2e/test_prepare_command.py", "test_commands_of_the_readme"),
     "python -m gru4rec.prepare custom log.csv --out data/mine --user_key user --item_key article --time_key when":
