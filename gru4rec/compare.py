@@ -52,8 +52,9 @@ def read(path):
     try:
         frame = pd.read_parquet(path) if path.lower().endswith(".parquet") else pd.read_csv(
             path, dtype=str, keep_default_na=False)
-    # pandas and pyarrow raise any of these on files of other kinds and on damaged bytes.
-    except (OSError, ValueError, ImportError, KeyError, TypeError, NotImplementedError, RuntimeError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged bytes pyarrow raises whatever it likes
         raise InputError("%s: cannot be read (%s); give a file that --ranks_out wrote"
                          % (path, " ".join(str(error).split())[:120])) from None
     missing = [name for name in KEYS + ["rank"] if name not in frame.columns]

@@ -107,6 +107,17 @@ def test_parquet_ids_that_are_missing_are_refused(tmp_path):
         compare.read(str(tmp_path / "a.parquet"))
 
 
+def test_whatever_a_reader_of_damaged_bytes_raises_is_one_line(tmp_path, monkeypatch):
+    class OfPyarrow(Exception):
+        pass
+
+    def damaged(*_, **__):
+        raise OfPyarrow("Unknown error:\nWrapping 001 failed")
+    monkeypatch.setattr(compare.pd, "read_csv", damaged)
+    with pytest.raises(InputError, match=r"a.csv: cannot be read \(Unknown error: Wrapping 001 failed\)"):
+        compare.read("a.csv")
+
+
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert compare.main(["a.parquet", "b.parquet"]) == 2
