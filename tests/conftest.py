@@ -1,6 +1,7 @@
 """Shared by all tests: import path, real data, one TensorFlow set-up, and a count of the marked tests that ran."""
 
 import importlib.util
+import logging
 import os
 import sys
 from collections import Counter
@@ -43,6 +44,16 @@ def _tensorflow_set_up(request):
 
         tf_compat.setup()
         _tf_ready.append(True)
+
+
+@pytest.fixture(autouse=True)
+def _logger_left_alone():
+    """What a test does to the package's logger (`runlog.setup_logging`) ends with it."""
+    logger = logging.getLogger("gru4rec")
+    before = logger.handlers[:], logger.level, logger.propagate
+    yield
+    logger.handlers[:], logger.propagate = before[0], before[2]
+    logger.setLevel(before[1])
 
 
 def pytest_runtest_setup(item):
