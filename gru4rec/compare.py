@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from gru4rec.config import _flag, int_list, parse_groups, whole
-from gru4rec.errors import ConfigError, Gru4RecError, InputError
-from gru4rec.runlog import say, setup_logging
+from gru4rec.errors import ConfigError, InputError
+from gru4rec.protocol import check_pyarrow
+from gru4rec.runlog import exit_status, say, setup_logging
 
 KEYS = ["session", "position", "target"]
 
@@ -43,29 +44,36 @@ class Difference(NamedTuple):
 
 
 def read(path):
-    """A table of --ranks_out: DataFrame with the columns session, position, target and rank.
+    """A table of --ranks_out: DataFrame of session, position (int64), target and rank (float64).
 
-    Raises: InputError naming the file if it cannot be read, lacks a column, or holds a rank below 1 or a target twice.
+    Raises: InputError naming the file if it cannot be read, lacks a column or value, or holds a target twice.
     """
+    check_pyarrow(path)
     try:
         frame = pd.read_parquet(path) if path.lower().endswith(".parquet") else pd.read_csv(
-            path, dtype={"session": str, "target": str}, keep_default_na=False, na_values={"rank": [""]})
-    except (OSError, ValueError, ImportError, KeyError) as error:
+            path, dtype=str, keep_default_na=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # on damaged bytes pyarrow raises whatever it likes
         raise InputError("%s: cannot be read (%s); give a file that --ranks_out wrote"
                          % (path, " ".join(str(error).split())[:120])) from None
     missing = [name for name in KEYS + ["rank"] if name not in frame.columns]
     if missing:
         raise InputError("%s: column %r is missing; give a file that --ranks_out wrote" % (path, missing[0]))
-    ranks = pd.to_numeric(frame["rank"], errors="coerce")
-    if not (ranks >= 1).all():
-        row = int(np.argmin((ranks >= 1).to_numpy()))
-        raise InputError("%s: row %d has the rank %s; ranks are at least 1" % (path, row + 1, frame["rank"].iloc[row]))
-    if frame.duplicated(KEYS).any():
-        row = int(np.argmax(frame.duplicated(KEYS).to_numpy()))
-        raise InputError("%s: row %d is the second of its target; a target has one rank" % (path, row + 1))
     if not len(frame):
         raise InputError("%s: there is no target in it" % path)
-    return frame[KEYS].assign(rank=ranks)
+    position, rank = (pd.to_numeric(frame[name], errors="coerce") for name in ("position", "rank"))
+    for name, good, what in (("session", frame["session"].notna(), "an id"), ("target", frame["target"].notna(), "an id"),
+                             ("position", (position >= 1) & (position % 1 == 0), "a whole number from 1"),
+                             ("rank", rank >= 1, "a number from 1")):
+        if not good.all():
+            row = int(np.argmin(good.to_numpy()))
+            raise InputError("%s: row %d has the %s %r; give %s" % (path, row + 1, name, frame[name].iloc[row], what))
+    frame = frame[KEYS].assign(position=position.astype(np.int64), rank=rank.astype(np.float64))
+    second = frame.duplicated(KEYS).to_numpy()
+    if second.any():
+        raise InputError("%s: row %d is the second of its target; a target has one rank" % (path, np.argmax(second) + 1))
+    return frame
 
 
 def join(first, second, names=("A", "B")):
@@ -123,13 +131,9 @@ def _draws(table, samples, seed):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (0 done, 2 wrong input)."""
+    """Run the command; returns its exit status (runlog.exit_status)."""
     setup_logging()
-    try:
-        return _run(sys.argv[1:] if argv is None else list(argv))
-    except Gru4RecError as error:
-        sys.stderr.write("error: %s\n" % " ".join(str(error).split()))
-        return error.exit_status
+    return exit_status(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
 
 
 def _run(argv):
@@ -146,7 +150,6 @@ def _run(argv):
     for row in differences(both, options.cut_off, options.samples, options.seed):
         say("%s\t%.4f\t%.4f\t%+.4f\t%+.4f .. %+.4f" % (row.name, row.first, row.second, row.first - row.second, row.low,
                                                       row.high))
-    return 0
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ class EvalConfig:
                                    choices=("none", "repeat", "position"))
     ranks_out: Optional[str] = _flag(None, "table of the rank of every target (.parquet or .csv), for gru4rec.compare",
                                      "file", kind=ranks_path, shown="none")
-    compare_rules: int = _flag(1, "1 saves sequential rules with the model, and prints their Recall and MRR beside its own",
+    compare_rules: int = _flag(1, "1 saves sequential rules with the model, and prints their line after its own",
                                choices=(0, 1), kind=whole)
 
 

@@ -3,13 +3,12 @@
 import contextlib
 import logging
 import os
-import signal
 import sys
 
 from gru4rec import config as config_module
-from gru4rec.errors import Gru4RecError, InputError, Interrupted
+from gru4rec.errors import InputError
 from gru4rec.interrupts import StopRequest
-from gru4rec.runlog import Metrics, counts_line, say, setup_logging
+from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 
@@ -19,23 +18,13 @@ SAMPLE_DIR = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file
 def main(argv=None):
     """Run the command; returns its exit status (0 done, 2 input or device, 3 divergence, 130 or 143 stopped by a signal)."""
     setup_logging()
-    try:
-        config = config_module.parse(sys.argv[1:] if argv is None else argv)
-        (_train if config.run.train else _evaluate)(config)
-        return 0
-    except Gru4RecError as error:
-        return _failed(str(error), error.exit_status)
-    except MemoryError as error:
-        return _failed("out of memory (%s); use fewer lanes (--batch_size, --eval_batch_size), units (--size) or "
-                       "--steps_per_run" % (str(error) or "no more to be had"), 2)
-    except KeyboardInterrupt:
-        stopped = Interrupted(signal.SIGINT)
-        return _failed(str(stopped), stopped.exit_status)
+    return exit_status(lambda: _run(sys.argv[1:] if argv is None else argv),
+                       "use fewer lanes (--batch_size, --eval_batch_size), units (--size) or --steps_per_run")
 
 
-def _failed(message, status):
-    sys.stderr.write("error: %s\n" % " ".join(message.split()))
-    return status
+def _run(argv):
+    config = config_module.parse(argv)
+    (_train if config.run.train else _evaluate)(config)
 
 
 def _sample(name):
@@ -112,21 +101,23 @@ def _evaluate(config):
     from gru4rec import checkpoint, metrics, protocol
     from gru4rec.data import loader
     options = config.evaluation
-    protocol.check_ranks_out(options.ranks_out)
     found = checkpoint.load(config.run.checkpoint_dir, options.test)
     checkpoint.check_flags(config, found)
     path, keys = _test_source(config, found.config)
+    protocol.check_ranks_out(options.ranks_out, path)
     test = protocol.load(loader.load_events(path, *keys), found.vocabulary, options)
     ranked = _ranked(config, found, test)
     ranks = protocol.ranks(test, ranked)
-    results = _results(test, ranks, ranked.recommended, found.vocabulary.support)
+    results = protocol.results(test, ranks, ranked.recommended, found.vocabulary.support)
     say(counts_line(test.report, options.unknown))
     for line in protocol.result_lines(results):
         say(line)
-    rules = _sequential_rules(config, found.vocabulary, test)
+    by_rules = _ranks_by_rules(config, found.vocabulary, test)
+    rules = [] if by_rules is None else protocol.results(test, by_rules)
     for line in protocol.result_lines(rules, "sequential rules"):
         say(line)
-    _warn_if_below(metrics.of_ranks(ranks, options.cut_off, test.num_misses), rules)
+    if by_rules is not None:
+        _warn_if_below(*(metrics.recall_mrr(some, options.cut_off, test.num_misses) for some in (ranks, by_rules)))
     rows = protocol.split_rows(test, ranks)
     for line in protocol.split_lines(rows, options.cut_off):
         say(line)
@@ -158,40 +149,27 @@ def _ranked(config, found, test):
     return ranked
 
 
-def _results(test, ranks, recommended, support):
-    """list of (cut_off, {name: value}), the metrics in the order of --metrics."""
-    from gru4rec import metrics
-    options = test.options
-    found = metrics.of_ranks(ranks, options.cut_off, test.num_misses, ("recall", "mrr", "ndcg"))
-    if recommended is not None:
-        for (_, values), more in zip(found, metrics.of_lists(recommended, support)):
-            values.update(more)
-    return [(cut, {name: values[name] for name in options.metrics}) for cut, values in found]
-
-
-def _sequential_rules(config, vocabulary, test):
-    """Recall and MRR of the rules saved in training, as metrics.of_ranks; [] without them."""
+def _ranks_by_rules(config, vocabulary, test):
+    """Ranks of the counted targets by the rules saved in training; None without them."""
     if not config.evaluation.compare_rules:
-        return []
-    from gru4rec import metrics, protocol
+        return None
+    from gru4rec import protocol
     from gru4rec.baselines import rules
     try:
         saved = rules.load(os.path.join(config.run.checkpoint_dir, rules.FILE), vocabulary)
     except InputError as error:
         _log.warning("no comparison with sequential rules: %s", error)
-        return []
-    counts = saved.counts(test.sessions)
-    if test.wanted is not None:
-        counts = type(counts)(*(part[test.wanted] for part in counts))
-    return metrics.of_ranks(protocol.ranks(test, counts), test.options.cut_off, test.num_misses)
+        return None
+    return protocol.ranks(test, protocol.counted(test, saved.counts(test.sessions)))
 
 
 def _warn_if_below(model, rules):
-    """Say so if the model is worse, in its longest list, than counting which item follows which."""
-    if not rules:
-        return
-    (cut, ours), (_, theirs) = max(zip(model, rules), key=lambda pair: pair[0][0])
-    if ours["recall"] < theirs["recall"] and ours["mrr"] < theirs["mrr"]:
+    """Say so if the model is worse, in its longest list, than counting which item follows which.
+
+    Args: both as metrics.recall_mrr gives them.
+    """
+    (cut, recall, mrr), (_, rules_recall, rules_mrr) = max(model), max(rules)
+    if recall < rules_recall and mrr < rules_mrr:
         _log.warning("the model is below sequential rules, which learn nothing, in Recall@%d and MRR@%d: train longer or "
                      "with other options before relying on it", cut, cut)
 

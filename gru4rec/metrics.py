@@ -124,32 +124,28 @@ def ndcg(ranks, cut_offs, num_misses=0):
     return [float(gains[ranks <= cut_off].sum()) / (len(ranks) + num_misses) for cut_off in cut_offs]
 
 
-def of_ranks(ranks, cut_offs, num_misses=0, names=("recall", "mrr")):
-    """Metrics of ranks by name.
+def of_ranks(ranks, cut_offs, num_misses=0):
+    """Metrics of ranks by name; arguments as `recall_mrr`.
 
-    Args:
-      ranks, cut_offs, num_misses: as `recall_mrr`. names: of "recall", "mrr", "ndcg"; other names are left out.
-    Returns: list of (cut_off, {name: float}), in the order of cut_offs and of names.
+    Returns: list of (cut_off, {"recall": float, "mrr": float, "ndcg": float}), one for each cut-off.
     """
-    measured = [dict(recall=recall, mrr=mrr, ndcg=gain) for (_, recall, mrr), gain in
-                zip(recall_mrr(ranks, cut_offs, num_misses), ndcg(ranks, cut_offs, num_misses))]
-    return [(int(cut), {name: values[name] for name in names if name in values})
-            for cut, values in zip(cut_offs, measured)]
+    return [(cut, dict(recall=recall, mrr=mrr, ndcg=gain)) for (cut, recall, mrr), gain in
+            zip(recall_mrr(ranks, cut_offs, num_misses), ndcg(ranks, cut_offs, num_misses))]
 
 
 def of_lists(recommended, support):
     """Metrics of recommended lists by name.
 
     Args:
-      recommended: [C, I] int, how many lists of each of C lengths hold each item; at least one list.
+      recommended: [C, I] int, how many lists of each of C lengths hold each item.
       support: [I] int, events of each item in training, one of them > 0.
     Returns: list of {"coverage": share of the catalogue that is in any list, "popularity": mean support of the
-      recommended items, the most popular item's taken as 1}, one for each length.
+      recommended items, the most popular item's taken as 1, None without a list}, one for each length.
     Example: lists [a b], [a c], support 4, 2, 1, 1 -> coverage 3/4, popularity (1 + 1/2 + 1 + 1/4) / 4.
     """
     recommended, share = np.asarray(recommended), np.asarray(support) / float(np.max(support))
-    return [{"coverage": float((times > 0).mean()), "popularity": float(times.dot(share) / times.sum())}
-            for times in recommended]
+    return [{"coverage": float((times > 0).mean()),
+             "popularity": float(times.dot(share) / times.sum()) if times.any() else None} for times in recommended]
 
 
 def _check_tie(tie):

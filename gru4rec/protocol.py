@@ -11,7 +11,7 @@ from gru4rec import metrics
 from gru4rec.data.sessions import EvalSessions, TestReport, index_test
 from gru4rec.data.targets import Targets, list_targets
 from gru4rec.errors import InputError
-from gru4rec.runlog import values_line
+from gru4rec.runlog import LABELS, shown, values_line
 
 PLACES = ((1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5-9"), (10, "10+"))  # first position of each part
 
@@ -46,8 +46,8 @@ def load(events, vocabulary, options):
     return TestSet(sessions, report, options, wanted, int((~targets.known).sum()), targets)
 
 
-def check_ranks_out(path):
-    """Refuse, before any work, a table that could not be written.
+def check_ranks_out(path, *inputs):
+    """Refuse, before any file of events is read, a table that could not be written or would replace one of `inputs`.
 
     Raises: InputError naming the flag.
     """
@@ -57,13 +57,39 @@ def check_ranks_out(path):
     if os.path.isdir(path) or not os.path.isdir(directory) or not os.access(directory, os.W_OK):
         raise InputError("--ranks_out %s cannot be written: it must be a file in a directory that exists and is writable"
                          % path)
-    if path.lower().endswith(".parquet") and importlib.util.find_spec("pyarrow") is None:
-        raise InputError("--ranks_out %s needs pyarrow, which is not installed; pip install pyarrow, or write a .csv" % path)
+    if any(os.path.exists(name) and os.path.exists(path) and os.path.samefile(path, name) for name in inputs):
+        raise InputError("--ranks_out %s would replace the events that are read; give another" % path)
+    check_pyarrow("--ranks_out %s" % path)
+
+
+def check_pyarrow(name):
+    """Raises InputError if `name` ends as a parquet file and nothing here can read or write one."""
+    if name.lower().endswith(".parquet") and importlib.util.find_spec("pyarrow") is None:
+        raise InputError("%s needs pyarrow, which is not installed; pip install pyarrow, or use a .csv" % name)
+
+
+def counted(test, counts):
+    """(greater, greater_equal) of all ranked targets, such as baselines.counting.Counts -> of the counted ones, as that."""
+    return counts if test.wanted is None else type(counts)(*(part[test.wanted] for part in counts))
 
 
 def ranks(test, counts):
     """[ranked and counted targets] float64; counts: anything with `greater` and `greater_equal` of them."""
     return metrics.ranks_from_counts(counts.greater, counts.greater_equal, test.options.tie)
+
+
+def results(test, ranks, recommended=None, support=None):
+    """What --metrics asks for, as far as ranks and (where given) lists tell it.
+
+    Args:
+      ranks: of `ranks`. recommended, support: as metrics.of_lists.
+    Returns: list of (cut_off, {name: float or None}), the names in the order of --metrics.
+    """
+    found = metrics.of_ranks(ranks, test.options.cut_off, test.num_misses)
+    if recommended is not None:
+        for (_, values), more in zip(found, metrics.of_lists(recommended, support)):
+            values.update(more)
+    return [(cut, {name: values[name] for name in test.options.metrics if name in values}) for cut, values in found]
 
 
 def all_ranks(test, ranks):
@@ -105,20 +131,18 @@ def _parts(targets, split):
 
 
 def split_lines(rows, cut_offs):
-    """Lines of a tab-separated table of `split_rows`; no line without rows."""
+    """Lines of a tab-separated table of `split_rows`, which may name their `model`; no line without rows."""
     if not rows:
         return []
-    keys = ["%s@%d" % (name, cut) for cut in cut_offs for name in ("recall", "mrr")]
-    head = [key.replace("recall", "Recall").replace("mrr", "MRR") for key in keys]
-    lines = ["\t".join(["split", "part", "events"] + head)]
-    for row in rows:
-        numbers = ["-" if row[key] is None else "%.4f" % row[key] for key in keys]
-        lines.append("\t".join([row["split"], row["part"], str(row["events"])] + numbers))
-    return lines
+    columns = [name for name in ("model", "split", "part", "events") if name in rows[0]]
+    keys = [(name, cut) for cut in cut_offs for name in ("recall", "mrr")]
+    lines = [columns + ["%s@%d" % (LABELS[name], cut) for name, cut in keys]]
+    lines += [[str(row[name]) for name in columns] + [shown(row["%s@%d" % key]) for key in keys] for row in rows]
+    return ["\t".join(line) for line in lines]
 
 
 def write_ranks(test, ranks):
-    """Write `--ranks_out`: one row per counted target; nothing without the flag.
+    """Write `--ranks_out`, complete or not at all: one row per counted target; nothing without the flag.
 
     Columns: session, position, target (raw ids; data.targets.Targets), rank (float; infinite for a miss).
     Raises: InputError if the file cannot be written.
@@ -129,13 +153,16 @@ def write_ranks(test, ranks):
     targets = test.targets
     frame = pd.DataFrame({"session": targets.session, "position": targets.position, "target": targets.item,
                           "rank": all_ranks(test, ranks)})
+    temporary = path + ".tmp"
     try:
-        if path.lower().endswith(".parquet"):
-            frame.to_parquet(path, index=False)
-        else:
-            frame.to_csv(path, index=False)
-    except OSError as error:
-        raise InputError("--ranks_out %s cannot be written: %s; give another" % (path, error.strerror or error)) from None
+        (frame.to_parquet if path.lower().endswith(".parquet") else frame.to_csv)(temporary, index=False)
+        os.replace(temporary, path)
+    except (OSError, ImportError) as error:  # ImportError: a pyarrow that pandas finds too old
+        raise InputError("--ranks_out %s cannot be written: %s; give another"
+                         % (path, getattr(error, "strerror", None) or error)) from None
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
 
 
 def eval_row(test, results):

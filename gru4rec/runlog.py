@@ -3,9 +3,10 @@
 import json
 import logging
 import os
+import signal
 import sys
 
-from gru4rec.errors import InputError
+from gru4rec.errors import Gru4RecError, InputError
 
 
 def setup_logging(level=logging.INFO):
@@ -16,6 +17,24 @@ def setup_logging(level=logging.INFO):
     root.handlers[:] = [handler]
     root.setLevel(level)
     root.propagate = False
+
+
+def exit_status(job, memory_advice="use a machine with more, or smaller files"):
+    """Run a command's job -> its exit status: 0 done, 2 input, device or memory, 3 divergence, 130 or 143 stopped.
+
+    Whatever a user can cause or meet is one line on stderr, never a traceback.
+    """
+    try:
+        job()
+        return 0
+    except Gru4RecError as error:
+        message, status = str(error), error.exit_status
+    except MemoryError as error:
+        message, status = "out of memory (%s); %s" % (str(error) or "no more to be had", memory_advice), 2
+    except KeyboardInterrupt:
+        message, status = "interrupted", 128 + signal.SIGINT
+    sys.stderr.write("error: %s\n" % " ".join(message.split()))
+    return status
 
 
 def say(line):
@@ -43,9 +62,14 @@ def time_line(seconds_per_step):
 LABELS = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG", "coverage": "Coverage", "popularity": "Popularity"}
 
 
+def shown(value):
+    """A metric to four digits; "-" for None, where there is nothing to measure."""
+    return "-" if value is None else "%.4f" % value
+
+
 def values_line(cut_off, values):
     """`Recall@20: 0.5909\\tMRR@20: 0.2260` of {"recall": 0.5909, "mrr": 0.226}; any metric of LABELS."""
-    return "\t".join("%s@%d: %.4f" % (LABELS[name], cut_off, value) for name, value in values.items())
+    return "\t".join("%s@%d: %s" % (LABELS[name], cut_off, shown(value)) for name, value in values.items())
 
 
 def metric_line(cut_off, recall, mrr):

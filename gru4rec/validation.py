@@ -81,4 +81,5 @@ def measure(config, device, arrays, test):
     with contextlib.closing(evaluate.Evaluator(config, device, state.caught_up(config, arrays),
                                                options.eval_batch_size)) as evaluator:
         ranked = evaluator.run(test.sessions, wanted=test.wanted)
-    return metrics.of_ranks(protocol.ranks(test, ranked), options.cut_off[:1], test.num_misses)[0][1]
+    (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), options.cut_off[:1], test.num_misses)
+    return {"recall": recall, "mrr": mrr}

@@ -112,14 +112,14 @@ class LazyTable:
         self._wide, self._adam, dtype = tables, adam, p.dtype
         graph = tf.Graph()
         with graph.as_default():
-            start = tables.pack([p, m, v], last)
+            start, = tables.pack([p, m, v], last)
             start_ph = tf.placeholder(dtype, start.shape)
             self._var = tf.Variable(start_ph, use_resource=True)
             constants = lazy_adam.Tables(*[tf.constant(table.astype(dtype)) for table in adam])
             self._index_ph = tf.placeholder(tf.int32, [num_rows])
             self._step_ph = tf.placeholder(tf.int32, [])
             self._gradient_ph = tf.placeholder(dtype, [num_rows, p.shape[1]])
-            table = tables.Table(self._var, config.TrainConfig(), 3)
+            table = tables.Table([self._var], config.TrainConfig())
             self._rows = table.read(self._index_ph, self._step_ph, constants)
             with tf.control_dependencies(self._rows):
                 same = duplicates.of(self._index_ph, None)
@@ -138,7 +138,7 @@ class LazyTable:
 
     def unpack(self):
         """(p, m, v, last), raw."""
-        values, last = self._wide.unpack(self._session.run(self._var), 3, True)
+        values, last = self._wide.unpack([self._session.run(self._var)], True)
         return values + [last]
 
     def caught_up(self, now):

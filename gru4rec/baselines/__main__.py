@@ -11,9 +11,9 @@ from typing import Optional, Tuple
 
 from gru4rec import config as config_module
 from gru4rec.config import DataConfig, EvalConfig, _flag, name_list, whole
-from gru4rec.errors import ConfigError, Gru4RecError, InputError
+from gru4rec.errors import ConfigError, InputError
 from gru4rec.metrics import OF_LISTS
-from gru4rec.runlog import Metrics, counts_line, say, setup_logging
+from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
 
 _log = logging.getLogger("gru4rec.baselines")  # __name__ is "__main__" when this runs as the command
 
@@ -74,55 +74,44 @@ def counts_of(name, options, train, vocabulary, sessions):
 
 def run(which, data, options):
     """Measure and print; the configurations are those of `parse`."""
-    from gru4rec import metrics, protocol
+    from gru4rec import protocol
     from gru4rec.data import loader, sessions
     from gru4rec.main import SAMPLE_DIR
-    protocol.check_ranks_out(options.ranks_out)
-    if which.metrics_dir is not None and not os.path.isdir(which.metrics_dir):
-        raise InputError("--metrics_dir %s is no directory; make it first" % which.metrics_dir)
+    if which.metrics_dir is not None and not (os.path.isdir(which.metrics_dir) and os.access(which.metrics_dir, os.W_OK)):
+        raise InputError("--metrics_dir %s is no directory that can be written; make it first" % which.metrics_dir)
     if (data.train_path is None) != (data.test_path is None):
         raise InputError("--train_path and --test_path go together; give both, or none for the bundled sample")
     keys = data.session_key, data.item_key, data.time_key
     train_path = data.train_path or os.path.join(SAMPLE_DIR, "sample_train.tsv.gz")
     test_path = data.test_path or os.path.join(SAMPLE_DIR, "sample_test.tsv.gz")
+    protocol.check_ranks_out(options.ranks_out, train_path, test_path)
     vocabulary, train, report = sessions.index_train(loader.load_events(train_path, *keys), "time")
     _log.info("%s: %d events, %d sessions, %d items", train_path, report.events, report.sessions, report.items)
     test = protocol.load(loader.load_events(test_path, *keys), vocabulary, options)
     say(counts_line(test.report, options.unknown))
-    tables = []
+    splits = []
     for name in which.baseline:
         counts = counts_of(name, which, train, vocabulary, test.sessions)
-        if test.wanted is not None:
-            counts = type(counts)(*(part[test.wanted] for part in counts))
-        ranks = protocol.ranks(test, counts)
-        results = metrics.of_ranks(ranks, options.cut_off, test.num_misses, options.metrics)
+        ranks = protocol.ranks(test, protocol.counted(test, counts))
+        results = protocol.results(test, ranks)
         for line in protocol.result_lines(results, NAMES[name]):
             say(line)
-        rows = protocol.split_rows(test, ranks)
-        tables.append((NAMES[name], rows))
+        rows = [dict(row, model=NAMES[name]) for row in protocol.split_rows(test, ranks)]
+        splits += rows
         protocol.write_ranks(test, ranks)
         if which.metrics_dir is not None:
             log = Metrics(which.metrics_dir)
             log.add("eval", model=NAMES[name], test_path=test_path, **protocol.eval_row(test, results))
             for row in rows:
-                log.add("split", model=NAMES[name], **row)
-    for name, rows in tables:
-        for line in protocol.split_lines(rows, options.cut_off):
-            say("%s\t%s" % (name, line))
+                log.add("split", **row)
+    for line in protocol.split_lines(splits, options.cut_off):
+        say(line)
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (0 done, 2 wrong input)."""
+    """Run the command; returns its exit status (runlog.exit_status)."""
     setup_logging()
-    try:
-        run(*parse(sys.argv[1:] if argv is None else argv))
-        return 0
-    except Gru4RecError as error:
-        message, status = str(error), error.exit_status
-    except MemoryError as error:
-        message, status = "out of memory (%s)" % error, 2
-    sys.stderr.write("error: %s\n" % " ".join(message.split()))
-    return status
+    return exit_status(lambda: run(*parse(sys.argv[1:] if argv is None else argv)))
 
 
 if __name__ == "__main__":

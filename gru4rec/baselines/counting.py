@@ -72,27 +72,25 @@ def place_in_group(group):
     return at - np.maximum.accumulate(np.where(np.append(True, group[1:] != group[:-1])[:len(group)], at, 0))
 
 
-def places_in_rows(row, score):
-    """Of every entry, how many entries of its row score higher, and at least as high.
+def ordinals(score, num_rows):
+    """Scores for `places_in_rows`: [P] int64 > 0 -> as they are, or 1, 2, 3, ... in their order if they are too large."""
+    if num_rows * (int(score.max(initial=0)) + 1) < 2 ** 63:
+        return score
+    return np.unique(score, return_inverse=True)[1].reshape(-1) + 1
+
+
+def places_in_rows(row, score, wanted_row, wanted_score):
+    """How many entries of a row score higher than a wanted score, and at least as high.
 
     Args:
-      row: [P] int64, ascending. score: [P] int64 > 0.
-    Returns: (greater [P], greater_equal [P]) int64.
+      row: [P] int64, ascending. score: [P] int64 > 0 of `ordinals`.
+      wanted_row: [N] int64. wanted_score: [N] int64 >= 0.
+    Returns: (greater [N], greater_equal [N]) int64.
     """
-    if not len(row):
-        return np.zeros((2, 0), np.int64)
-    top = int(score.max())
-    packed = row * (top + 1) + (top - score)
-    order = np.argsort(packed, kind="stable")
-    packed = packed[order]
-    new = np.append(True, packed[1:] != packed[:-1])
-    starts = np.flatnonzero(new)
-    ends = np.append(starts[1:], len(row))
-    tie = np.cumsum(new) - 1
-    row_start = np.searchsorted(row, row)  # rows lie where they lay: row is ascending and packed sorts within rows
-    out = np.empty((2, len(row)), np.int64)
-    out[:, order] = np.stack([starts[tie], ends[tie]]) - row_start
-    return out
+    top = int(score.max(initial=0))
+    packed = np.sort(row * (top + 1) + (top - score))  # by row, then from the highest score to the lowest
+    wanted, start = wanted_row * (top + 1) + (top - wanted_score), np.searchsorted(row, wanted_row)
+    return np.searchsorted(packed, wanted) - start, np.searchsorted(packed, wanted, "right") - start
 
 
 def counts_of_entries(event, item, score, target, num_items):

@@ -33,19 +33,17 @@ def session_popularity(sessions, support):
         pairs = np.sort(event * num_items + sessions.items[ranges(found.start[first:stop], length)])
         pairs, times = sums(pairs, np.ones(len(pairs), np.int64))
         event, item = np.divmod(pairs, num_items)
-        own = support[target]
 
         def count(mask, event=event, size=stop - first):
             return np.bincount(event[mask], minlength=size)
 
-        score = times * (top + 1) + support[item]
+        score = times * (top + 1) + support[item]  # of the listed items; the others score their support
         mine = item == target[event]
-        own_score = np.zeros(stop - first, np.int64)
-        own_score[event[mine]] = score[mine]
-        seen = own_score > 0
-        listed = count(slice(None))
-        parts.append((
-            np.where(seen, count(score > own_score[event]), listed + higher[target] - count(support[item] > own[event])),
-            np.where(seen, count(score >= own_score[event]),
-                     listed + at_least[target] - count(support[item] >= own[event]))))
+        seen = np.zeros(stop - first, bool)
+        own = support[target]
+        seen[event[mine]] = True
+        own[event[mine]] = score[mine]
+        parts.append([count(above(score, own[event])) +
+                      np.where(seen, 0, of_all[target] - count(above(support[item], own[event])))
+                      for above, of_all in ((np.greater, higher), (np.greater_equal, at_least))])
     return joined(parts)

@@ -8,9 +8,8 @@ from gru4rec import lazy_adam
 from gru4rec.engine import state
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables, padded
-from gru4rec.graph import clip, duplicates, optimizers
+from gru4rec.graph import clip, duplicates, optimizers, tables
 from gru4rec.graph import model as net
-from gru4rec.graph import tables as wide
 from gru4rec.tf_compat import jit_function, tf
 
 # Enough that the session call costs nothing beside its steps; a chunk of inputs stays far below a megabyte.
@@ -21,8 +20,8 @@ class LoopEngine:
     """Engine (see `engine.create`): a compiled (TF >= 2.6) or plain `tf.while_loop` over the steps of a chunk.
 
     The loop always has room for `steps_per_run` steps and makes as many as the chunk has, so it is compiled once and a
-    padding row runs no update. Tables are wide rows (graph.tables); weights that share a table (`state.tables`) are
-    columns of the same rows.
+    padding row runs no update. Tables lie in variables as graph.tables says; weights that share a table
+    (`state.tables`) are columns of the same rows.
     """
 
     def __init__(self, config, device, arrays, num_steps, steps_per_run, xla, support=None):
@@ -43,14 +42,15 @@ class LoopEngine:
         self._dense = OrderedDict(
             (name, [variables.add(name + slot, arrays[name + slot]) for slot in self._endings])
             for name in state.dense_shapes(self._model))
-        self._wide = []
+        self._packed = []
         last_steps = state.last_steps(self._config)
         for members in state.tables(self._model):
             values = [np.concatenate([arrays[m + slot].reshape(len(arrays[m]), -1) for m in members], 1)
                       for slot in self._endings]
             last = arrays[last_steps[members[0]]] if last_steps else None
-            self._wide.append(variables.add(members[0] + "_rows", wide.pack(values, last)))
-        self._tables = [wide.Table(var, self._training, len(self._endings)) for var in self._wide]
+            self._packed.append([variables.add("%s_rows_%d" % (members[0], i), array)
+                                 for i, array in enumerate(tables.pack(values, last))])
+        self._tables = [tables.Table(variables_, self._training) for variables_ in self._packed]
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
         self._rates = lazy_adam.Tables(*[None if table is None else variables.add("rates_" + name, table.astype(np.float32))
@@ -105,8 +105,8 @@ class LoopEngine:
         with tf.control_dependencies(list(step.dense) + list(step.rows)):
             lr = tf.gather(rates.lr, number)
             updates = [_apply(training, values, g, lr) for values, g in zip(self._dense.values(), step.dense)]
-            updates += [table.write(*args, lr=lr, number=number)
-                        for table, args in zip(self._tables, zip(lookup.index, rows, step.rows, same, lookup.live))]
+            for table, args in zip(self._tables, zip(lookup.index, rows, step.rows, same, lookup.live)):
+                updates += table.write(*args, lr=lr, number=number)
         return step, updates
 
     def run(self, chunk):
@@ -127,8 +127,8 @@ class LoopEngine:
     def arrays(self):
         """The state under canonical names, rows raw: nothing is caught up, so saving changes nothing."""
         out, last_steps = OrderedDict(), state.last_steps(self._config)
-        for members, var in zip(state.tables(self._model), self._wide):
-            columns, last = wide.unpack(self._session.run(var), len(self._endings), bool(last_steps))
+        for members, packed in zip(state.tables(self._model), self._packed):
+            columns, last = tables.unpack(self._session.run(packed), bool(last_steps))
             for slot, values in zip(self._endings, columns):
                 out[members[0] + slot] = values
                 if len(members) == 2:

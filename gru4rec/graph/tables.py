@@ -1,8 +1,10 @@
-"""Embedding tables as wide rows: a value, its optimizer slots and, for Adam, the step of the last touch side by side.
+"""Embedding tables: how the rows of one step are read and updated, and how a table lies in variables.
 
-A row is [value (D) | slots (D each) | last (1)], `last` an int whose bits are kept in the float column (a float column
-counts exactly only to 2^24). One gather and one scatter a step serve everything the optimizer needs, and narrow
-per-row arrays, which compiled loops handle badly, do not exist.
+For Adam a row is wide, [value (D) | m (D) | v (D) | last (1)], `last` an int whose bits are kept in the float column (a
+float column counts exactly only to 2^24): one gather and one scatter a step serve everything the optimizer needs, and
+narrow per-row arrays, which compiled loops handle badly, do not exist. Other rules need no such column, and steps with
+drawn negatives touch thousands of rows: there a value and each slot have a variable of their own, because a compiled
+loop scatters rows of 101 floats twice in less than half the time it takes for rows of 202.
 """
 
 import numpy as np
@@ -39,34 +41,35 @@ GRAPH = _Graph()
 
 
 def pack(values, last=None):
-    """Arrays -> wide rows in the dtype of the first; inverse of `unpack`.
+    """Arrays of a table -> those of its variables; inverse of `unpack`.
 
     Args:
       values: list of [I, D] float: value, then its slots. last: [I] int, or None for rows without it.
+    Returns: the list itself, or with `last` a list of one array of wide rows in the dtype of the first.
     """
-    columns = list(values)
-    if last is not None:
-        dtype = columns[0].dtype
-        columns.append(np.asarray(last, np.int32 if dtype == np.float32 else np.int64).view(dtype)[:, None])
-    return np.concatenate(columns, 1)
+    if last is None:
+        return list(values)
+    dtype = values[0].dtype
+    bits = np.asarray(last, np.int32 if dtype == np.float32 else np.int64).view(dtype)
+    return [np.concatenate(list(values) + [bits[:, None]], 1)]
 
 
-def unpack(wide, num_values, has_last):
-    """Wide rows -> (list of [I, D] values, last [I] int32 or None)."""
-    d = (wide.shape[1] - has_last) // num_values
-    last = None
-    if has_last:
-        bits = np.ascontiguousarray(wide[:, -1]).view(np.int32 if wide.dtype == np.float32 else np.int64)
-        last = bits.astype(np.int32)
-    return [wide[:, i * d:(i + 1) * d] for i in range(num_values)], last
+def unpack(packed, has_last):
+    """Arrays of a table's variables -> (list of [I, D] values, last [I] int32 or None)."""
+    if not has_last:
+        return list(packed), None
+    wide, = packed
+    d = wide.shape[1] // 3
+    bits = np.ascontiguousarray(wide[:, -1]).view(np.int32 if wide.dtype == np.float32 else np.int64)
+    return [wide[:, i * d:(i + 1) * d] for i in range(3)], bits.astype(np.int32)
 
 
 class Table:
-    """How a step reads and updates the wide rows of a variable."""
+    """How a step reads and updates the rows of one table."""
 
-    def __init__(self, wide_var, training, num_values):
-        """wide_var: variable [I, num_values * D (+ 1)]. training: config.TrainConfig. num_values: 1 + slots."""
-        self._var, self._training, self._num_values = wide_var, training, num_values
+    def __init__(self, variables, training):
+        """variables: made from the arrays of `pack`. training: config.TrainConfig."""
+        self._vars, self._training = list(variables), training
         self._lazy = training.optimizer == "adam"
 
     def read(self, index_n, number, adam):
@@ -77,14 +80,13 @@ class Table:
           adam: lazy_adam.Tables of tensors; used by adam alone, whose rows are caught up.
         Returns: tuple (value, *slots) of [n, D] float.
         """
-        wide = tf.gather(self._var, index_n)
-        width = wide.shape.as_list()[1]
-        d = (width - self._lazy) // self._num_values
-        values = tuple(wide[:, i * d:(i + 1) * d] for i in range(self._num_values))
         if not self._lazy:
-            return values
-        last = tf.cast(tf.bitcast(wide[:, width - 1], _INT_OF[wide.dtype.base_dtype]), tf.int32)
-        return tuple(lazy_adam.catch_up(GRAPH, adam, *values, last=last, now=number - 1))
+            return tuple(tf.gather(var, index_n) for var in self._vars)
+        wide = tf.gather(self._vars[0], index_n)
+        d = wide.shape.as_list()[1] // 3
+        last = tf.cast(tf.bitcast(wide[:, 3 * d], _INT_OF[wide.dtype.base_dtype]), tf.int32)
+        return tuple(lazy_adam.catch_up(GRAPH, adam, *[wide[:, i * d:(i + 1) * d] for i in range(3)], last=last,
+                                        now=number - 1))
 
     def write(self, index_n, rows, gradient_nd, same, live_n, lr, number):
         """Update the rows of one step. A row that occurs several times gets its gradients summed and is written alike.
@@ -92,13 +94,14 @@ class Table:
         Args:
           rows: what `read` gave for the same index_n and number. gradient_nd: [n, D] float, one per occurrence.
           same: `duplicates.of(index_n)`. live_n: [n] float, 1 where the row is really used. lr: float scalar.
-        Returns: the scatter op.
+        Returns: list of the scatter ops.
         """
         values = optimizers.update(self._training, rows, same.sum(gradient_nd), lr)
         values = optimizers.keep_untouched(self._training, rows, values, same, live_n)
-        columns = list(values)
         if self._lazy:
             int_type = _INT_OF[rows[0].dtype.base_dtype]
-            shape = [rows[0].shape.as_list()[0], 1]
-            columns.append(tf.bitcast(tf.fill(shape, tf.cast(number, int_type)), rows[0].dtype))
-        return tf.scatter_update(self._var, index_n, tf.concat(columns, 1))
+            last = tf.bitcast(tf.fill([rows[0].shape.as_list()[0], 1], tf.cast(number, int_type)), rows[0].dtype)
+            values = [tf.concat(list(values) + [last], 1)]
+        # Some scatters may come first: what they are made of is read before.
+        with tf.control_dependencies(list(values)):
+            return [tf.scatter_update(var, index_n, value) for var, value in zip(self._vars, values)]

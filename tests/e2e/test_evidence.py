@@ -96,6 +96,26 @@ def test_all_metrics_in_the_order_asked_for(model, evaluate):
     assert row["recall@5"] >= row["ndcg@5"] >= row["mrr@5"] > 0 and 0 < row["coverage@5"] <= 1
 
 
+def test_the_line_of_sequential_rules_has_the_metrics_asked_for_that_ranks_give(model, evaluate):
+    out, _ = evaluate("--metrics", "ndcg,coverage,recall")
+    assert [re.findall(r"(\w+)@20: ", line) for line in out.splitlines()[1:]] == [
+        ["NDCG", "Coverage", "Recall"], ["NDCG", "Recall"]]
+    row = last_rows(model, "eval")[-1]
+    assert {key for key in row if key.startswith("rules_")} == {"rules_ndcg@20", "rules_recall@20"}
+    out, err = evaluate("--metrics", "coverage")
+    assert "sequential rules" not in out and "below sequential rules" in err
+
+
+def test_where_all_targets_are_unknown_there_is_no_list_and_no_number(model, evaluate):
+    events = pd.read_csv("next_day.tsv", sep="\t").sort_values(["SessionId", "Time"], kind="stable")
+    events.loc[~events.duplicated("SessionId", keep="last"), "ItemId"] = -5
+    events.to_csv("unknown.tsv", sep="\t", index=False)
+    out, err = evaluate("--test_path", "unknown.tsv", "--unknown", "miss", "--eval_target", "last", "--metrics",
+                        "recall,coverage,popularity")
+    assert "Recall@20: 0.0000\tCoverage@20: 0.0000\tPopularity@20: -\n" in out and "RuntimeWarning" not in err
+    assert last_rows(model, "eval")[-1]["popularity@20"] is None
+
+
 def test_splits_and_table_of_ranks_agree_with_the_result(model, evaluate):
     plain, _ = evaluate("--unknown", "miss")
     out, _ = evaluate("--unknown", "miss", "--split", "position,repeat", "--ranks_out", "ranks.csv")

@@ -23,9 +23,9 @@ def test_pack_keeps_every_step_number(dtype):
     random = np.random.RandomState(0)
     last = np.array([0, 1, 7, 2 ** 24 - 1, 2 ** 24 + 1, 2 ** 31 - 1], np.int32)  # a float32 counts to 2^24 only
     columns = [random.randn(6, 3).astype(dtype) for _ in range(3)]
-    packed = tables.pack(columns, last)
+    packed, = tables.pack(columns, last)
     assert packed.dtype == dtype
-    out, steps = tables.unpack(packed, 3, True)
+    out, steps = tables.unpack([packed], True)
     for ours, theirs in zip(out, columns):
         np.testing.assert_array_equal(ours, theirs)
     assert steps.dtype == np.int32

@@ -1,5 +1,6 @@
 """Every baseline against a brute force: one session and one event at a time, dense scores, Fractions."""
 
+import json
 import os
 from collections import Counter
 from fractions import Fraction
@@ -104,7 +105,6 @@ BASELINES = {
 def test_counts_are_those_of_brute_force(name, unknown, monkeypatch):
     ours, scores_of = BASELINES[name]
     monkeypatch.setattr(counting, "BATCH", 50)
-    monkeypatch.setattr(rules, "_BLOCK", 40)
     train, sessions, vocab, test, eval_sessions = train_and_test(1, unknown)
     expected = []
     for before, target in contexts(test, unknown):
@@ -121,9 +121,18 @@ def test_blocks_and_batches_change_nothing(monkeypatch):
     _, sessions, vocab, _, test = train_and_test(3, "miss")
     whole = [ours(sessions, vocab, test) for ours, _ in BASELINES.values()]
     monkeypatch.setattr(counting, "BATCH", 1)
-    monkeypatch.setattr(rules, "_BLOCK", 1)
     for (ours, _), first in zip(BASELINES.values(), whole):
         np.testing.assert_array_equal(np.stack(ours(sessions, vocab, test)), np.stack(first))
+
+
+@pytest.mark.parametrize("factor", [1, 2 ** 57])
+def test_weights_too_large_to_pack_rank_the_same(factor):
+    """Rows times weights beyond 2^63, as a long window over many events makes them."""
+    _, sessions, vocab, _, test = train_and_test(4, "miss")
+    plain = rules.build(sessions, len(vocab), 1)
+    large = plain._replace(weights=plain.weights * factor)
+    assert (large.weights > 0).all() and (factor == 1 or int(large.weights.max()) * len(vocab) > 2 ** 63)
+    np.testing.assert_array_equal(np.stack(large.counts(test)), np.stack(plain.counts(test)))
 
 
 def test_a_target_nobody_recommends_is_last_and_not_first():
@@ -206,17 +215,41 @@ def test_the_printed_numbers_are_those_of_the_counts(files, capsys):
     (["--metrics", "coverage"], ["--metrics coverage"]),
     (["--ranks_out", "a.csv"], ["--ranks_out a.csv", "--baseline"]),
     (["--ranks_out", "none/a.csv", "--baseline", "rules"], ["none/a.csv"]),
+    (["--ranks_out", "table.csv", "--test_path", "table.csv", "--baseline", "rules"], ["table.csv", "replace"]),
     (["--metrics_dir", "none"], ["--metrics_dir none"]),
     (["--test", "1"], ["--test"]),
     (["--window", "0"], ["--window"]),
     (["--train_path", "missing.tsv"], ["missing.tsv"])])
 def test_bad_flags_are_one_line_and_exit_2(files, capsys, flags, words):
-    before = sorted(os.listdir("."))
+    with open("test.tsv") as source, open("table.csv", "w") as copy:
+        copy.write(source.read())
+    before = {name: os.path.getsize(name) for name in os.listdir(".")}
     assert command.main(files + flags) == 2
     out, err = capsys.readouterr()
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert out == "" and len(errors) == 1 and all(word in errors[0] for word in words), err
-    assert sorted(os.listdir(".")) == before
+    assert {name: os.path.getsize(name) for name in os.listdir(".")} == before
+
+
+def test_splits_of_all_are_one_table_and_rows_of_metrics(files, capsys):
+    assert command.main(files + ["--baseline", "rules,popularity", "--split", "repeat", "--metrics_dir", "."]) == 0
+    table = [line.split("\t") for line in capsys.readouterr().out.splitlines()[3:]]
+    assert table[0] == ["model", "split", "part", "events", "Recall@20", "MRR@20"]
+    assert [line[:3] for line in table[1:]] == [[name, "repeat", part] for name in ("sequential rules", "popularity")
+                                                for part in ("new", "repeated")]
+    with open("metrics.jsonl") as file:
+        rows = [json.loads(line) for line in file]
+    assert [row["kind"] for row in rows] == ["eval", "split", "split"] * 2
+    assert [[row["model"], row["split"], row["part"]] for row in rows if row["kind"] == "split"] == [
+        line[:3] for line in table[1:]]
+
+
+def test_a_signal_is_one_line(files, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(command, "counts_of", interrupted)
+    assert command.main(files) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "error: interrupted"
 
 
 def test_one_path_without_the_other_is_refused(files, capsys):

@@ -1,10 +1,13 @@
 """Two tables of ranks: what is refused, the numbers, and an interval that another way of drawing finds too."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from gru4rec import compare
+from gru4rec.errors import InputError
 
 
 def table(seed=0, sessions=40, shift=0.0):
@@ -60,6 +63,12 @@ def _other_target(frame):
     (lambda frame: frame.drop(columns="rank"), ["b.csv", "'rank'"]),
     (lambda frame: frame.assign(rank=frame["rank"].where(frame.index != 3, 0)), ["b.csv", "row 4"]),
     (lambda frame: frame.assign(rank=frame["rank"].where(frame.index != 3)), ["b.csv", "row 4"]),
+    (lambda frame: frame.assign(rank=frame["rank"].astype(object).where(frame.index != 3, "1e")), ["row 4", "rank '1e'"]),
+    (lambda frame: frame.assign(position=frame["position"].astype(object).where(frame.index != 3, "x")),
+     ["b.csv", "row 4", "position 'x'"]),
+    (lambda frame: frame.assign(position=frame["position"] + 0.5), ["b.csv", "row 1", "position '1.5'"]),
+    (lambda frame: frame.assign(position=0), ["b.csv", "row 1", "position '0'"]),
+    (lambda frame: frame.drop(columns="target").assign(target=[1] + [None] * (len(frame) - 1)), ["do not cover"]),
     (lambda frame: pd.concat([frame, frame.iloc[:1]]), ["b.csv", "row %d" % (len(table()) + 1)]),
     (lambda frame: frame.iloc[:0], ["b.csv", "no target"])])
 def test_tables_that_do_not_fit_are_refused_in_one_line(tmp_path, capsys, change, words):
@@ -75,6 +84,52 @@ def test_wrong_arguments_are_one_line(tmp_path, capsys, monkeypatch, argv):
     assert compare.main(argv) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"session,position,target,rank\n1,1\n",
+                                     b"session,position,target,rank\n1,1,2,3\n1,2,2,3,4,5\n", b"PAR1"])
+@pytest.mark.parametrize("name", ["b.csv", "b.parquet"])
+def test_files_of_other_kinds_are_one_line(tmp_path, capsys, content, name):
+    path = tmp_path / name
+    path.write_bytes(content)
+    table(1).to_csv(str(tmp_path / "a.csv"), index=False)
+    assert compare.main([str(tmp_path / "a.csv"), str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: %s" % path) and err.count("\n") == 1
+
+
+def test_parquet_ids_that_are_missing_are_refused(tmp_path):
+    pytest.importorskip("pyarrow")
+    frame = table(1).astype({"session": str})
+    frame.loc[2, "session"] = None
+    frame.to_parquet(str(tmp_path / "a.parquet"), index=False)
+    with pytest.raises(InputError, match="row 3 has the session"):
+        compare.read(str(tmp_path / "a.parquet"))
+
+
+def test_whatever_a_reader_of_damaged_bytes_raises_is_one_line(tmp_path, monkeypatch):
+    class OfPyarrow(Exception):
+        pass
+
+    def damaged(*_, **__):
+        raise OfPyarrow("Unknown error:\nWrapping 001 failed")
+    monkeypatch.setattr(compare.pd, "read_csv", damaged)
+    with pytest.raises(InputError, match=r"a.csv: cannot be read \(Unknown error: Wrapping 001 failed\)"):
+        compare.read("a.csv")
+
+
+def test_parquet_without_pyarrow_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert compare.main(["a.parquet", "b.parquet"]) == 2
+    assert capsys.readouterr().err.startswith("error: a.parquet needs pyarrow, which is not installed; pip install")
+
+
+def test_a_signal_is_one_line(tmp_path, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(compare, "differences", interrupted)
+    status, _, err = run(tmp_path, capsys, table(1), table(2))
+    assert (status, err) == (130, "error: interrupted\n")
 
 
 def test_text_ids_stay_as_written(tmp_path, capsys):

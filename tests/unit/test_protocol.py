@@ -1,5 +1,6 @@
 """Which targets count, how they are split, and the table of ranks; by hand and by brute force."""
 
+import sys
 from collections import Counter
 
 import numpy as np
@@ -104,8 +105,9 @@ def test_the_table_of_a_split():
     assert [line.split("\t")[:2] + line.split("\t")[3:] for line in lines[1:]] == [
         ["repeat", "new", "1.0000", "1.0000"], ["repeat", "repeated", "1.0000", "1.0000"]]
     assert protocol.split_lines([], (20,)) == []
-    empty = [dict(split="position", part="4", events=0, **{"recall@20": None, "mrr@20": None})]
-    assert protocol.split_lines(empty, (20,))[1] == "position\t4\t0\t-\t-"
+    empty = [dict(split="position", part="4", events=0, model="V-SKNN", **{"recall@20": None, "mrr@20": None})]
+    assert protocol.split_lines(empty, (20,)) == ["model\tsplit\tpart\tevents\tRecall@20\tMRR@20",
+                                                  "V-SKNN\tposition\t4\t0\t-\t-"]
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv"])
@@ -129,11 +131,58 @@ def test_a_table_that_could_not_be_written_is_refused_first(tmp_path, name):
         protocol.check_ranks_out(str(tmp_path / name))
 
 
+def test_a_table_that_would_replace_its_input_is_refused(tmp_path):
+    events_file, other = tmp_path / "test.csv", tmp_path / "other.csv"
+    events_file.write_text("x")
+    (tmp_path / "link.csv").symlink_to(events_file)
+    for name in ("test.csv", "link.csv"):
+        with pytest.raises(InputError, match="would replace"):
+            protocol.check_ranks_out(str(tmp_path / name), str(other), str(events_file))
+    protocol.check_ranks_out(str(other), str(events_file), str(tmp_path / "none.csv"))
+
+
+def test_a_directory_that_is_read_only_is_refused_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(protocol.os, "access", lambda path, mode: False)  # root may write everywhere
+    with pytest.raises(InputError, match="a.csv"):
+        protocol.check_ranks_out(str(tmp_path / "a.csv"))
+
+
+def test_a_table_of_parquet_needs_pyarrow(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    protocol.check_ranks_out(str(tmp_path / "a.csv"))
+    with pytest.raises(InputError, match="--ranks_out .*a.parquet needs pyarrow"):
+        protocol.check_ranks_out(str(tmp_path / "a.parquet"))
+
+
+def test_a_table_is_complete_or_not_there(tmp_path, monkeypatch):
+    path = tmp_path / "ranks.csv"
+    path.write_text("before")
+    test = protocol.load(events(), VOCAB, options(ranks_out=str(path)))
+
+    def full(frame, name, **_):
+        with open(name, "w") as out:
+            out.write("half")
+        raise OSError(28, "No space left on device")
+    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    with pytest.raises(InputError, match="No space left"):
+        protocol.write_ranks(test, ranks_of(test))
+    assert [name.name for name in tmp_path.iterdir()] == ["ranks.csv"] and path.read_text() == "before"
+
+
 def test_ndcg_and_metrics_by_name():
     ranks = [1, 3, 7.5]
     assert metrics.ndcg(ranks, [1, 3, 8], 1) == pytest.approx([1 / 4, 1.5 / 4, (1.5 + 1 / np.log2(8.5)) / 4])
-    (cut, values), = metrics.of_ranks(ranks, [3], 1, ("ndcg", "coverage", "recall"))
-    assert cut == 3 and list(values) == ["ndcg", "recall"] and values["recall"] == 2 / 4
+    (cut, values), = metrics.of_ranks(ranks, [3], 1)
+    assert cut == 3 and values["recall"] == 2 / 4 and values["ndcg"] == metrics.ndcg(ranks, [3], 1)[0]
+
+
+def test_results_are_those_asked_for_in_that_order_as_far_as_they_are_known():
+    test = protocol.load(events(), VOCAB, options(metrics="popularity,ndcg,coverage,recall", cut_off="2,1"))
+    ranks = np.ones(test.report.events)
+    assert protocol.results(test, ranks) == [(2, {"ndcg": 1.0, "recall": 1.0}), (1, {"ndcg": 1.0, "recall": 1.0})]
+    with_lists = protocol.results(test, ranks, [[2, 2, 0, 0], [2, 0, 0, 0]], VOCAB.support)
+    assert [list(values) for _, values in with_lists] == [["popularity", "ndcg", "coverage", "recall"]] * 2
+    assert [values["coverage"] for _, values in with_lists] == [1 / 2, 1 / 4]
 
 
 def test_metrics_of_lists_by_hand():
@@ -141,3 +190,9 @@ def test_metrics_of_lists_by_hand():
     first, both = metrics.of_lists([[2, 0, 0, 0], [2, 1, 1, 0]], [4, 2, 1, 1])
     assert first == {"coverage": 1 / 4, "popularity": 1}
     assert both == {"coverage": 3 / 4, "popularity": (2 + 1 / 2 + 1 / 4) / 4}
+
+
+def test_no_list_at_all_has_no_popularity():
+    (values,) = metrics.of_lists([[0, 0]], [2, 1])
+    assert values == {"coverage": 0, "popularity": None}
+    assert protocol.result_lines([(20, values)]) == ["Coverage@20: 0.0000\tPopularity@20: -"]
