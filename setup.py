@@ -44,7 +44,8 @@ setup(
         ],
         "parquet": ["pyarrow"],
         "prepare": ["duckdb>=1.2"],
-        "test": ["pytest", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],
+        "search": ["optuna"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

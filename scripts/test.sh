@@ -15,7 +15,7 @@ fi
 find_base
 version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 python=$base
-set_of="tensorflow numpy pandas tqdm pytest hypothesis pyarrow"
+set_of="tensorflow numpy pandas tqdm pytest xdist hypothesis pyarrow"
 if ! missing=$(can_import "$base" $set_of); then
     venv=$root/.venv-test-$version
     if [ -e "$venv/.unfinished" ] || ! can_import "$venv/bin/python" $set_of >/dev/null; then
@@ -33,4 +33,5 @@ case $python in
     */*) python=$PWD/$python ;;
 esac
 cd -- "$root" || exit 2
-exec "$python" -m pytest "$@"
+# Two processes, a file of tests in one of them: most of the time is one thread building graphs.
+exec "$python" -m pytest -n 2 --dist loadfile "$@"

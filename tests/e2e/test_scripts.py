@@ -41,7 +41,7 @@ case "$1 ${2:-}" in
         echo "ERROR: No matching distribution found for tensorflow" >&2
         exit 1
     fi
-    echo "tensorflow sys venv pip numpy pandas tqdm pytest hypothesis pyarrow" >"$0.has" ;;
+    echo "tensorflow sys venv pip numpy pandas tqdm pytest xdist hypothesis pyarrow" >"$0.has" ;;
 *)
     { echo "call $0"; printf '[%s]\n' "$@"; } >>"$STUB_CALLS"
     env | grep -E "^($STUB_ENV)=" >>"$STUB_CALLS.env"
@@ -392,10 +392,10 @@ def test_named_set_env_that_is_absent_is_one_line(sandbox, shell):
 
 
 def test_test_script_uses_a_complete_python_and_passes_arguments_on(sandbox, shell):
-    sandbox.stub("python3", WITH_TF + " pytest hypothesis pyarrow")
+    sandbox.stub("python3", WITH_TF + " pytest xdist hypothesis pyarrow")
     result = sandbox.run(shell, "scripts/test.sh", "-k", "a or b", STUB_ENV="PWD")
     assert result.returncode == 0, result.stderr
-    assert [call[1:] for call in sandbox.calls()] == [["[-m]", "[pytest]", "[-k]", "[a or b]"]]
+    assert [call[1:] for call in sandbox.calls()] == [["[-m]", "[pytest]", "[-n]", "[2]", "[--dist]", "[loadfile]", "[-k]", "[a or b]"]]
     assert sandbox.seen() == {"PWD": str(sandbox.root)}
 
 
@@ -409,7 +409,7 @@ def test_test_script_makes_a_venv_of_its_own_and_keeps_the_status(sandbox, shell
 
 
 def test_test_script_takes_the_named_python_or_none(sandbox, shell):
-    sandbox.stub("python3", WITH_TF + " pytest hypothesis pyarrow")
+    sandbox.stub("python3", WITH_TF + " pytest xdist hypothesis pyarrow")
     result = sandbox.run(shell, "scripts/test.sh", PYTHON="/nowhere/python3.7")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and "/nowhere/python3.7" in result.stderr
