@@ -105,7 +105,7 @@ class LoopEngine:
         with tf.control_dependencies(list(step.dense) + list(step.rows)):
             lr = tf.gather(rates.lr, number)
             updates = [_apply(training, values, g, lr) for values, g in zip(self._dense.values(), step.dense)]
-            for table, args in zip(self._tables, zip(lookup.index, rows, step.rows, same, lookup.live)):
+            for table, args in zip(self._tables, zip(lookup.index, rows, step.rows, same)):
                 updates += table.write(*args, lr=lr, number=number)
         return step, updates
 

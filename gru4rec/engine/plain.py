@@ -91,12 +91,10 @@ class PlainEngine:
         for name, gradient in zip(state.dense_shapes(self._model), step.dense):
             new = optimizers.update(training, tuple(tf.identity(v) for v in self._values[name]), gradient, lr)
             updates += [tf.assign(var, value).op for var, value in zip(self._values[name], new)]
-        for members, index, gradient, duplicate, live_n in zip(
-                state.tables(self._model), lookup.index, step.rows, same, lookup.live):
+        for members, index, gradient, duplicate in zip(state.tables(self._model), lookup.index, step.rows, same):
             for name, part in zip(members, _parts(duplicate.sum(gradient), members)):
                 old = tuple(_as_rows(tf.gather(var, index)) for var in self._values[name])
-                new = optimizers.keep_untouched(training, old, optimizers.update(training, old, part, lr),
-                                                duplicate, live_n)
+                new = optimizers.update(training, old, part, lr)
                 updates += [tf.scatter_update(var, index, tf.reshape(value, [-1] + var.shape.as_list()[1:]))
                             for var, value in zip(self._values[name], new)]
         return updates

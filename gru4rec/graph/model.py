@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 
-from gru4rec.graph import activations, cell, losses
+from gru4rec.graph import activations, cell, losses, optimizers
 from gru4rec.tf_compat import tf
 
 
@@ -29,8 +29,7 @@ class Step(NamedTuple):
 class Lookup(NamedTuple):
     """The rows one step reads, and what the columns of its scores are."""
 
-    index: Tuple[Any, ...]  # per table [n] int32: (inputs, outputs), or both in one where they share a table
-    live: Tuple[Any, ...]  # per table [n] float, 1 where the row is really used (0: a drained lane)
+    index: Tuple[Any, ...]  # per table [n] int32, rows that take part: (inputs, outputs), or both where they share a table
     columns: Any  # losses.Columns
 
 
@@ -46,6 +45,12 @@ def lookup(model, training, batch, samples_n=None, log_support_of=None):
       log_support_of: function (index [m]) -> [m] float ln(support); needed with --logq.
     Returns: Lookup. Columns are the batch's targets, then the samples; in full-cross-entropy the samples alone.
     """
+    if optimizers.moves_without_gradient(training):
+        # A drained lane's gradient is 0, but naming a row would move it: it names the rows of a lane that is live.
+        live_lane = tf.argmax(batch.weight_b, output_type=tf.int32)
+        drained_b = tf.equal(batch.weight_b, 0.0)
+        batch = batch._replace(**{name: tf.where(drained_b, tf.fill(items.shape, items[live_lane]), items)
+                                  for name, items in (("x_b", batch.x_b), ("y_b", batch.y_b))})
     full = model.loss == "full-cross-entropy"
     column_m = samples_n if full else batch.y_b if samples_n is None else tf.concat([batch.y_b, samples_n], 0)
     if samples_n is None:
@@ -65,8 +70,8 @@ def lookup(model, training, batch, samples_n=None, log_support_of=None):
         shift_m = log_support_of(column_m) * tf.constant(exponents, live_m.dtype)
     columns = losses.Columns(live, batch.y_b if full else None, shift_m)
     if model.embedding == "shared":
-        return Lookup((tf.concat([batch.x_b, column_m], 0),), (tf.concat([batch.weight_b, live_m], 0),), columns)
-    return Lookup((batch.x_b, column_m), (batch.weight_b, live_m), columns)
+        return Lookup((tf.concat([batch.x_b, column_m], 0),), columns)
+    return Lookup((batch.x_b, column_m), columns)
 
 
 def layer_weights(model, dense):

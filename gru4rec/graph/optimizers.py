@@ -34,17 +34,9 @@ def update(training, values, gradient, lr):
     return (weight + velocity,) + slots + (velocity,)
 
 
-def keep_untouched(training, old, new, same, live_n):
-    """`new`, but `old` for rows that only drained lanes name: with a zero gradient some rules move a row all the same.
-
-    Args:
-      training: config.TrainConfig. old, new: tuples (value, *slots) of [n, D].
-      same: `duplicates.of` the rows' indices. live_n: [n] float, 1 where a row is really used.
-    """
-    if training.optimizer != "rmsprop" and not training.momentum:
-        return new
-    touched_n1 = same.sum(live_n[:, None]) > 0.0
-    return tuple(tf.where(tf.broadcast_to(touched_n1, b.shape), b, a) for a, b in zip(old, new))
+def moves_without_gradient(training):
+    """Whether a zero gradient moves a weight or changes a slot, so that only rows that take part may be named."""
+    return training.optimizer == "rmsprop" or training.momentum > 0
 
 
 def _adagrad(slots, gradient, lr):

@@ -88,16 +88,15 @@ class Table:
         return tuple(lazy_adam.catch_up(GRAPH, adam, *[wide[:, i * d:(i + 1) * d] for i in range(3)], last=last,
                                         now=number - 1))
 
-    def write(self, index_n, rows, gradient_nd, same, live_n, lr, number):
+    def write(self, index_n, rows, gradient_nd, same, lr, number):
         """Update the rows of one step. A row that occurs several times gets its gradients summed and is written alike.
 
         Args:
           rows: what `read` gave for the same index_n and number. gradient_nd: [n, D] float, one per occurrence.
-          same: `duplicates.of(index_n)`. live_n: [n] float, 1 where the row is really used. lr: float scalar.
+          same: `duplicates.of(index_n)`. lr: float scalar.
         Returns: list of the scatter ops.
         """
         values = optimizers.update(self._training, rows, same.sum(gradient_nd), lr)
-        values = optimizers.keep_untouched(self._training, rows, values, same, live_n)
         if self._lazy:
             int_type = _INT_OF[rows[0].dtype.base_dtype]
             last = tf.bitcast(tf.fill([rows[0].shape.as_list()[0], 1], tf.cast(number, int_type)), rows[0].dtype)

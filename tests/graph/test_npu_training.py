@@ -16,7 +16,6 @@ from gru4rec.graph import duplicates
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import fake_npu  # noqa: E402
 
-
 FLAGS = {
     "defaults": ["--lr", "0.05"],
     "family": ["--optimizer", "adagrad", "--lr", "0.3", "--momentum", "0.1", "--n_sample", "2", "--embedding", "shared",

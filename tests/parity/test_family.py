@@ -103,8 +103,9 @@ def check(engine, case):
         np.testing.assert_allclose(ended[name], weights[name], rtol=1e-4, atol=2e-5, err_msg=name)
         for slot, value in zip(state.slots(config.training), slots[name]):
             np.testing.assert_allclose(ended[name + slot], value, rtol=1e-3, atol=2e-5, err_msg=name + slot)
+    live = np.flatnonzero(epoch().weight[STEPS - 1])  # what a drained lane carries is never read
     for layer, values in enumerate(states):
-        np.testing.assert_allclose(ended[state.hidden_state(layer)], values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(ended[state.hidden_state(layer)][live], values[live], rtol=1e-4, atol=1e-5)
     assert set(ended) == set(state.shapes(config, NUM_ITEMS))
 
 
