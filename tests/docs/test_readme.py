@@ -33,6 +33,9 @@ RUN_BY = {
     "python -m gru4rec.prepare custom log.csv --out data/mine --user_key user --item_key article --time_key when":
         ("tests/e2e/test_prepare_command.py", "test_commands_of_the_readme"),
 }
+RUN_BY.update({command: ("tests/e2e/test_family_run.py", "test_commands_of_the_readme") for command in (
+    "python -m gru4rec.main --preset list",
+    "python -m gru4rec.main --train_path clicks.tsv --test_path next_day.tsv --preset fast --checkpoint_dir runs/c")})
 RUN_BY.update({command: ("tests/e2e/test_validated_run.py", "test_commands_of_the_readme") for command in (
     "python -m gru4rec.main --train_path clicks.tsv --valid_fraction 0.1 --epoch 20 --patience 2 --refit 1 "
     "--checkpoint_dir runs/b",
@@ -72,9 +75,15 @@ def test_the_first_screen_fits_and_names_the_licence(repo_root):
 def test_metrics_of_readme_and_results_come_from_results_files(repo_root):
     measured = set()
     for path in glob.glob(os.path.join(repo_root, "docs", "results", "*.json")):
-        rows = json.loads(_text(path)).get("rows") or {}
-        for row in rows.get("eval", []):
+        record = json.loads(_text(path))
+        for row in (record.get("rows") or {}).get("eval", []):
             measured.update("%.4f" % value for key, value in row.items() if "@" in key)
+        for preset in record.get("presets", {}).values():
+            for found in preset["summary"].values():
+                measured.update("%.4f" % value for value in found.values())
+            for unknown in ("drop", "miss"):
+                first = preset["runs"][0][unknown]
+                measured.update("%.4f" % bound for name in ("recall", "mrr") for bound in first[name + "_interval"])
     assert measured
     best = {"0.8670", "0.6650"}  # data/README.md, checked by tests/unit/test_synthetic.py
     for name in ("README.md", os.path.join("docs", "results.md")):
@@ -150,6 +159,22 @@ def test_the_table_of_baselines_is_what_was_recorded(repo_root):
     for name in {name for name, _ in rows}:
         numbers = ["%.4f" % rows[name, unknown][key] for unknown in ("drop", "miss") for key in ("recall@20", "mrr@20")]
         assert "| %s | %s |\n" % (name, " | ".join(numbers)) in _text(repo_root, "docs", "results.md")
+
+
+def test_the_table_of_presets_is_what_was_recorded(repo_root):
+    presets = json.loads(_text(repo_root, "docs", "results", "rsc15_64_presets.json"))["presets"]
+    page = _text(repo_root, "docs", "results.md")
+    assert len(presets) >= 4
+    for name, found in presets.items():
+        for unknown in ("drop", "miss"):
+            assert len(found["runs"]) == 3
+            cells = ["`%s`" % name, "`%s`" % unknown, "{:,}".format(found["runs"][0][unknown]["events"])]
+            for metric in ("recall", "mrr"):
+                values = found["summary"]["%s %s@20" % (unknown, metric)]
+                low, high = found["runs"][0][unknown][metric + "_interval"]
+                cells += ["%.4f" % values["mean"], "%.4f to %.4f" % (values["min"], values["max"]),
+                          "%.4f to %.4f" % (low, high)]
+            assert "| %s |\n" % " | ".join(cells) in page, cells
 
 
 def test_no_directory_of_a_machine_is_named(repo_root):
