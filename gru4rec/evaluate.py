@@ -10,7 +10,7 @@ from gru4rec.engine.variables import Variables, padded
 from gru4rec.errors import DivergenceError
 from gru4rec.graph import scorer
 from gru4rec.interrupts import StopRequest
-from gru4rec.tf_compat import tf
+from gru4rec.tf_compat import jit_function, tf
 
 SCORE_BYTES = 16 << 20  # of one tile of scores: small enough to stay near the cores
 STEPS_PER_RUN = 64
@@ -43,7 +43,7 @@ class Evaluator:
         variables = Variables(device.use_resource)
         graph = tf.Graph()
         with graph.as_default(), StopRequest() as stop:
-            self._build(variables)
+            self._build(variables, device.xla and not list_lengths)
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
             stop.check()
@@ -56,7 +56,7 @@ class Evaluator:
         largest = max(float(np.abs(self._rows).max()), 1.0)
         self._largest_safe = float(np.finfo(np.float32).max) / largest / self._rows.shape[1]
 
-    def _build(self, variables):
+    def _build(self, variables, xla):
         k, lanes, hidden = STEPS_PER_RUN, self._lanes, self._model.size[-1]
         dense = [variables.add(name, self._arrays[name]) for name in state.dense_shapes(self._model)]
         embedding = variables.add("embedding", state.input_rows(self._model, self._arrays))
@@ -72,9 +72,14 @@ class Evaluator:
                                             self._reset_ph, [tf.identity(s) for s in states])
         self._advance_op = tf.group(tf.assign(outputs, tf.reshape(found, [k * lanes, hidden])).op,
                                     *[tf.assign(s, value).op for s, value in zip(states, ended)])
-        counts = scorer.rank_counts(tf.gather(outputs, self._at_ph), self._target_ph, tf.identity(rows),
-                                    max(self._list_lengths, default=0))
-        self._counts = [part for part in counts if part is not None]
+        top = max(self._list_lengths, default=0)
+
+        def count(hidden_nh, target_n, rows_id):
+            counts = scorer.rank_counts(hidden_nh, target_n, rows_id, top, xla)
+            return [part for part in counts if part is not None]
+
+        self._counts = (jit_function(count) if xla else count)(
+            tf.gather(outputs, self._at_ph), self._target_ph, tf.identity(rows))
 
     def run(self, sessions, progress=None, wanted=None):
         """Rank every target of the sessions.
