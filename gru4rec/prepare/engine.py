@@ -1,5 +1,6 @@
 """The DuckDB connection: bounded memory, errors on one line; and the signals that stop a run."""
 
+import contextlib
 import signal
 import threading
 
@@ -70,6 +71,9 @@ class Engine:
         if threads:
             settings["threads"] = str(threads)
         self._connection = duckdb.connect(":memory:", config=settings)
+        with contextlib.suppress(duckdb.Error):  # unknown before DuckDB 2, which casts in the reader: then a field that does
+            # not cast makes its line a malformed one, whether or not the row is of a kind of event that is asked for
+            self._connection.execute("SET disabled_optimizers = 'type_pushdown'")
 
     def __enter__(self):
         return self
@@ -100,8 +104,11 @@ class Engine:
 def _readable(message):
     """DataError of a message by DuckDB."""
     if "CSV Parser state machine" in message:
-        return QueryError("this is no consistent CSV: lines end in \\n here and in \\r\\n there, or quotes are wrong; make all "
-                          "lines end in \\n (as dos2unix does), or correct the quotes")
+        return QueryError("this is no consistent CSV: lines end in \\n here and in \\r\\n there, or quotes are wrong; make "
+                          "all lines end in \\n (as dos2unix does), or correct the quotes")
+    if "Attempted to access index" in message:
+        return QueryError("an id or time is not in UTF-8, and DuckDB 1.3 and 1.4 cannot skip such a row; convert the file "
+                          "(iconv -f latin1 -t utf-8), or install DuckDB 2")
     first = message.strip().splitlines()[0][:300]
     if "Out of Memory" in message or "could not allocate" in message.lower():
         return DataError("out of memory (%s); give more by --memory, or fewer --threads" % first)

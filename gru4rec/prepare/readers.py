@@ -40,6 +40,7 @@ class Source(NamedTuple):
     event: Optional[str] = None  # expression: kind of event
     rows: str = "{scan}"    # from one record of the scan to events; keeps its column n, the number of the record
     skip: int = 0           # header lines
+    delimiter: str = ""     # of a text whose fields may be in quotes
     event_needed: bool = False  # whether a row without a kind is a bad one, and not one of another kind
     guess_time: bool = False
 
@@ -52,8 +53,10 @@ def load(engine, paths, make_source, event_types, report):
       event_types: tuple of the kinds that are selected, or None for all.
     Raises: DataError, one line.
     """
-    for path in paths:
+    for place, path in enumerate(paths):
         safe, gzipped = _checked(path)
+        if any(os.path.samefile(path, other) for other in paths[:place]):
+            raise data_error(path, "the file is given twice; give each file once")
         try:
             source = make_source(path, gzipped)
             if source.guess_time:
@@ -61,8 +64,7 @@ def load(engine, paths, make_source, event_types, report):
             _load_file(engine, path, safe, source, event_types, report)
         except QueryError as error:
             raise data_error(path, str(error)) from None
-    for column in ("session", "item"):
-        _settle_id(engine, column)
+    _settle_ids(engine)
 
 
 def _guess_time(engine, path, safe, source, report):
@@ -70,10 +72,11 @@ def _guess_time(engine, path, safe, source, report):
 
     A number that does not have the size of the unit is NULL, so that its row is a bad one.
     """
-    numbers, dates, median = engine.one(
-        "SELECT count(a), count(b), median(abs(a)) FROM (SELECT %s AS a, %s AS b FROM (SELECT * FROM %s LIMIT %d))"
-        % (number(source.time), iso(source.time), source.rows.replace("{scan}", source.scan), _SAMPLE), safe)
-    _rejected(engine)
+    numbers, dates, median, *_ = engine.one(  # the ids too, so that it reads what _load_file reads
+        "SELECT count(a), count(b), median(abs(a)), count(s), count(i) FROM (SELECT %s AS a, %s AS b, %s AS s, %s AS i "
+        "FROM (SELECT * FROM %s LIMIT %d))" % (number(source.time), iso(source.time), source.session, source.item,
+                                               source.rows.replace("{scan}", source.scan), _SAMPLE), safe)
+    _malformed(engine)
     if numbers <= dates:
         kind, time, said = "iso-8601", iso(source.time), "ISO-8601"
     else:
@@ -99,68 +102,87 @@ def _load_file(engine, path, safe, source, event_types, report):
     columns = "%s AS session, %s AS item, %s AS time, %s AS selected" % (
         source.session, source.item, source.time, wanted)
     query = "SELECT " + columns + " FROM " + source.rows.replace("{scan}", source.scan)
-    exists = engine.one("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'raw'")[0]
-    before = engine.one("SELECT count(*) FROM raw")[0] if exists else 0
-    engine.run(("INSERT INTO raw " if exists else "CREATE TABLE raw AS ") + query, safe)
-    rejected, lines, texts = _rejected(engine)
+    before = engine.one("SELECT count(*) FROM raw")[0] if report.files else 0
+    engine.run(("INSERT INTO raw " if report.files else "CREATE TABLE raw AS ") + query, safe)
+    malformed = _malformed(engine)
     rows, bad = engine.one("SELECT count(*), count(*) FILTER (%s) FROM raw WHERE rowid >= ?" % _BAD, before)
-    report.add_file(os.path.basename(path), rows + rejected, bad + rejected)
-    if not rows + rejected:
+    rows, bad = rows + len(malformed), bad + len(malformed)
+    report.add_file(os.path.basename(path), rows, bad)
+    if not rows:
         raise data_error(path, "there is no event in it; give a file with events")
-    if not bad + rejected:
+    if not bad:
         return
-    numbered = source.rows.replace("{scan}", "(SELECT *, row_number() OVER () AS n FROM %s)" % source.scan)
-    found = [row[0] for row in engine.run(
-        "SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE %s ORDER BY n LIMIT 5" % (columns, numbered, _BAD), safe)
-             ] if bad else []
-    # DuckDB may or may not move a cast into the scan, where it makes a row a malformed line: each scan has its own list.
-    _, not_records, _ = _rejected(engine)
-    shown = dict(zip(lines[:5], texts))
-    shown.update(_lines_of(path, found, source.skip, not_records))
-    shown = sorted(shown.items())[:5]
+    records = []
+    if bad > len(malformed):
+        numbered = source.rows.replace("{scan}", "(SELECT *, row_number() OVER () AS n FROM %s)" % source.scan)
+        records = [row[0] for row in engine.run("SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE %s ORDER BY n LIMIT 5"
+                                                % (columns, numbered, _BAD), safe)]
+        _malformed(engine)
+    shown = _first_bad(path, source, records, malformed)
     for line, text in shown:
         _LOG.warning("%s: line %d does not parse: %s", path, line, short(text))
-    share = (bad + rejected) / float(rows + rejected)
-    if share > MAX_BAD_SHARE or rejected >= _MAX_REJECTS:
+    if bad > MAX_BAD_SHARE * rows or len(malformed) >= _MAX_REJECTS:
         line, text = shown[0] if shown else (None, "")
         raise data_error(path, "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% may; correct the file, or "
-                         "check that it is the one this dataset needs" % (bad + rejected, rows + rejected, 100 * share,
-                                                                        short(text)), line)
+                         "check that it is the one this dataset needs" % (bad, rows, 100.0 * bad / rows, short(text)), line)
 
 
-def _rejected(engine):
-    """(number of malformed lines of the last scan, their line numbers in order, texts of the first five)."""
-    if not engine.one("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'reject_errors'")[0]:
-        return 0, [], []
-    found = engine.run("SELECT line, min(csv_line) FROM reject_errors GROUP BY line ORDER BY line")
+def _malformed(engine):
+    """{row: lines it spans} of the malformed rows of the last scan, which it leaves out.
+
+    A row is a line, also a blank one or the header, or several lines if a newline is in quotes.
+    """
+    try:
+        found = engine.run("SELECT line, max(len(t) - len(replace(t, chr(10), ''))) FROM (SELECT line, trim(csv_line, "
+                           "chr(13) || chr(10)) AS t FROM reject_errors) GROUP BY line ORDER BY line")
+    except QueryError as error:
+        if "does not exist" not in str(error):
+            raise
+        return {}  # the scan was one that stores none, or had none to store
     engine.run("DROP TABLE reject_errors")
     engine.run("DROP TABLE reject_scans")
-    return len(found), [row[0] for row in found], [(row[1] or "").strip() for row in found[:5]]
+    return {row: 1 + (newlines or 0) for row, newlines in found}
 
 
-def _lines_of(path, numbers, skip, rejected):
-    """[(line, text)] of records by number (from 1): blank and malformed lines and the header are no records."""
-    if not numbers:
-        return []
-    wanted, malformed, record, out = set(numbers), set(rejected), 0, []
+def _first_bad(path, source, records, malformed):
+    """[(line, text)] of the first five of the bad rows.
+
+    Args:
+      records: numbers, from 1, of bad records: rows that are not blank, nor malformed, nor the header.
+      malformed: {row: lines it spans}.
+    """
+    wanted, unseen = set(records), set(sorted(malformed)[:5])
+    unclosed = re.compile(b'(?:^|%s)"(?:[^"]|"")*\\Z' % re.escape(source.delimiter.encode()))
+    row, record, out = 0, 0, []
     with _open(path) as lines:
-        for line, text in enumerate(lines, 1):
-            if line <= skip or line in malformed or not text.strip():
-                continue
-            record += 1
-            if record in wanted:
+        lines = enumerate(lines, 1)
+        for line, text in lines:
+            row += 1
+            if row in malformed:
+                text += b"".join(part for _, part in itertools.islice(lines, malformed[row] - 1))
+                shown = row in unseen
+            else:
+                while source.delimiter and b'"' in text and unclosed.search(text):  # a field in quotes goes on
+                    more = next(lines, (0, b""))[1]
+                    if not more:
+                        break
+                    text += more
+                record += row > source.skip and bool(text.strip())
+                shown = record in wanted
+            if shown:
                 out.append((line, text.decode("utf-8", "replace").rstrip("\r\n")))
-                if len(out) == len(wanted):
-                    break
+            if len(out) == min(5, len(wanted) + len(unseen)):
+                break
     return out
 
 
-def _settle_id(engine, column):
-    """VARCHAR column -> BIGINT if every id of a good row is spelled as a BIGINT is printed."""
-    kind = engine.one("SELECT data_type FROM duckdb_columns() WHERE table_name = 'raw' AND column_name = ?", column)[0]
-    if kind == "VARCHAR" and not engine.one("SELECT count(*) FROM raw WHERE %s AND %s IS NULL"
-                                            % (GOOD, integer(column)))[0]:
-        engine.run("ALTER TABLE raw ALTER %s TYPE BIGINT USING try_cast(%s AS BIGINT)" % (column, column))
+def _settle_ids(engine):
+    """VARCHAR column of ids -> BIGINT if every id of a good row is spelled as a BIGINT is printed."""
+    kinds = engine.one("SELECT typeof(session), typeof(item) FROM raw LIMIT 1")
+    for column, kind in zip(("session", "item"), kinds):
+        if kind == "VARCHAR" and not engine.one("SELECT count(*) FROM raw WHERE %s AND %s IS NULL"
+                                                % (GOOD, integer(column)))[0]:
+            engine.run("ALTER TABLE raw ALTER %s TYPE BIGINT USING try_cast(%s AS BIGINT)" % (column, column))
 
 
 # SQL expressions
@@ -228,14 +250,16 @@ def diginetica(path, gzipped):
     # "Timestamps are computed from the day of the first query and the elapsed time."
     rows = "(SELECT *, min(%s) OVER (PARTITION BY %s) AS day FROM {scan})" % (timestamp(date), session)
     checked = "CASE WHEN %s IS NOT NULL THEN day END + %s" % (timestamp(date), from_ms(integer(frame)))
-    return Source(_csv(places.width, gzipped, ";", '"'), integer(session), integer(item), checked, rows=rows, skip=1)
+    return Source(_csv(places.width, gzipped, ";", '"'), integer(session), integer(item), checked, rows=rows, skip=1,
+                  delimiter=";")
 
 
 def retailrocket(path, gzipped):
     """events.csv: timestamp (ms),visitorid,event,itemid,transactionid."""
     places = _header_places(path, ("visitorid", "itemid", "timestamp", "event"), ",")
     user, item, time, event = ["c%d" % place for place in places.found]
-    return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item), from_ms(integer(time)), event, skip=1)
+    return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item), from_ms(integer(time)), event, skip=1,
+                  delimiter=",")
 
 
 def rees46(path, gzipped):
@@ -243,7 +267,7 @@ def rees46(path, gzipped):
     places = _header_places(path, ("user_id", "product_id", "event_time", "event_type"), ",")
     user, item, time, event = ["c%d" % place for place in places.found]
     return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item),
-                  timestamp("replace(%s, ' UTC', '')" % time), event, skip=1)
+                  timestamp("replace(%s, ' UTC', '')" % time), event, skip=1, delimiter=",")
 
 
 def coveo(path, gzipped):
@@ -252,7 +276,8 @@ def coveo(path, gzipped):
     places = _header_places(path, ("session_id_hash", "product_skus_hash", "server_timestamp_epoch_ms", "product_action"),
                             ",")
     session, item, time, event = ["c%d" % place for place in places.found]
-    return Source(_csv(places.width, gzipped, ",", '"'), text(session), text(item), from_ms(integer(time)), event, skip=1)
+    return Source(_csv(places.width, gzipped, ",", '"'), text(session), text(item), from_ms(integer(time)), event, skip=1,
+                  delimiter=",")
 
 
 def otto(path, gzipped):
@@ -321,7 +346,7 @@ def any_log(engine, keys):
         places = _header_places(path, list(wanted), flags=list(wanted.values()))
         columns = ["c%d" % place for place in places.found]
         return Source(_csv(places.width, gzipped, places.delimiter, '"'), text(columns[0]), text(columns[1]), columns[2],
-                      columns[3] if keys.event else None, skip=1, guess_time=True)
+                      columns[3] if keys.event else None, skip=1, delimiter=places.delimiter, guess_time=True)
     return make
 
 
