@@ -12,7 +12,7 @@ from typing import NamedTuple, Optional, Tuple
 
 from gru4rec.errors import ConfigError, Gru4RecError, InputError
 from gru4rec.prepare import protocol, readers
-from gru4rec.prepare.engine import Engine, Signals, Stopped
+from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report
 from gru4rec.runlog import say, setup_logging
 
@@ -139,6 +139,8 @@ def parse(argv):
         types = tuple(part.strip() for part in types.split(",") if part.strip())
         if not types:
             raise ConfigError("--event_types is empty; give kinds such as view,click")
+        if known.reader and not known.event_types:
+            raise ConfigError("--event_types has no meaning for %s, whose log has no kinds of event" % given["dataset"])
     for one, other in (("session_key", "user_key"), ("split", "last_days")):
         if one in given and other in given:
             raise ConfigError("--%s and --%s exclude each other; give one of them" % (one, other))
@@ -220,6 +222,19 @@ def _missing(path):
 
 
 def _run_in(job, out, scratch, names, signals):
+    try:
+        report = _prepare(job, scratch, signals)
+    except NotUtf8:
+        report = _prepare(job, scratch, signals, every_column=True)
+    with open(os.path.join(scratch, names[-1]), "w", encoding="utf-8") as summary:
+        summary.write(report.to_json())
+    signals.hold()
+    for name in names:
+        os.replace(os.path.join(scratch, name), os.path.join(out, name))
+    return report
+
+
+def _prepare(job, scratch, signals, every_column=False):
     known, options = DATASETS[job.dataset], job.options
     report = Report(job.dataset, {
         "protocol": "arXiv 1511.06939" if options is None else "arXiv 2307.14956",
@@ -228,16 +243,11 @@ def _run_in(job, out, scratch, names, signals):
         **(options._asdict() if options else {"slices": list(job.slices), "slice_by": job.slice_by})})
     with Engine(scratch, job.memory, job.threads, signals) as engine:
         make_source = known.reader or readers.any_log(engine, job.keys)
-        readers.load(engine, job.raw, make_source, job.event_types, report)
+        readers.load(engine, job.raw, make_source, job.event_types, report, every_column)
         if options is None:
             protocol.first_paper(engine, report, scratch, job.slices, job.slice_by)
         else:
             protocol.study(engine, report, scratch, job.dataset, options)
-    with open(os.path.join(scratch, names[-1]), "w", encoding="utf-8") as summary:
-        summary.write(report.to_json())
-    signals.hold()
-    for name in names:
-        os.replace(os.path.join(scratch, name), os.path.join(out, name))
     return report
 
 

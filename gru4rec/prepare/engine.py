@@ -21,6 +21,10 @@ class QueryError(DataError):
     """DuckDB could not run a statement, for no lack of memory or disk."""
 
 
+class NotUtf8(QueryError):
+    """DuckDB 1.3 and 1.4 break at an id or time that is not in UTF-8, unless they read every column of the file."""
+
+
 class Signals:
     """While this context manager is open, the first SIGINT or SIGTERM raises Stopped; later ones are ignored.
 
@@ -72,7 +76,7 @@ class Engine:
             settings["threads"] = str(threads)
         self._connection = duckdb.connect(":memory:", config=settings)
         with contextlib.suppress(duckdb.Error):  # unknown before DuckDB 2, which casts in the reader: then a field that does
-            # not cast makes its line a malformed one, whether or not the row is of a kind of event that is asked for
+            # not cast makes its line a malformed one, of whatever kind of event the row is
             self._connection.execute("SET disabled_optimizers = 'type_pushdown'")
 
     def __enter__(self):
@@ -107,8 +111,7 @@ def _readable(message):
         return QueryError("this is no consistent CSV: lines end in \\n here and in \\r\\n there, or quotes are wrong; make "
                           "all lines end in \\n (as dos2unix does), or correct the quotes")
     if "Attempted to access index" in message:
-        return QueryError("an id or time is not in UTF-8, and DuckDB 1.3 and 1.4 cannot skip such a row; convert the file "
-                          "(iconv -f latin1 -t utf-8), or install DuckDB 2")
+        return NotUtf8("an id or time is not in UTF-8")
     first = message.strip().splitlines()[0][:300]
     if "Out of Memory" in message or "could not allocate" in message.lower():
         return DataError("out of memory (%s); give more by --memory, or fewer --threads" % first)

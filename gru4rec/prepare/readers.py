@@ -18,7 +18,7 @@ from typing import NamedTuple, Optional
 
 from gru4rec.data.columns import data_error, short
 from gru4rec.errors import ConfigError
-from gru4rec.prepare.engine import QueryError
+from gru4rec.prepare.engine import NotUtf8, QueryError
 
 _LOG = logging.getLogger(__name__)
 MAX_BAD_SHARE = 0.01
@@ -45,12 +45,13 @@ class Source(NamedTuple):
     guess_time: bool = False
 
 
-def load(engine, paths, make_source, event_types, report):
+def load(engine, paths, make_source, event_types, report, every_column=False):
     """Fill `raw` from all files; ids of text that spell whole numbers throughout become BIGINT.
 
     Args:
       make_source: function (path, gzipped) -> Source; all files must agree on the kind and unit of time.
       event_types: tuple of the kinds that are selected, or None for all.
+      every_column: read the columns that nobody needs as well, see NotUtf8.
     Raises: DataError, one line.
     """
     for place, path in enumerate(paths):
@@ -59,10 +60,14 @@ def load(engine, paths, make_source, event_types, report):
             raise data_error(path, "the file is given twice; give each file once")
         try:
             source = make_source(path, gzipped)
+            if every_column:  # a condition that is always true, which no optimizer can know
+                source = source._replace(scan="(SELECT * FROM %s AS t WHERE random() >= 0 OR t IS NULL)" % source.scan)
             if source.guess_time:
                 source = _guess_time(engine, path, safe, source, report)
             _load_file(engine, path, safe, source, event_types, report)
         except QueryError as error:
+            if isinstance(error, NotUtf8):
+                raise
             raise data_error(path, str(error)) from None
     _settle_ids(engine)
 
@@ -112,19 +117,24 @@ def _load_file(engine, path, safe, source, event_types, report):
         raise data_error(path, "there is no event in it; give a file with events")
     if not bad:
         return
-    records = []
-    if bad > len(malformed):
+    records, shown = [], None
+    if source.scan.startswith("read_parquet"):
+        shown = engine.run("SELECT rowid - ? + 1, {'session': session, 'item': item, 'time': time}::VARCHAR FROM raw "
+                           "WHERE rowid >= ? AND %s ORDER BY rowid LIMIT 5" % _BAD, before, before)
+    elif bad > len(malformed):
         numbered = source.rows.replace("{scan}", "(SELECT *, row_number() OVER () AS n FROM %s)" % source.scan)
         records = [row[0] for row in engine.run("SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE %s ORDER BY n LIMIT 5"
                                                 % (columns, numbered, _BAD), safe)]
         _malformed(engine)
-    shown = _first_bad(path, source, records, malformed)
+    unit = "line" if shown is None else "row"
+    shown = shown or _first_bad(path, source, records, malformed)
     for line, text in shown:
-        _LOG.warning("%s: line %d does not parse: %s", path, line, short(text))
+        _LOG.warning("%s: %s %d does not parse: %s", path, unit, line, short(text))
     if bad > MAX_BAD_SHARE * rows or len(malformed) >= _MAX_REJECTS:
         line, text = shown[0] if shown else (None, "")
         raise data_error(path, "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% may; correct the file, or "
-                         "check that it is the one this dataset needs" % (bad, rows, 100.0 * bad / rows, short(text)), line)
+                         "check that it is the one this dataset needs" % (bad, rows, 100.0 * bad / rows, short(text)), line,
+                         unit=unit)
 
 
 def _malformed(engine):
@@ -193,7 +203,8 @@ def integer(column):
 
 
 def text(column):
-    return "nullif(%s, '')" % column
+    """A text id; NULL if it is empty or holds what no line of an events file can: a newline or NUL."""
+    return r"CASE WHEN {0} <> '' AND NOT regexp_matches({0}, '[\x00\r\n]') THEN {0} END".format(column)
 
 
 def timestamp(column):
@@ -357,9 +368,7 @@ def _parquet(engine, path, wanted, keys):
             raise data_error(path, "column %s is missing; there are %s; name columns with --session_key --item_key "
                              "--time_key" % (short(name), ", ".join(map(short, list(kinds)[:12]))))
     columns = ['"%s"' % name.replace('"', '""') for name in wanted]
-    integers = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER")
-    ids = ["%s::BIGINT" % column if kinds[name] in integers else text("%s::VARCHAR" % column)
-           for column, name in zip(columns[:2], wanted)]
+    ids = [_parquet_id(column, kinds[name]) for column, name in zip(columns[:2], wanted)]
     kind, time = kinds[keys.time], columns[2]
     moment = kind.startswith("TIMESTAMP") or kind == "DATE"
     if moment:  # with a zone it is a moment already; a cast would turn it into the local time of this machine
@@ -367,6 +376,14 @@ def _parquet(engine, path, wanted, keys):
     else:
         time += "::VARCHAR"
     return Source("read_parquet(?)", ids[0], ids[1], time, columns[3] if keys.event else None, guess_time=not moment)
+
+
+def _parquet_id(column, kind):
+    if kind in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"):
+        return column + "::BIGINT"
+    if kind in ("FLOAT", "DOUBLE"):  # NaN is no id
+        column = "CASE WHEN isfinite({0}) THEN {0} END".format(column)
+    return text("(%s)::VARCHAR" % column)
 
 
 # Files
