@@ -28,11 +28,12 @@ class NotUtf8(QueryError):
 class Signals:
     """While this context manager is open, the first SIGINT or SIGTERM raises Stopped; later ones are ignored.
 
-    So the clean-up that follows is not cut short. A signal that the caller had ignored stays ignored.
+    So the clean-up that follows is not cut short. A signal that the caller had ignored stays ignored. `interrupt`, a
+    function or None, is called before Stopped is raised.
     """
 
     def __init__(self):
-        self._stop, self._held, self._before = None, False, {}
+        self._stop, self._held, self._before, self.interrupt = None, False, {}, None
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -48,6 +49,8 @@ class Signals:
     def _note(self, number, _):
         if self._stop is None and not self._held:
             self._stop = number
+            if self.interrupt:
+                self.interrupt()
             raise Stopped(number)
 
     def hold(self):
@@ -80,9 +83,11 @@ class Engine:
             self._connection.execute("SET disabled_optimizers = 'type_pushdown'")
 
     def __enter__(self):
+        self._signals.interrupt = self._connection.interrupt  # else its threads would first finish what they scan
         return self
 
     def __exit__(self, *_):
+        self._signals.interrupt = None
         self._connection.close()
 
     def run(self, sql, *params):
