@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import logging
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report
 from gru4rec.runlog import say, setup_logging
 
+_LOG = logging.getLogger(__name__)
 PARTS = ("_train_full.txt", "_test.txt", "_train_tr.txt", "_train_valid.txt")
 SLICES = (4, 64)
 
@@ -191,9 +193,7 @@ def _slices(text):
 def run(job):
     """Do it; returns the Report. Outputs appear under their names only when all of them are complete."""
     out, names = os.path.abspath(job.out), job.names()
-    for path in (os.path.join(out, name) for name in names):
-        if os.path.isdir(path) or (os.path.exists(path) and not job.overwrite):
-            raise InputError("%s is there already; give another --out, or --overwrite 1 to replace files" % path)
+    _refuse_existing(job, out, names)
     made, scratch = _missing(out), os.path.join(out, ".prepare-" + uuid.uuid4().hex[:12])
     with Signals() as signals:
         try:
@@ -210,6 +210,12 @@ def run(job):
             for path in made:
                 with contextlib.suppress(OSError):  # not empty: the outputs are there
                     os.rmdir(path)
+
+
+def _refuse_existing(job, out, names):
+    for path in (os.path.join(out, name) for name in names):
+        if os.path.isdir(path) or (os.path.exists(path) and not job.overwrite):
+            raise InputError("%s is there already; give another --out, or --overwrite 1 to replace files" % path)
 
 
 def _missing(path):
@@ -229,8 +235,12 @@ def _run_in(job, out, scratch, names, signals):
     with open(os.path.join(scratch, names[-1]), "w", encoding="utf-8") as summary:
         summary.write(report.to_json())
     signals.hold()
+    _refuse_existing(job, out, names)  # again: another run may have been quicker
     for name in names:
         os.replace(os.path.join(scratch, name), os.path.join(out, name))
+    output = re.compile(re.escape(job.dataset) + r"_(full|test|train_(full|full_[0-9]+|tr|valid))\.txt\Z")
+    for name in sorted(set(filter(output.match, os.listdir(out))) - set(names)):
+        _LOG.warning("%s is of an earlier run, not of this one", os.path.join(job.out, name))
     return report
 
 

@@ -20,7 +20,7 @@ from gru4rec.prepare.report import length_bin  # noqa: E402
 
 DAY_MS = 86400 * 1000
 START_MS = 1396861869277
-FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 KEEP_ALL = ("--min_support", 1, "--min_length", 1, "--drop_repeats", 0, "--split", "none")
 
 
@@ -522,6 +522,24 @@ def test_outputs_that_are_there_are_refused_and_nothing_else_is_left(tmp_path):
     with pytest.raises(InputError, match="custom_full.txt is there already"):
         cli.run(cli.parse(words + ["--overwrite", "1"]))
     assert (tmp_path / "out" / "custom_summary.json").read_text() == "old"
+
+
+def test_an_output_that_another_run_left_is_named(tmp_path, caplog):
+    prepare(tmp_path, "custom", custom([1]), *KEEP_ALL)
+    with caplog.at_level("WARNING", logger="gru4rec"):
+        prepare(tmp_path, "custom", custom(range(0, 10 ** 6, 10000)), "--min_support", 1, "--min_length", 1)
+    assert [record.getMessage().split("/")[-1] for record in caplog.records] == [
+        "custom_full.txt is of an earlier run, not of this one"]
+
+
+def test_outputs_of_a_quicker_run_are_not_replaced(tmp_path, monkeypatch):
+    (tmp_path / "raw.csv").write_text(custom([1]))
+    words = ["custom", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "o")] + [str(word) for word in KEEP_ALL]
+    study, output = cli.protocol.study, tmp_path / "o" / "custom_full.txt"
+    monkeypatch.setattr(cli.protocol, "study", lambda *args: study(*args) or output.write_text("x"))
+    with pytest.raises(InputError, match="custom_full.txt is there already"):
+        cli.run(cli.parse(words))
+    assert os.listdir(str(tmp_path / "o")) == ["custom_full.txt"] and output.read_text() == "x"
 
 
 def test_after_an_error_no_new_directory_is_left(tmp_path):
