@@ -1,20 +1,23 @@
 """Command line of the preparation: flags -> read, filter, split, write, report."""
 
 import argparse
+import contextlib
+import logging
 import os
 import re
 import shutil
 import signal
 import sys
-import tempfile
+import uuid
 from typing import NamedTuple, Optional, Tuple
 
 from gru4rec.errors import ConfigError, Gru4RecError, InputError
 from gru4rec.prepare import protocol, readers
-from gru4rec.prepare.engine import Engine, Stopped
+from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report
 from gru4rec.runlog import say, setup_logging
 
+_LOG = logging.getLogger(__name__)
 PARTS = ("_train_full.txt", "_test.txt", "_train_tr.txt", "_train_valid.txt")
 SLICES = (4, 64)
 
@@ -72,15 +75,15 @@ def build_parser():
     parser.add_argument("raw", nargs="+", metavar="RAW", help="raw files, gzip too; several are read one after the other")
     parser.add_argument("--out", required=True, help="directory of the outputs")
     parser.add_argument("--overwrite", type=int, choices=(0, 1), help="1 replaces outputs that are there [default: 0]")
-    parser.add_argument("--memory", type=_number(float, 0.1), metavar="GIB",
+    parser.add_argument("--memory", type=_number(float, 0.1, 1e6), metavar="GIB",
                         help="memory DuckDB may use, about; beyond it goes to disk [GiB; default: 2.5]")
     parser.add_argument("--threads", type=_number(int, 1, 1024), help="threads [default: one for each core]")
     paper = parser.add_argument_group("rsc15")
     paper.add_argument("--slices", help="parts 1/k of train to write as well, none for no part [default: 4,64]")
     paper.add_argument("--slice_by", choices=("targets", "sessions"), help="what a slice is a part of [default: targets]")
     study = parser.add_argument_group("all but rsc15")
-    study.add_argument("--gap", type=_number(float, 0), help="a longer pause of a user begins a session [seconds; default: "
-                       "3600 for retailrocket, rees46 and --user_key, else sessions are as the log has them]")
+    study.add_argument("--gap", type=_number(float, 0, 1e11), help="a longer pause of a user begins a session [seconds; "
+                       "default: 3600 for retailrocket, rees46 and --user_key, else sessions are as the log has them]")
     study.add_argument("--drop_repeats", type=int, choices=(0, 1), help="1 drops an item again at once [default: 1]")
     study.add_argument("--min_support", type=_number(int, 1), help="fewest events of an item [default: 5]")
     study.add_argument("--min_length", type=_number(int, 1), help="fewest events of a session [default: 2]")
@@ -138,9 +141,13 @@ def parse(argv):
         types = tuple(part.strip() for part in types.split(",") if part.strip())
         if not types:
             raise ConfigError("--event_types is empty; give kinds such as view,click")
+        if known.reader and not known.event_types:
+            raise ConfigError("--event_types has no meaning for %s, whose log has no kinds of event" % given["dataset"])
     for one, other in (("session_key", "user_key"), ("split", "last_days")):
         if one in given and other in given:
             raise ConfigError("--%s and --%s exclude each other; give one of them" % (one, other))
+    if not given["out"] or not readers.is_utf8(given["out"]):
+        raise ConfigError("--out %r is no directory name; give one, in UTF-8" % given["out"])
     paper = given["dataset"] == "rsc15"
     return Job(given["dataset"], tuple(given["raw"]), given["out"], bool(given.get("overwrite", 0)),
                given.get("memory", 2.5), given.get("threads"), None if known.reader else _keys(given, known, types),
@@ -185,44 +192,72 @@ def _slices(text):
 
 def run(job):
     """Do it; returns the Report. Outputs appear under their names only when all of them are complete."""
-    names, made = job.names(), not os.path.isdir(job.out)
-    there = [name for name in names if os.path.exists(os.path.join(job.out, name))]
-    if there and not job.overwrite:
-        raise InputError("%s is there already; give another --out, or --overwrite 1 to replace it"
-                         % os.path.join(job.out, there[0]))
-    scratch = None
-    try:
-        os.makedirs(job.out, exist_ok=True)
-        scratch = tempfile.mkdtemp(prefix=".prepare-", dir=job.out)
-        return _run_in(job, scratch, names)
-    except OSError as error:
-        raise InputError("%s cannot be written: %s; make room, or make it writable" % (job.out, error.strerror)) from None
-    finally:
-        if scratch:
+    out, names = os.path.abspath(job.out), job.names()
+    _refuse_existing(job, out, names)
+    made, scratch = _missing(out), os.path.join(out, ".prepare-" + uuid.uuid4().hex[:12])
+    with Signals() as signals:
+        try:
+            try:
+                os.makedirs(scratch, 0o700)
+                return _run_in(job, out, scratch, names, signals)
+            finally:
+                signals.hold()
+        except OSError as error:
+            raise InputError("%s cannot be written: %s; make room, or make it writable" % (
+                job.out, error.strerror or error)) from None
+        finally:
             shutil.rmtree(scratch, ignore_errors=True)
-        if made and os.path.isdir(job.out) and not os.listdir(job.out):
-            os.rmdir(job.out)
+            for path in made:
+                with contextlib.suppress(OSError):  # not empty: the outputs are there
+                    os.rmdir(path)
 
 
-def _run_in(job, scratch, names):
+def _refuse_existing(job, out, names):
+    for path in (os.path.join(out, name) for name in names):
+        if os.path.isdir(path) or (os.path.exists(path) and not job.overwrite):
+            raise InputError("%s is there already; give another --out, or --overwrite 1 to replace files" % path)
+
+
+def _missing(path):
+    """The directories on the way to `path`, itself first, that are not there."""
+    missing = []
+    while not os.path.isdir(path) and path != os.path.dirname(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    return missing
+
+
+def _run_in(job, out, scratch, names, signals):
+    try:
+        report = _prepare(job, scratch, signals)
+    except NotUtf8:
+        report = _prepare(job, scratch, signals, every_column=True)
+    with open(os.path.join(scratch, names[-1]), "w", encoding="utf-8") as summary:
+        summary.write(report.to_json())
+    signals.hold()
+    _refuse_existing(job, out, names)  # again: another run may have been quicker
+    for name in names:
+        os.replace(os.path.join(scratch, name), os.path.join(out, name))
+    output = re.compile(re.escape(job.dataset) + r"_(full|test|train_(full|full_[0-9]+|tr|valid))\.txt\Z")
+    for name in sorted(set(filter(output.match, os.listdir(out))) - set(names)):
+        _LOG.warning("%s is of an earlier run, not of this one", os.path.join(job.out, name))
+    return report
+
+
+def _prepare(job, scratch, signals, every_column=False):
     known, options = DATASETS[job.dataset], job.options
     report = Report(job.dataset, {
         "protocol": "arXiv 1511.06939" if options is None else "arXiv 2307.14956",
         "event_types": list(job.event_types) if job.event_types else None,
         "columns": list(job.keys) if job.keys else None,
         **(options._asdict() if options else {"slices": list(job.slices), "slice_by": job.slice_by})})
-    with Engine(scratch, job.memory, job.threads) as engine:
+    with Engine(scratch, job.memory, job.threads, signals) as engine:
         make_source = known.reader or readers.any_log(engine, job.keys)
-        readers.load(engine, job.raw, make_source, job.event_types, report)
+        readers.load(engine, job.raw, make_source, job.event_types, report, every_column)
         if options is None:
             protocol.first_paper(engine, report, scratch, job.slices, job.slice_by)
         else:
             protocol.study(engine, report, scratch, job.dataset, options)
-        with open(os.path.join(scratch, names[-1]), "w", encoding="utf-8") as out:
-            out.write(report.to_json())
-        engine.hold_signals()
-        for name in names:
-            os.replace(os.path.join(scratch, name), os.path.join(job.out, name))
     return report
 
 

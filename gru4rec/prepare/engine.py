@@ -1,5 +1,6 @@
-"""The DuckDB connection: bounded memory, errors on one line, and signals that stop a query."""
+"""The DuckDB connection: bounded memory, errors on one line; and the signals that stop a run."""
 
+import contextlib
 import signal
 import threading
 
@@ -16,25 +17,23 @@ class Stopped(Interrupted):
         self.exit_status = 128 + number
 
 
-class Engine:
-    """One in-memory database, which spills to `directory` when `memory_gib` does not hold it. A context manager.
+class QueryError(DataError):
+    """DuckDB could not run a statement, for no lack of memory or disk."""
 
-    While it is open, SIGINT and SIGTERM raise Stopped, also out of a running query.
+
+class NotUtf8(QueryError):
+    """DuckDB 1.3 and 1.4 break at an id or time that is not in UTF-8, unless they read every column of the file."""
+
+
+class Signals:
+    """While this context manager is open, the first SIGINT or SIGTERM raises Stopped; later ones are ignored.
+
+    So the clean-up that follows is not cut short. A signal that the caller had ignored stays ignored. `interrupt`, a
+    function or None, is called before Stopped is raised.
     """
 
-    def __init__(self, directory, memory_gib, threads=None):
-        try:
-            import duckdb
-        except ImportError:
-            raise InputError('preparing data needs DuckDB, which is not installed; pip install "gru4rec[prepare]" '
-                             "or pip install duckdb") from None
-        self.directory = directory
-        self._error, self._stop, self._before = duckdb.Error, None, {}
-        settings = {"memory_limit": "%dMB" % round(1000 * memory_gib), "temp_directory": directory,
-                    "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-        if threads:
-            settings["threads"] = str(threads)
-        self._connection = duckdb.connect(":memory:", config=settings)
+    def __init__(self):
+        self._stop, self._held, self._before, self.interrupt = None, False, {}, None
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -46,16 +45,50 @@ class Engine:
     def __exit__(self, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        self._connection.close()
 
     def _note(self, number, _):
-        self._stop = number
-        raise Stopped(number)
+        if self._stop is None and not self._held:
+            self._stop = number
+            if self.interrupt:
+                self.interrupt()
+            raise Stopped(number)
 
-    def hold_signals(self):
-        """From here on signals wait for the end: the outputs are being renamed."""
-        for number in self._before:
-            signal.signal(number, signal.SIG_IGN)
+    def hold(self):
+        """From here on signals are ignored: the outputs are being renamed, or what is left removed."""
+        self._held = True
+
+    def check(self):
+        """Raise Stopped again if a library has swallowed it."""
+        if self._stop is not None:
+            raise Stopped(self._stop) from None
+
+
+class Engine:
+    """One in-memory database, which spills to `directory` when `memory_gib` does not hold it. A context manager."""
+
+    def __init__(self, directory, memory_gib, threads, signals):
+        try:
+            import duckdb
+        except ImportError:
+            raise InputError('preparing data needs DuckDB, which is not installed; pip install "gru4rec[prepare]" '
+                             "or pip install duckdb") from None
+        self._error, self._signals = duckdb.Error, signals
+        settings = {"memory_limit": "%dMB" % round(1000 * memory_gib), "temp_directory": directory,
+                    "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+        if threads:
+            settings["threads"] = str(threads)
+        self._connection = duckdb.connect(":memory:", config=settings)
+        with contextlib.suppress(duckdb.Error):  # unknown before DuckDB 2, which casts in the reader: then a field that does
+            # not cast makes its line a malformed one, of whatever kind of event the row is
+            self._connection.execute("SET disabled_optimizers = 'type_pushdown'")
+
+    def __enter__(self):
+        self._signals.interrupt = self._connection.interrupt  # else its threads would first finish what they scan
+        return self
+
+    def __exit__(self, *_):
+        self._signals.interrupt = None
+        self._connection.close()
 
     def run(self, sql, *params):
         """Rows of a statement, as a list of tuples.
@@ -63,13 +96,14 @@ class Engine:
         Raises: DataError on one line; Stopped after a signal.
         """
         try:
-            return self._connection.execute(sql, list(params)).fetchall()
+            rows = self._connection.execute(sql, list(params)).fetchall()
         except (self._error, RuntimeError) as error:
             if isinstance(error, Gru4RecError):
                 raise
-            if self._stop is not None:  # DuckDB puts an error of its own over the one the handler raised
-                raise Stopped(self._stop) from None
+            self._signals.check()  # DuckDB puts an error of its own over the one the handler raised
             raise _readable(str(error)) from None
+        self._signals.check()
+        return rows
 
     def one(self, sql, *params):
         """The single row of a query."""
@@ -78,9 +112,14 @@ class Engine:
 
 def _readable(message):
     """DataError of a message by DuckDB."""
+    if "CSV Parser state machine" in message:
+        return QueryError("this is no consistent CSV: lines end in \\n here and in \\r\\n there, or quotes are wrong; make "
+                          "all lines end in \\n (as dos2unix does), or correct the quotes")
+    if "Attempted to access index" in message:
+        return NotUtf8("an id or time is not in UTF-8")
     first = message.strip().splitlines()[0][:300]
     if "Out of Memory" in message or "could not allocate" in message.lower():
         return DataError("out of memory (%s); give more by --memory, or fewer --threads" % first)
     if "No space left" in message or "max_temp_directory_size" in message:
         return DataError("the disk is full (%s); make room in --out, which also holds temporary data" % first)
-    return DataError("DuckDB: %s" % first)
+    return QueryError("DuckDB: %s" % first)

@@ -8,10 +8,9 @@ import os
 from typing import NamedTuple, Optional
 
 from gru4rec.errors import DataError
+from gru4rec.prepare.readers import GOOD
 
 DAY = 86400 * 10 ** 6  # microseconds
-_GOOD = ("CREATE VIEW good AS SELECT session, item, time, rowid AS n FROM raw "
-         "WHERE selected AND session IS NOT NULL AND item IS NOT NULL AND time IS NOT NULL")
 
 
 class Options(NamedTuple):
@@ -50,7 +49,7 @@ class Output:
 
 def _read_counts(engine, report):
     """Report the selected, parsable events, and the rows of other kinds; DataError if no event is left."""
-    engine.run(_GOOD)
+    engine.run("CREATE VIEW good AS SELECT session, item, time, rowid AS n FROM raw WHERE " + GOOD)
     events, sessions, items = engine.one("SELECT count(*), count(DISTINCT session), count(DISTINCT item) FROM good")
     other = engine.one("SELECT count(*) FROM raw WHERE NOT selected")[0]
     report.add_read(events, sessions, items)

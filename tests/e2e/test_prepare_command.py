@@ -1,16 +1,23 @@
 """The preparation as a command: exit status, streams, signals, and what is left behind."""
 
+import errno
+import io
 import json
+import logging
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
+
+from gru4rec.prepare import cli  # noqa: E402
 
 
 def command(cwd, *words, **more):
@@ -27,7 +34,21 @@ def clicks(tmp_path):
     return path
 
 
-def test_commands_of_the_readme(tmp_path, clicks):
+@pytest.fixture
+def main(tmp_path, capsys, monkeypatch):
+    """function (words) -> (exit status, stdout, stderr) of the command in this process, which starts in tmp_path."""
+    monkeypatch.chdir(tmp_path)
+    log = logging.getLogger("gru4rec")
+    before = log.handlers[:], log.level, log.propagate
+
+    def start(*words):
+        status = cli.main([str(word) for word in words])
+        return (status,) + tuple(capsys.readouterr())
+    yield start
+    log.handlers[:], log.level, log.propagate = before
+
+
+def test_commands_of_the_readme(tmp_path, clicks, main):
     done = command(tmp_path, "rsc15", "yoochoose-clicks.dat", "--out", "data/rsc15")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[:3] == ["dataset: rsc15", "yoochoose-clicks.dat: 180 rows, 0 bad",
@@ -37,87 +58,107 @@ def test_commands_of_the_readme(tmp_path, clicks):
         "rsc15_train_full_64.txt", "rsc15_train_tr.txt", "rsc15_train_valid.txt"]
     (tmp_path / "log.csv").write_text("user,article,when\n" + "".join(
         "u%d,%d,%d\n" % (u, a, 1400000000 + 43200 * u + 60 * a) for u in range(10) for a in range(3)))
-    done = command(tmp_path, "custom", "log.csv", "--out", "data/mine", "--user_key", "user", "--item_key", "article",
-                   "--time_key", "when")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ("I gru4rec.prepare.readers: times are taken as numbers in s, because the median size is 1.4e+09\n")
-    assert "sessions by gaps of more than 3600 s: 10" in done.stdout
+    status, stdout, stderr = main("custom", "log.csv", "--out", "data/mine", "--user_key", "user", "--item_key", "article",
+                                  "--time_key", "when")
+    assert (status, stderr) == (0, "I gru4rec.prepare.readers: times are taken as numbers in s, because the median size is "
+                                "1.4e+09\n")
+    assert "sessions by gaps of more than 3600 s: 10" in stdout
 
 
-def test_errors_are_one_line_and_status_2(tmp_path, clicks):
+def test_errors_are_one_line_and_status_2(tmp_path, clicks, main):
     for words, problem in ((["rsc15", "nowhere.dat", "--out", "o"], "nowhere.dat: cannot be read"),
                            (["rsc15", "--out", "o"], "required: RAW"),
                            (["rees46", clicks, "--out", "o"], "column 'user_id' is missing"),
+                           (["rsc15", clicks, "--out", ""], "is no directory name"),
+                           (["rsc15", clicks, "--out", "/proc/self/o"], "cannot be written"),
                            (["rsc15", clicks, "--out", clicks], "cannot be written")):
-        done = command(tmp_path, *words)
-        assert done.returncode == 2 and done.stdout == ""
-        assert len(done.stderr.splitlines()) == 1 and problem in done.stderr, done.stderr
+        status, stdout, stderr = main(*words)
+        assert (status, stdout, len(stderr.splitlines())) == (2, "", 1) and problem in stderr, stderr
     assert os.listdir(str(tmp_path)) == ["yoochoose-clicks.dat"]
 
 
-def test_without_duckdb_one_line_says_how_to_install_it(tmp_path, clicks):
-    (tmp_path / "duckdb.py").write_text("raise ImportError('none here')")
-    done = command(tmp_path, "rsc15", clicks, "--out", "o")
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
-    assert 'pip install "gru4rec[prepare]"' in done.stderr and not (tmp_path / "o").exists()
-    assert command(tmp_path, "--help").returncode == 0
+def test_without_duckdb_one_line_says_how_to_install_it(tmp_path, clicks, main, monkeypatch):
+    monkeypatch.setitem(sys.modules, "duckdb", None)  # as if it were not installed
+    status, _, stderr = main("rsc15", clicks, "--out", "o")
+    assert status == 2 and len(stderr.splitlines()) == 1 and 'pip install "gru4rec[prepare]"' in stderr
+    assert not (tmp_path / "o").exists()
+    with pytest.raises(SystemExit) as end:
+        main("--help")
+    assert end.value.code == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_place(tmp_path, clicks):
+def test_a_read_only_place(tmp_path, clicks, main):
     place = tmp_path / "shut"
     place.mkdir()
     place.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    done = command(tmp_path, "rsc15", clicks, "--out", place)
-    assert done.returncode == 2 and "cannot be written" in done.stderr and len(done.stderr.splitlines()) == 1
+    status, _, stderr = main("rsc15", clicks, "--out", place)
+    assert status == 2 and "cannot be written" in stderr and len(stderr.splitlines()) == 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
-def test_a_stdout_without_room(tmp_path, clicks):
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([sys.executable, "-m", "gru4rec.prepare", "rsc15", str(clicks), "--out", "o"],
-                              cwd=str(tmp_path), stdout=full, stderr=subprocess.PIPE, universal_newlines=True)
-    assert done.returncode == 2 and done.stderr.startswith("error: stdout cannot be written")
+def test_a_stdout_without_room(clicks, main, monkeypatch):
+    class Full(io.StringIO):
+        def flush(self):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", Full())
+        status, _, stderr = main("rsc15", clicks, "--out", "o")
+    assert status == 2 and stderr == ("error: stdout cannot be written: No space left on device; let its reader read to the "
+                                      "end, or send it to a file with room\n")
 
 
-def test_a_file_that_grows_too_large_is_one_line_and_leaves_nothing(tmp_path, clicks):
+def test_a_file_that_grows_too_large_is_one_line_and_leaves_nothing(tmp_path, clicks, main):
     """Writing fails as on a full disk."""
     resource = pytest.importorskip("resource")
-    rows = ["%d,2014-04-0%dT10:%02d:09.277Z,7,0" % (s, 1 + s % 5, k) for s in range(20000) for k in range(2)]
+    rows = ["%d,2014-04-0%dT10:%02d:09.277Z,7,0" % (s, 1 + s % 5, k) for s in range(5000) for k in range(2)]
     clicks.write_text("\n".join(rows))
-
-    def limit():
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (200000, 200000))
-    done = command(tmp_path, "rsc15", clicks, "--out", "o", preexec_fn=limit)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100000, before[1]))
+    try:
+        status, _, stderr = main("rsc15", clicks, "--out", "o")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert status == 2 and len(stderr.splitlines()) == 1, stderr
     assert not (tmp_path / "o").exists()
 
 
+@pytest.fixture
+def kill():
+    """function (number): this process gets the signal twice; it would not die of it."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def send(number):
+        for _ in range(2):
+            os.kill(os.getpid(), number)
+    yield send
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number,status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_stops_a_query_and_leaves_nothing(tmp_path, number, status):
-    """Six million rows take seconds, so the signal comes while DuckDB works."""
-    raw, out = tmp_path / "big.csv", tmp_path / "o"
-    with open(str(raw), "w") as file:
-        block = "".join("%d,2014-04-01T10:00:00.000Z,%d,0\n" % (s, s % 97) for s in range(100000))
-        for _ in range(60):
-            file.write(block)
-    process = subprocess.Popen([sys.executable, "-m", "gru4rec.prepare", "yoochoose", str(raw), "--out", str(out)],
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
-    for _ in range(600):
-        if out.exists() and os.listdir(str(out)):
-            break
-        time.sleep(0.05)
-    time.sleep(0.3)
-    process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stdout, stderr) == (status, "", "error: interrupted; nothing was written\n")
-    assert not out.exists()
+def test_a_signal_stops_a_query_and_leaves_nothing(tmp_path, clicks, main, kill, monkeypatch, number, status):
+    timer = threading.Timer(0.2, kill, [number])
+
+    def query(engine, *_):
+        timer.start()
+        engine.run("SELECT sum(hash(range)) FROM range(20000000000)")  # minutes
+    monkeypatch.setattr(cli.readers, "load", query)
+    start = time.perf_counter()
+    assert main("rsc15", clicks, "--out", "o/p") == (status, "", "error: interrupted; nothing was written\n")
+    assert not (tmp_path / "o").exists() and time.perf_counter() - start < 10  # it did not wait for the end of the scan
+
+
+def test_a_signal_does_not_cut_the_clean_up_short(tmp_path, clicks, main, kill, monkeypatch):
+    remove = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", lambda *words, **more: kill(signal.SIGTERM) or remove(*words, **more))
+    status, _, stderr = main("coveo", clicks, "--out", "o/p")
+    assert status == 2 and "session_id_hash" in stderr and not (tmp_path / "o").exists()
 
 
 def test_the_benchmark_runs(tmp_path, repo_root):
-    words = [sys.executable, os.path.join(repo_root, "benchmarks", "bench_prepare.py"), "--quick", "--dataset", "rees46",
-             "--json", str(tmp_path / "report.json")]
+    words = [sys.executable, os.path.join(repo_root, "benchmarks", "bench_prepare.py"), "--quick", "--once", "--dataset",
+             "rees46", "--json", str(tmp_path / "report.json")]
     done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads((tmp_path / "report.json").read_text())
