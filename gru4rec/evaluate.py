@@ -13,7 +13,9 @@ from gru4rec.interrupts import StopRequest
 from gru4rec.tf_compat import jit_function, tf
 
 SCORE_BYTES = 16 << 20  # of one tile of scores: small enough to stay near the cores
+MIN_TILE = 64  # targets: fewer would read the table of a large catalogue from memory too often
 STEPS_PER_RUN = 64
+COMPILE_FROM = 10 ** 9  # scores of a run: below, compiling takes longer than it saves
 
 
 class Ranked(NamedTuple):
@@ -27,7 +29,8 @@ class Ranked(NamedTuple):
 class Evaluator:
     """Ranks sessions with one set of weights.
 
-    Memory beside the weights: scores max(16 MiB, 4 * num_items bytes), hidden states 4 * 64 * lanes * H bytes.
+    Memory beside the weights: scores max(16 MiB, 4 * 64 * num_items bytes) and as much again while they are
+    compared; hidden states 4 * 64 * lanes * H bytes.
     """
 
     def __init__(self, config, device, arrays, lanes, list_lengths=()):
@@ -36,14 +39,14 @@ class Evaluator:
         list_lengths: lengths of recommended lists to count the items of; none by default, for they cost time.
         """
         self._model, self._lanes, self._list_lengths = config.model, lanes, tuple(list_lengths)
-        self._arrays = arrays
+        self._arrays, self._xla, self._compiled_counts = arrays, device.xla, None
         self._rows = np.concatenate([arrays[state.SOFTMAX_W], arrays[state.SOFTMAX_B][:, None]], 1)
         self._check_weights()
-        self._tile = int(min(max(1, SCORE_BYTES // (4 * len(self._rows))), STEPS_PER_RUN * lanes))
+        self._tile = _tile(len(self._rows), STEPS_PER_RUN * lanes)
         variables = Variables(device.use_resource)
         graph = tf.Graph()
         with graph.as_default(), StopRequest() as stop:
-            self._build(variables, device.xla and not list_lengths)
+            self._build(variables)
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
             stop.check()
@@ -56,7 +59,7 @@ class Evaluator:
         largest = max(float(np.abs(self._rows).max()), 1.0)
         self._largest_safe = float(np.finfo(np.float32).max) / largest / self._rows.shape[1]
 
-    def _build(self, variables, xla):
+    def _build(self, variables):
         k, lanes, hidden = STEPS_PER_RUN, self._lanes, self._model.size[-1]
         dense = [variables.add(name, self._arrays[name]) for name in state.dense_shapes(self._model)]
         embedding = variables.add("embedding", state.input_rows(self._model, self._arrays))
@@ -72,14 +75,20 @@ class Evaluator:
                                             self._reset_ph, [tf.identity(s) for s in states])
         self._advance_op = tf.group(tf.assign(outputs, tf.reshape(found, [k * lanes, hidden])).op,
                                     *[tf.assign(s, value).op for s, value in zip(states, ended)])
-        top = max(self._list_lengths, default=0)
+        self._tile_inputs = tf.gather(outputs, self._at_ph), self._target_ph, tf.identity(rows)
+        counts = scorer.rank_counts(*self._tile_inputs, top=max(self._list_lengths, default=0))
+        self._counts = [part for part in counts if part is not None]
 
-        def count(hidden_nh, target_n, rows_id):
-            counts = scorer.rank_counts(hidden_nh, target_n, rows_id, top, xla)
-            return [part for part in counts if part is not None]
-
-        self._counts = (jit_function(count) if xla else count)(
-            tf.gather(outputs, self._at_ph), self._target_ph, tf.identity(rows))
+    def _counts_for(self, num_targets):
+        """Tensors of scorer.Counts, compiled where that pays."""
+        # For lists nothing is compiled: XLA sorts a whole row for its best items.
+        if not self._xla or self._list_lengths or num_targets * len(self._rows) < COMPILE_FROM:
+            return self._counts
+        if self._compiled_counts is None:
+            compiled = jit_function(lambda *inputs: scorer.rank_counts(*inputs, compiled=True)[:3])
+            with self._session.graph.as_default():
+                self._compiled_counts = list(compiled(*self._tile_inputs))
+        return self._compiled_counts
 
     def run(self, sessions, progress=None, wanted=None):
         """Rank every target of the sessions.
@@ -97,6 +106,7 @@ class Evaluator:
             cells = cells[wanted]
         counts = np.zeros((2, epoch.weight.size), np.int32)
         recommended = np.zeros((len(self._list_lengths), len(self._rows)), np.int64) if self._list_lengths else None
+        fetches = self._counts_for(len(cells))
         with StopRequest() as stop:
             for start in range(0, epoch.num_steps, STEPS_PER_RUN):
                 part = slice(start, start + STEPS_PER_RUN)
@@ -106,7 +116,7 @@ class Evaluator:
                 for first in range(0, len(live), self._tile):
                     stop.check()
                     at = live[first:first + self._tile]
-                    greater, greater_equal, top = self._rank(at, epoch.y[part].ravel()[at])
+                    greater, greater_equal, top = self._rank(fetches, at, epoch.y[part].ravel()[at])
                     counts[:, start * self._lanes + at] = greater, greater_equal
                     for length, times in zip(self._list_lengths, () if top is None else recommended):
                         times += np.bincount(top[:, :length].ravel(), minlength=len(times))
@@ -114,9 +124,9 @@ class Evaluator:
                         progress.update(len(at))
         return Ranked(*counts[:, cells], recommended=recommended)
 
-    def _rank(self, at, targets):
+    def _rank(self, fetches, at, targets):
         """(greater [n], greater_equal [n], top [n, k] or None) of a tile of n targets whose states lie at `at`."""
-        greater, greater_equal, largest, *top = self._session.run(self._counts, {
+        greater, greater_equal, largest, *top = self._session.run(fetches, {
             self._at_ph: padded(at.astype(np.int32), self._tile), self._target_ph: padded(targets, self._tile)})
         largest = largest[:len(at)]  # the rest is padding: some lane's state, live or not
         if not (largest <= self._largest_safe).all():
@@ -126,6 +136,11 @@ class Evaluator:
 
     def close(self):
         self._session.close()
+
+
+def _tile(num_items, most):
+    """Targets ranked at once: as many as SCORE_BYTES hold scores of, in whole vectors of a processor."""
+    return min(max(MIN_TILE, SCORE_BYTES // (4 * num_items) // 16 * 16), most)
 
 
 def evaluate(evaluator, sessions, tie, cut_offs, progress=None):

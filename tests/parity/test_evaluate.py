@@ -15,6 +15,8 @@ from gru4rec.errors import DivergenceError, Interrupted
 from tests.parity import reference
 
 pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed")
+from gru4rec.graph import scorer  # noqa: E402
+from gru4rec.tf_compat import has_xla  # noqa: E402
 from tests import helpers  # noqa: E402
 
 NUM_ITEMS = 23
@@ -65,6 +67,11 @@ def sessions_of(lists, unknown):
                              "s"), vocab, unknown)
 
 
+def set_tile(monkeypatch, targets):
+    monkeypatch.setattr(evaluate, "SCORE_BYTES", 0)
+    monkeypatch.setattr(evaluate, "MIN_TILE", targets)
+
+
 def rank(config, arrays, sessions, lanes, progress=None):
     evaluator = evaluate.Evaluator(config, helpers.cpu(), arrays, lanes)
     try:
@@ -73,13 +80,20 @@ def rank(config, arrays, sessions, lanes, progress=None):
         evaluator.close()
 
 
+@pytest.fixture(params=["plain", "compiled"] if has_xla() else ["plain"])
+def counting(request, monkeypatch):
+    """Both ways of counting, with several blocks and a rest in NUM_ITEMS."""
+    monkeypatch.setattr(evaluate, "COMPILE_FROM", 0 if request.param == "compiled" else 10 ** 18)
+    monkeypatch.setattr(scorer, "BLOCK", 5)
+
+
 @pytest.fixture(params=["one layer", "two layers"])
 def config(request):
     return helpers.make_config(hidden_act="relu", size={"one layer": "4", "two layers": "5,3"}[request.param])
 
 
 @pytest.mark.parametrize("unknown", ["drop", "miss"])
-def test_counts_and_metrics_are_those_of_brute_force(config, unknown):
+def test_counts_and_metrics_are_those_of_brute_force(config, unknown, counting):
     arrays, lists = exact_arrays(config), random_lists(60)
     expected = reference.evaluate(weights_of(config, arrays), lists, unknown, "relu")
     sessions, report = sessions_of(lists, unknown)
@@ -108,13 +122,12 @@ def test_a_session_that_begins_unknown_is_predicted_from_the_zero_state():
     assert ranked.greater[2] == (bias > bias[4]).sum() and ranked.greater_equal[2] == (bias >= bias[4]).sum()
 
 
-def test_nothing_depends_on_lanes_and_tiles(config, monkeypatch):
+def test_nothing_depends_on_lanes_and_tiles(config, counting, monkeypatch):
     arrays = exact_arrays(config, seed=2)
     sessions, _ = sessions_of(random_lists(60), "miss")
     first = rank(config, arrays, sessions, lanes=5)
-    for lanes, score_bytes, steps_per_run in ((1, 4 * NUM_ITEMS * 7, 3), (200, 1, 64), (8, 4 * NUM_ITEMS * 50, 1),
-                                              (3, 4 * NUM_ITEMS * 16, 5)):
-        monkeypatch.setattr(evaluate, "SCORE_BYTES", score_bytes)
+    for lanes, tile, steps_per_run in ((1, 7, 3), (200, 1, 64), (8, 50, 1), (3, 16, 5)):
+        set_tile(monkeypatch, tile)
         monkeypatch.setattr(evaluate, "STEPS_PER_RUN", steps_per_run)
         again = rank(config, arrays, sessions, lanes)
         np.testing.assert_array_equal(again.greater, first.greater)
@@ -145,14 +158,19 @@ def test_trained_weights_rank_nearly_as_in_float64():
     assert (ranked.greater_equal >= 1).all() and (ranked.greater < ranked.greater_equal).all()
 
 
-def test_equal_scores_everywhere_are_the_last_place():
+@pytest.mark.parametrize("num_items", [23, 32, 300 * 32 + 7])
+@pytest.mark.parametrize("compile_from", [0, 10 ** 18])
+def test_equal_scores_everywhere_are_the_last_place(num_items, compile_from, monkeypatch):
+    """Also where blocks of rows are counted: none of them, no rest, and more than a byte of each."""
+    monkeypatch.setattr(evaluate, "COMPILE_FROM", compile_from)
     config = helpers.make_config(size="4")
-    arrays = exact_arrays(config)
+    arrays = exact_arrays(config, num_items=num_items)
     arrays[state.SOFTMAX_W][...] = 0.0
     arrays[state.SOFTMAX_B][...] = 2.0
+    arrays[state.SOFTMAX_B][7:] = 3.0  # all but seven are greater than the targets
     sessions, _ = sessions_of([[1, 2, 3], [4, 5]], "drop")
     ranked = rank(config, arrays, sessions, lanes=2)
-    assert ranked.greater.tolist() == [0, 0, 0] and ranked.greater_equal.tolist() == [NUM_ITEMS] * 3
+    assert ranked.greater.tolist() == [num_items - 7] * 3 and ranked.greater_equal.tolist() == [num_items] * 3
 
 
 def test_more_lanes_than_sessions_and_a_session_of_one_event():
@@ -253,7 +271,7 @@ def _lists_by_brute_force(config, arrays, lists, length):
 
 @pytest.mark.parametrize("some", [False, True])
 def test_items_of_the_recommended_lists_are_counted(config, some, monkeypatch):
-    monkeypatch.setattr(evaluate, "SCORE_BYTES", 4 * NUM_ITEMS * 7)  # tiles with padding
+    set_tile(monkeypatch, 7)  # with padding
     arrays, lists = exact_arrays(config), random_lists(60)
     sessions, _ = sessions_of(lists, "drop")
     expected = _lists_by_brute_force(config, arrays, lists, NUM_ITEMS)
@@ -268,10 +286,10 @@ def test_items_of_the_recommended_lists_are_counted(config, some, monkeypatch):
 
 def test_lists_are_no_part_of_the_graph_unless_asked_for():
     config = helpers.make_config(hidden_act="relu", size="4")
-    kinds = []
     for lengths in ((), (20,)):
         evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config), 2, lengths)
-        kinds.append({op.type for op in evaluator._session.graph.get_operations()})
+        definition = evaluator._session.graph.as_graph_def()
+        nodes = list(definition.node) + [node for function in definition.library.function for node in function.node_def]
+        assert ("TopKV2" in {node.op for node in nodes}) == (lengths != ())
         assert (evaluator.run(sessions_of([[1, 2, 3]], "drop")[0]).recommended is None) == (lengths == ())
         evaluator.close()
-    assert "TopKV2" in kinds[1] and "TopKV2" not in kinds[0]
