@@ -477,7 +477,9 @@ def test_more_than_one_bad_row_in_a_hundred_stops(tmp_path):
     (gzip.compress(custom([1] * 30).encode())[:-8] + b"12345678", "cannot be read: CRC"),
     (b"SessionId,ItemId,Time\n1,2,\xff\n", "do not parse"), (b"x" * 200000, "column 'SessionId' is missing"),
     ("SessionId,ItemId,Time\n".encode("utf-16"), "column 'SessionId' is missing"),
-    (b"SessionId,ItemId,Time,Time\n1,2,3,3\n", "line 1: column 'Time' is there more than once")])
+    (b"SessionId,ItemId,Time,Time\n1,2,3,3\n", "line 1: column 'Time' is there more than once")],
+    ids=["empty", "header", "other columns", "7z", "xz", "broken gzip", "cut gzip", "gzip of another checksum", "not UTF-8",
+         "no line", "UTF-16", "column twice"])  # gzip has the time in it, and two processes must name tests alike
 def test_unusable_files(tmp_path, content, problem):
     with pytest.raises(DataError, match=problem):
         prepare(tmp_path, "custom", content)
