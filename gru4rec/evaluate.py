@@ -15,7 +15,7 @@ from gru4rec.tf_compat import jit_function, tf
 SCORE_BYTES = 16 << 20  # of one tile of scores: small enough to stay near the cores
 MIN_TILE = 64  # targets: fewer would read the table of a large catalogue from memory too often
 STEPS_PER_RUN = 64
-COMPILE_FROM = 10 ** 9  # scores of a run: below, compiling takes longer than it saves
+COMPILE_FROM = 5 * 10 ** 8  # scores of a run: below, compiling takes longer than it saves
 
 
 class Ranked(NamedTuple):
