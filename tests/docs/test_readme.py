@@ -145,6 +145,18 @@ def test_the_table_of_step_times_is_the_recorded_run(repo_root):
     assert "the compiled step takes %.2fx, the loop of TensorFlow 1.15 %.2fx." % bare in section
 
 
+def test_the_table_of_evaluation_times_is_the_recorded_run(repo_root):
+    page = _text(repo_root, "docs", "results.md")
+    for name in ("eval", "eval_tf1"):
+        found = json.loads(_text(repo_root, "benchmarks", "results", name + ".json"))["results"]
+        seconds, ratio = found["seconds"], found["ratios"]["evaluator/gemm"]["median"]
+        cells = (seconds["evaluator"]["median"], seconds["gemm"]["median"], ratio, name)
+        assert "| %.2f | %.2f | %.2fx | `%s.json` |" % cells in page
+    found = json.loads(_text(repo_root, "benchmarks", "results", "load.json"))["results"]
+    assert "%.1f s beyond the %.1f s of importing" % (
+        found["first_step_beyond_import"]["seconds"]["median"], found["import"]["seconds"]["median"]) in page
+
+
 def test_every_flag_has_help_and_default_in_the_help_text(repo_root):
     text = " ".join(config.build_parser().format_help().split())
     flags = re.findall(r"^\| `--(\w+)` \|", config.flags_markdown(), re.MULTILINE)
