@@ -46,14 +46,21 @@ def _tensorflow_set_up(request):
         _tf_ready.append(True)
 
 
+_LOGGER = logging.getLogger("gru4rec")
+_UNTOUCHED = _LOGGER.handlers[:], _LOGGER.level, _LOGGER.propagate
+
+
 @pytest.fixture(autouse=True)
 def _logger_left_alone():
-    """What a test does to the package's logger (`runlog.setup_logging`) ends with it."""
-    logger = logging.getLogger("gru4rec")
-    before = logger.handlers[:], logger.level, logger.propagate
+    """No test finds what another, or a fixture of its module, did to the package's logger (`runlog.setup_logging`)."""
+    _reset_logger()
     yield
-    logger.handlers[:], logger.propagate = before[0], before[2]
-    logger.setLevel(before[1])
+    _reset_logger()
+
+
+def _reset_logger():
+    _LOGGER.handlers[:], _LOGGER.propagate = _UNTOUCHED[0], _UNTOUCHED[2]
+    _LOGGER.setLevel(_UNTOUCHED[1])
 
 
 def pytest_runtest_setup(item):
