@@ -173,6 +173,23 @@ def test_a_session_that_ends_exactly_a_day_before_the_end_is_test(tmp_path):
     _, lines = prepare(tmp_path, "rsc15", text)
     assert [line[0] for line in lines["rsc15_test.txt"]] == ["2", "2", "3", "3", "9", "9"]
     assert [line[0] for line in lines["rsc15_train_full.txt"]] == ["1", "1", "0", "0"]
+    assert [line[0] for line in lines["rsc15_train_valid.txt"]] == ["1", "1"]
+    assert [line[0] for line in lines["rsc15_train_tr.txt"]] == ["0", "0"]
+
+
+def test_the_studys_split_by_hand(tmp_path):
+    """The last event is at day 2; an event at the split itself is no train event, a session that begins there is test."""
+    day = 86400
+    log = {1: (0, 1), 2: (day - 2, day - 1, day), 3: (day - 1, day), 4: (day, day + 1), 5: (day + 5, 2 * day)}
+    text = "SessionId,ItemId,Time\n" + "".join("%d,%d,%d\n" % (s, n, 1400000000 + t)
+                                              for s, times in log.items() for n, t in enumerate(times))
+    report, lines = prepare(tmp_path, "custom", text, "--min_support", 1)
+    found = {name: [(int(line[0]), int(float(line.split("\t")[2])) - 1400000000) for line in part]
+             for name, part in lines.items()}
+    assert found == {"custom_train_full.txt": [(1, 0), (1, 1), (2, day - 2), (2, day - 1)],
+                     "custom_test.txt": [(4, day), (4, day + 1), (5, day + 5), (5, 2 * day)],
+                     "custom_train_tr.txt": [], "custom_train_valid.txt": [(1, 0), (1, 1), (2, day - 2), (2, day - 1)]}
+    assert report.notes[-1] == "custom_train_tr.txt holds no event"
 
 
 def test_sessions_that_end_together_count_as_newer_by_their_id(tmp_path):
@@ -308,16 +325,19 @@ def test_parquet(tmp_path):
         prepare(tmp_path, "custom", None, *KEEP_ALL + ("--session_key", "z", "--item_key", "i", "--time_key", "t"))
 
 
-def test_parquet_with_a_zone_and_bad_rows(tmp_path, monkeypatch, caplog):
-    pandas = pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow")
-    monkeypatch.setenv("TZ", "America/New_York")  # of this machine: it must not matter
+def test_parquet_with_a_zone_and_bad_rows(tmp_path, request, caplog):
+    pandas, pyarrow = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    request.addfinalizer(time.tzset)  # runs after monkeypatch has put TZ back
+    request.getfixturevalue("monkeypatch").setenv("TZ", "America/New_York")  # of this machine: it must not matter
     time.tzset()
     frame = pandas.DataFrame({"SessionId": [str(n) for n in range(200)], "ItemId": [5.0] * 200,
                               "Time": pandas.to_datetime(list(range(1400000000, 1400000200)), unit="s", utc=True)})
     frame.loc[100, "ItemId"], frame.loc[120, "SessionId"] = float("nan"), ""
     frame["Time"] = frame["Time"].dt.tz_convert("Asia/Tokyo")
-    frame.to_parquet(str(tmp_path / "raw.csv"))
+    table = pyarrow.Table.from_pandas(frame)
+    table = table.set_column(1, "ItemId", pyarrow.array(frame["ItemId"].tolist()))  # NaN stays NaN, no missing value
+    parquet.write_table(table, str(tmp_path / "raw.csv"))
     with caplog.at_level("WARNING", logger="gru4rec"):
         report, lines = prepare(tmp_path, "custom", None, *KEEP_ALL)
     assert lines["custom_full.txt"][:2] == ["0\t5.0\t1400000000.0", "1\t5.0\t1400000001.0"]
@@ -346,6 +366,8 @@ def test_iso_times_in_every_zone(tmp_path):
 def test_the_first_row_does_not_settle_what_times_are(tmp_path):
     report, lines = prepare(tmp_path, "custom", custom(["yesterday"] + [1400000000] * 120), *KEEP_ALL)
     assert report.time_unit == "s" and report.files[0]["bad_rows"] == 1 and len(lines["custom_full.txt"]) == 120
+    report, lines = prepare(tmp_path, "custom", custom([1400000000] + ["2014-04-07"] * 120), *KEEP_ALL)
+    assert report.time_unit == "iso-8601" and report.files[0]["bad_rows"] == 1 and len(lines["custom_full.txt"]) == 120
 
 
 @pytest.mark.parametrize("unit", [1, 1000, 10 ** 6, 10 ** 9])
