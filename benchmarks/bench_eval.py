@@ -14,6 +14,7 @@ import common
 import numpy as np
 
 GEMM_TILES = (64, 128, 256, 512, 1024, 2048)  # rows of the product made at once
+GEMM_BYTES = 1 << 30  # of the largest result
 
 
 class Gemm:
@@ -23,10 +24,11 @@ class Gemm:
         random = np.random.RandomState(seed)
         self._hidden = random.standard_normal((num_targets, hidden)).astype(np.float32)
         self._rows = random.standard_normal((num_items, hidden)).astype(np.float32)
-        self._out = np.empty((max(GEMM_TILES), num_items), np.float32)
+        tiles = [tile for tile in GEMM_TILES if 4 * tile * num_items <= GEMM_BYTES] or GEMM_TILES[:1]
+        self._out = np.empty((max(tiles), num_items), np.float32)
         self._out.fill(0)  # touch the pages
-        self.run(limit=4096, tile=GEMM_TILES[0])  # warm-up
-        self.tile = min(GEMM_TILES, key=lambda tile: common.seconds_of(lambda: self.run(tile, 4096)))
+        self.run(limit=4096, tile=tiles[0])  # warm-up
+        self.tile = min(tiles, key=lambda tile: common.seconds_of(lambda: self.run(tile, 4096)))
 
     def run(self, tile=None, limit=None):
         """The product of the first `limit` targets; None is all of them, in the fastest tiles."""
@@ -91,7 +93,8 @@ def show(found):
     print("  evaluator/gemm %.2f (best repeats %.2f); %.0f targets/s, product %.1f Gflop/s in tiles of %d rows"
           % (value["median"], value["best"], found["targets_per_s"], found["gemm_gflops"], found["gemm_tile"]))
     if found["evaluator_mib"]:
-        print("  memory of the evaluator %.0f MiB, its two tables %.0f MiB each" % (found["evaluator_mib"], found["table_mib"]))
+        print("  memory of the evaluator %.0f MiB, of which two tables of %.0f MiB, one of them twice"
+              % (found["evaluator_mib"], found["table_mib"]))
     sys.stdout.flush()
 
 
