@@ -45,6 +45,7 @@ setup(
         "parquet": ["pyarrow"],
         "prepare": ["duckdb>=1.2"],
         "search": ["optuna"],
+        "plots": ["matplotlib"],  # benchmarks/plot_train.py
         "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],
     },
     classifiers=[

@@ -1,7 +1,8 @@
 """Time of an evaluation against the bare matrix product it contains.
 
 Timed in turn in every round: Evaluator.run over all test targets (states, scores and ranks), and numpy's float32
-product [targets, H] x [H, items] in tiles of whichever of a few heights is fastest. Synthetic data have the published
+product [targets, H] x [H, items] in tiles of whichever of a few heights is fastest. The first run, which builds the
+evaluator and compiles, is not timed; its memory is reported. Synthetic data have the published
 rsc15_64 test part's 55,400 targets, catalogue and H = 100; --train_path and --test_path take real files instead.
 Weights are random: time does not depend on them.
 """
@@ -13,6 +14,7 @@ import common
 import numpy as np
 
 GEMM_TILES = (64, 128, 256, 512, 1024, 2048)  # rows of the product made at once
+GEMM_BYTES = 1 << 30  # of the largest result
 
 
 class Gemm:
@@ -22,10 +24,11 @@ class Gemm:
         random = np.random.RandomState(seed)
         self._hidden = random.standard_normal((num_targets, hidden)).astype(np.float32)
         self._rows = random.standard_normal((num_items, hidden)).astype(np.float32)
-        self._out = np.empty((max(GEMM_TILES), num_items), np.float32)
+        tiles = [tile for tile in GEMM_TILES if 4 * tile * num_items <= GEMM_BYTES] or GEMM_TILES[:1]
+        self._out = np.empty((max(tiles), num_items), np.float32)
         self._out.fill(0)  # touch the pages
-        self.run(limit=4096, tile=GEMM_TILES[0])  # warm-up
-        self.tile = min(GEMM_TILES, key=lambda tile: common.seconds_of(lambda: self.run(tile, 4096)))
+        self.run(limit=4096, tile=tiles[0])  # warm-up
+        self.tile = min(tiles, key=lambda tile: common.seconds_of(lambda: self.run(tile, 4096)))
 
     def run(self, tile=None, limit=None):
         """The product of the first `limit` targets; None is all of them, in the fastest tiles."""
@@ -56,11 +59,16 @@ def measure(args):
     num_targets = len(found.items) - (len(found.offsets) - 1)
     cfg = config.from_flags({"size": str(args.size), "seed": str(args.seed)})
     chosen = device.choose(args.device, job="infer")
-    evaluator = evaluate.Evaluator(cfg, chosen, state.initial(cfg, num_items), args.eval_batch_size)
+    arrays, made = state.initial(cfg, num_items), {}
+
+    def warm_up():
+        made["evaluator"] = evaluate.Evaluator(cfg, chosen, arrays, args.eval_batch_size)
+        made["ranked"] = made["evaluator"].run(found)
+
+    memory, evaluator = common.growth_mib(warm_up), made["evaluator"]
+    if len(made["ranked"].greater) != num_targets:
+        raise RuntimeError("%d ranks of %d targets" % (len(made["ranked"].greater), num_targets))
     gemm = Gemm(num_targets, num_items, args.size, args.seed)
-    ranked = evaluator.run(found)  # warm-up
-    if len(ranked.greater) != num_targets:
-        raise RuntimeError("%d ranks of %d targets" % (len(ranked.greater), num_targets))
     gemm.run()
     times = common.interleaved({"evaluator": lambda: common.seconds_of(lambda: evaluator.run(found)),
                                 "gemm": lambda: common.seconds_of(gemm.run)}, args.repeats)
@@ -69,6 +77,7 @@ def measure(args):
     flops = 2.0 * num_targets * num_items * args.size
     return {"targets": num_targets, "sessions": len(found.offsets) - 1, "items": num_items, "size": args.size,
             "device": chosen.name, "gemm_tile": gemm.tile, "seconds": seconds,
+            "evaluator_mib": memory, "table_mib": 4.0 * num_items * (args.size + 1) / 2 ** 20,
             "targets_per_s": num_targets / seconds["evaluator"]["median"],
             "gemm_gflops": flops / seconds["gemm"]["median"] / 1e9,
             "ratios": {"evaluator/gemm": common.ratio(seconds["evaluator"], seconds["gemm"])}}
@@ -83,6 +92,9 @@ def show(found):
     value = found["ratios"]["evaluator/gemm"]
     print("  evaluator/gemm %.2f (best repeats %.2f); %.0f targets/s, product %.1f Gflop/s in tiles of %d rows"
           % (value["median"], value["best"], found["targets_per_s"], found["gemm_gflops"], found["gemm_tile"]))
+    if found["evaluator_mib"]:
+        print("  memory of the evaluator %.0f MiB, of which two tables of %.0f MiB, one of them twice"
+              % (found["evaluator_mib"], found["table_mib"]))
     sys.stdout.flush()
 
 

@@ -1,10 +1,8 @@
-"""Time before the first training step: reading, indexing, laying out the schedule, starting up.
+"""Time of the data side: reading, indexing, laying out the schedule.
 
 Every figure comes from a process of its own, and the cases take turns in every round:
   load        load_events and index_train of a generated text file (rows/s, peak memory)
   schedule    schedule.build of 8 million sessions, 32 million events (seconds, peak memory with and without inputs)
-  import      from the command to the end of `import tensorflow`
-  first_step  from the training command on the bundled sample to the line of its first step
 """
 
 import argparse
@@ -14,27 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 
 import common
 import numpy as np
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
-
-CASES = ("load", "schedule", "import", "first_step")
-
-
-def peak_mib():
-    """Largest resident memory of this process so far, MiB; None where the system does not tell."""
-    kib = common.field("/proc/self/status", "VmHWM")  # ru_maxrss would start from the peak of the parent process
-    if kib:
-        return int(kib.split()[0]) / 1024.0
-    if resource is None:
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0 if sys.platform != "darwin" else 2.0 ** 20)
+CASES = ("load", "schedule")
 
 
 def generate(path, rows, num_items, seed):
@@ -51,11 +33,11 @@ def generate(path, rows, num_items, seed):
 def run_load(args):
     """In a process of its own."""
     from gru4rec.data import loader, sessions
-    before, found = peak_mib(), {}
+    before, found = common.peak_mib(), {}
     seconds = common.seconds_of(lambda: found.update(events=loader.load_events(args.file)))
     rows = len(found["events"].item)
     index_seconds = common.seconds_of(lambda: found.update(index=sessions.index_train(found["events"])))
-    return {"seconds": seconds, "rows": rows, "index_seconds": index_seconds, "peak_mib": peak_mib(),
+    return {"seconds": seconds, "rows": rows, "index_seconds": index_seconds, "peak_mib": common.peak_mib(),
             "start_mib": before}
 
 
@@ -73,43 +55,12 @@ def run_schedule(args):
     for first in range(0, len(items), 1 << 20):
         part = items[first:first + (1 << 20)]
         part[:] = random.randint(0, 37483, len(part))
-    before, found = peak_mib(), {}
+    before, found = common.peak_mib(), {}
     seconds = common.seconds_of(lambda: found.update(epoch=schedule.build(items, offsets, args.batch_size)))
     if int(found["epoch"].weight.sum()) != len(items) - args.sessions:
         raise RuntimeError("the schedule does not hold every target once")
-    return {"seconds": seconds, "events": len(items), "steps": found["epoch"].num_steps, "peak_mib": peak_mib(),
+    return {"seconds": seconds, "events": len(items), "steps": found["epoch"].num_steps, "peak_mib": common.peak_mib(),
             "start_mib": before}
-
-
-def _until(words, begin, cwd=None):
-    """Seconds from starting a command to its first output line that begins with `begin`; the command is then ended."""
-    with tempfile.TemporaryFile("w+") as errors:
-        start = time.perf_counter()
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, cwd=cwd, universal_newlines=True)
-        found = any(line.startswith(begin) for line in process.stdout)
-        seconds = time.perf_counter() - start
-        process.terminate()
-        process.communicate()
-        if not found:
-            errors.seek(0)
-            raise RuntimeError("%s ended without a line %r: %s" % (words[1:], begin, errors.read()[-500:]))
-    return seconds
-
-
-def time_import(args):
-    """Seconds of `import tensorflow` in a new interpreter."""
-    return {"seconds": _until([sys.executable, "-c", "import tensorflow; print('imported', flush=True)"], "imported")}
-
-
-def time_first_step(args):
-    """Seconds from the training command on the bundled sample to the line of its first step."""
-    directory = tempfile.mkdtemp()
-    try:
-        return {"seconds": _until([sys.executable, "-m", "gru4rec.main", "--checkpoint_dir",
-                                   os.path.join(directory, "checkpoint"), "--device", args.device],
-                                  "Epoch 0\tStep 1\t", common.ROOT)}
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def in_process(case, args):
@@ -124,17 +75,13 @@ def measure(args):
     """All cases: dict name -> dict of summaries."""
     directory = tempfile.mkdtemp()
     try:
-        timers = {"import": lambda: time_import(args), "first_step": lambda: time_first_step(args)}
         if "load" in args.cases:
             args.file = os.path.join(directory, "events.tsv")
             generate(args.file, args.rows, args.items, args.seed)
-        timers.update({name: lambda name=name: in_process(name, args) for name in ("load", "schedule")})
-        chosen = {name: timers[name] for name in args.cases}
-        if not args.quick:
-            for name in ("import", "first_step", "load"):  # brings files into memory; a schedule reads none
-                if name in chosen:
-                    chosen[name]()
-        rounds = common.interleaved(chosen, args.repeats)
+        timers = {name: lambda name=name: in_process(name, args) for name in args.cases}
+        if not args.quick and "load" in timers:  # brings the file into memory
+            timers["load"]()
+        rounds = common.interleaved(timers, args.repeats)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
     return summarised(rounds)
@@ -149,9 +96,6 @@ def summarised(rounds):
         load = found["load"]
         load["rows_per_s"] = load["rows"]["median"] / load["seconds"]["median"]
         load["index_rows_per_s"] = load["rows"]["median"] / load["index_seconds"]["median"]
-    if "import" in found and "first_step" in found:
-        pairs = zip(found["first_step"]["seconds"]["raw"], found["import"]["seconds"]["raw"])
-        found["first_step_beyond_import"] = {"seconds": common.summary([a - b for a, b in pairs])}
     return found
 
 
@@ -176,7 +120,6 @@ def main():
     parser.add_argument("--sessions", type=int, default=8000000, help="sessions of the schedule [%(default)s]")
     parser.add_argument("--events", type=int, default=32000000, help="events of the schedule, about [%(default)s]")
     parser.add_argument("--batch_size", type=int, default=50, help="lanes of the schedule [%(default)s]")
-    parser.add_argument("--device", default="cpu", help="device of first_step [%(default)s]")
     parser.add_argument("--case", choices=("load", "schedule"), help=argparse.SUPPRESS)  # the process of one case
     parser.add_argument("--file", help=argparse.SUPPRESS)
     args = parser.parse_args()

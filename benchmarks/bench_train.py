@@ -7,6 +7,9 @@ Variants, timed in turn in every round (A B C A B C ...):
   loop       engine `loop` with --xla off
   xla        engine `loop` with --xla on (TensorFlow 2.6 or later)
   products   numpy, float32: [B,2H]x[2H,2H], [B,2H]x[2H,H], [B,H]x[H,B], each forward and both backward products
+  products_loop, products_xla
+             the same nine products and nothing else in TensorFlow's loop, and in that loop compiled: what the engine
+             `loop` and `xla` would take if all but the products were free
 
 The gain of the fast engine is printed as three factors: optimizer = original / lazy1, loop = lazy1 / loop,
 compilation = loop / xla. With --other_python the variants `original` and `loop` of another interpreter's TensorFlow
@@ -23,19 +26,21 @@ import sys
 import common
 import numpy as np
 
-VARIANTS = ("original", "plain", "lazy1", "loop", "xla", "products")
+PRODUCTS = ("products", "products_loop", "products_xla")
+VARIANTS = ("original", "plain", "lazy1", "loop", "xla") + PRODUCTS
 ENGINE_FLAGS = {"plain": dict(engine="plain"), "lazy1": dict(engine="loop", steps_per_run=1, xla="off"),
                 "loop": dict(engine="loop", xla="off"), "xla": dict(engine="loop", xla="on")}
-REMOTE = ("original", "loop")
+REMOTE = ("original", "loop", "products_loop")
+NEED_XLA = ("xla", "products_xla")
 BASE = dict(items=17376, batch_size=50, size=100)  # the published rsc15_64 with default flags
 # One quantity at a time around BASE, then everything large; not the full product, which would take hours.
-GRID = ([BASE] + [dict(BASE, batch_size=b) for b in (32, 128, 256, 512)] + [dict(BASE, size=h) for h in (200, 512)]
-        + [dict(BASE, items=n) for n in (10000, 100000, 1000000)] + [dict(BASE, batch_size=512, size=512)])
+GRID = {"batch": [dict(BASE, batch_size=b) for b in (32, 50, 128, 256, 512)],
+        "size": [dict(BASE, size=h) for h in (100, 200, 512)] + [dict(BASE, batch_size=512, size=512)],
+        "items": [dict(BASE, items=n) for n in (10000, 17376, 100000, 1000000)]}
 # From here on a variant needs gigabytes: only those that answer the question of the catalogue run.
 MANY_ITEMS, MANY_ITEMS_VARIANTS = 500000, ("original", "loop", "xla", "products")
 RUN_STEPS = 200000  # length of the pretended run: size of the schedule's tables
 EPOCH_STEPS = 2000
-PLOT = os.path.join(common.RESULTS, "ms_per_step.png")
 
 
 class Runner:
@@ -76,16 +81,23 @@ class Runner:
         return 1e3 * common.seconds_of(lambda: self.run(self.steps)) / self.steps
 
 
+def shapes_of_products(batch, hidden):
+    """(rows, inner, columns) of the forward products of a step."""
+    return (batch, 2 * hidden, 2 * hidden), (batch, 2 * hidden, hidden), (batch, hidden, batch)
+
+
+def normal(random, rows, columns):
+    return random.standard_normal((rows, columns)).astype(np.float32)
+
+
 class Products:
     """The float32 products of a step in numpy, forward and backward."""
 
     def __init__(self, batch, hidden, seed):
         random = np.random.RandomState(seed)
         self._pairs = []
-        for rows, inner, columns in ((batch, 2 * hidden, 2 * hidden), (batch, 2 * hidden, hidden),
-                                     (batch, hidden, batch)):
-            a, b, g = [random.standard_normal(shape).astype(np.float32)
-                       for shape in ((rows, inner), (inner, columns), (rows, columns))]
+        for rows, inner, columns in shapes_of_products(batch, hidden):
+            a, b, g = normal(random, rows, inner), normal(random, inner, columns), normal(random, rows, columns)
             self._pairs += [(a, b, np.empty((rows, columns), np.float32)),
                             (g, b.T, np.empty((rows, inner), np.float32)),
                             (a.T, g, np.empty((inner, columns), np.float32))]
@@ -104,6 +116,49 @@ class Products:
 
     def close(self):
         pass
+
+
+class GraphProducts(Products):
+    """The same products in a loop of TensorFlow, compiled or not.
+
+    A round's a and g are products of the round before, so that no product can be moved out of the loop; b has the
+    largest singular value 1, so that they neither grow nor vanish.
+    """
+
+    def __init__(self, batch, hidden, seed, device, compiled):
+        from gru4rec.tf_compat import jit_function, tf
+        random, start, fixed = np.random.RandomState(seed), [], []
+        for rows, inner, columns in shapes_of_products(batch, hidden):
+            b = normal(random, inner, columns)
+            fixed.append(b / np.float32(np.linalg.norm(b, 2)))
+            start += [normal(random, rows, inner), normal(random, rows, columns), np.zeros((inner, columns), np.float32)]
+
+        def loop(count, *values):
+            def body(i, *carried):
+                made = []
+                for at, b in enumerate(values[len(start):]):
+                    a, g = carried[3 * at:3 * at + 2]
+                    made += [tf.matmul(g, b, transpose_b=True), tf.matmul(a, b), tf.matmul(a, g, transpose_a=True)]
+                return [i + 1] + made
+
+            first = [tf.constant(0)] + list(values[:len(start)])
+            end = tf.while_loop(lambda i, *_: i < count, body, first, parallel_iterations=1, back_prop=False)
+            return tf.add_n([tf.reduce_sum(value) for value in end[1:]])
+
+        with tf.Graph().as_default() as graph:
+            self._count_ph = tf.placeholder(tf.int32, [])
+            values = [tf.Variable(value, use_resource=True) for value in start + fixed]
+            self._sum = (jit_function(loop) if compiled else loop)(self._count_ph, *[v.read_value() for v in values])
+            self._session = tf.Session(graph=graph, config=device.session_config())
+            self._session.run(tf.global_variables_initializer())
+        self.close = self._session.close
+
+    def run(self, count):
+        """Sum of everything the last round made."""
+        total = self._session.run(self._sum, {self._count_ph: count})
+        if not np.isfinite(total):
+            raise RuntimeError("the products are not finite; the timing would mean nothing")
+        return total
 
 
 class Remote:
@@ -182,7 +237,7 @@ def make_epoch(point, args):
 
 
 def make_runners(names, point, args):
-    """(dict name -> Runner or Products, facts of the data)."""
+    """(dict name -> Runner, Products or GraphProducts, facts of the data)."""
     from original import Original
 
     from gru4rec import config, device, engine, tf_compat
@@ -192,8 +247,10 @@ def make_runners(names, point, args):
     epoch, num_items = make_epoch(point, args)
     runners, arrays = {}, None
     for name in names:
-        if name == "products":
-            runners[name] = Products(point["batch_size"], point["size"], args.seed)
+        if name in PRODUCTS:
+            sizes = point["batch_size"], point["size"], args.seed
+            runners[name] = (Products(*sizes) if name == "products"
+                             else GraphProducts(*sizes, device=chosen, compiled=name in NEED_XLA))
             continue
         flags = dict(ENGINE_FLAGS.get(name, {}), batch_size=point["batch_size"], size=point["size"])
         cfg = config.from_flags({flag: str(value) for flag, value in flags.items()})
@@ -208,7 +265,7 @@ def make_runners(names, point, args):
 def measure(point, args):
     """All variants at one point: a dict for the report."""
     from gru4rec import tf_compat
-    names = [name for name in args.variants if name != "xla" or tf_compat.has_xla()]
+    names = [name for name in args.variants if name not in NEED_XLA or tf_compat.has_xla()]
     if point["items"] >= MANY_ITEMS:
         names = [name for name in names if name in MANY_ITEMS_VARIANTS]
     runners, facts = make_runners(names, point, args)
@@ -228,21 +285,39 @@ def measure(point, args):
     found = dict(point, **facts)
     found["ms_per_step"] = {name: common.summary(values) for name, values in times.items()}
     found["events_per_s"] = {name: 1e3 * found["events_per_step"] / row["median"]
-                             for name, row in found["ms_per_step"].items() if name != "products"}
+                             for name, row in found["ms_per_step"].items() if not _is_products(name)}
     found["ratios"] = ratios(found["ms_per_step"])
     return found
 
 
+def _is_products(name):
+    return name.replace("other_", "") in PRODUCTS
+
+
 def ratios(ms):
     """Every variant over the products, original over every variant, and the three factors of the gain."""
-    engines = [name for name in ms if name != "products"]
-    pairs = {"%s/products" % name: (name, "products") for name in engines}
+    engines = [name for name in ms if not _is_products(name)]
+    pairs = {"%s/products" % name: (name, "products") for name in ms if name != "products"}
+    pairs.update({"%s%s/%sproducts_%s" % (who, name, who, name): (who + name, "%sproducts_%s" % (who, name))
+                  for who in ("", "other_") for name in ("loop", "xla")})
     pairs.update({"%s/%s" % (first, name): (first, name) for first in ("original", "other_original")
                   for name in engines if name != first})
     pairs.update({"factor optimizer": ("original", "lazy1"), "factor loop": ("lazy1", "loop"),
                   "factor compilation": ("loop", "xla")})
     return {label: common.ratio(ms[above], ms[below]) for label, (above, below) in pairs.items()
             if above in ms and below in ms}
+
+
+def catalogue_ratios(results):
+    """Time at each catalogue over that at BASE, of the points that differ from BASE in the catalogue alone.
+
+    Returns: dict items -> dict variant -> common.ratio; {} if BASE was not measured.
+    """
+    rows = {row["items"]: row["ms_per_step"] for row in results
+            if all(row[name] == BASE[name] for name in ("batch_size", "size"))}
+    base = rows.pop(BASE["items"], {})
+    return {str(items): {name: common.ratio(ms[name], base[name]) for name in ms if name in base}
+            for items, ms in sorted(rows.items()) if base}
 
 
 def show(found):
@@ -258,32 +333,6 @@ def show(found):
     sys.stdout.flush()
 
 
-def plot(points, path):
-    """ms/step over catalogue size as a small PNG; says so where matplotlib is missing."""
-    rows = sorted((p for p in points if (p["batch_size"], p["size"]) == (BASE["batch_size"], BASE["size"])),
-                  key=lambda p: p["items"])
-    try:
-        import matplotlib
-    except ImportError:
-        print("no plot: matplotlib is not installed; install it, then --plot_from the JSON report")
-        return
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    figure, axes = pyplot.subplots(figsize=(6, 4), dpi=80)
-    for name in VARIANTS:
-        at = [p for p in rows if name in p["ms_per_step"]]
-        if at:
-            axes.plot([p["items"] for p in at], [p["ms_per_step"][name]["median"] for p in at], marker="o", label=name)
-    axes.set(xscale="log", yscale="log", xlabel="items", ylabel="ms per step",
-             title="batch_size %d, size %d, median" % (BASE["batch_size"], BASE["size"]))
-    axes.grid(True, which="both", alpha=0.3)
-    axes.legend()
-    figure.tight_layout()
-    os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-    figure.savefig(path)
-    print("wrote %s" % path)
-
-
 def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser)
@@ -292,16 +341,13 @@ def parse(argv=None):
     parser.add_argument("--batch_size", type=int, default=BASE["batch_size"], help="lanes [%(default)s]")
     parser.add_argument("--size", type=int, default=BASE["size"], help="hidden units [%(default)s]")
     parser.add_argument("--train_path", help="events file instead of synthetic data; --items is then the file's")
-    parser.add_argument("--grid", action="store_true", help="%d points: batch 32-512, size 100-512, items 1e4-1e6, one "
-                        "at a time" % len(GRID))
+    parser.add_argument("--grid", choices=sorted(GRID), help="several points instead of one, by what they vary: batch "
+                        "32-512, size 100-512 or items 1e4-1e6")
     parser.add_argument("--variants", default=",".join(VARIANTS), help="which to run [%(default)s]")
     parser.add_argument("--seconds", type=float, default=1.0, help="length of one timed stretch [%(default)s]")
     parser.add_argument("--device", default="cpu", help="cpu or gpu [%(default)s]")
     parser.add_argument("--other_python", metavar="PY",
                         help="interpreter with another TensorFlow: its original and loop run in the same rounds")
-    parser.add_argument("--plot", metavar="PNG",
-                        help="plot of ms/step over items [with --grid: benchmarks/results/ms_per_step.png]")
-    parser.add_argument("--plot_from", metavar="JSON", help="only draw the plot of an earlier report")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     args.variants = args.variants.split(",")
@@ -315,11 +361,7 @@ def parse(argv=None):
 
 def main():
     args = parse()
-    if args.plot_from:
-        with open(args.plot_from, encoding="utf-8") as source:
-            plot(json.load(source)["results"], args.plot or PLOT)
-        return
-    points = GRID if args.grid else [{name: getattr(args, name) for name in BASE}]
+    points = GRID[args.grid] if args.grid else [{name: getattr(args, name) for name in BASE}]
     if args.worker:
         serve(args, points[0])
         return
@@ -330,10 +372,11 @@ def main():
     for point in points:
         results.append(measure(point, args))
         show(results[-1])
-    common.write(common.report(args, results), args.json)
-    target = args.plot or (PLOT if args.grid and not args.quick else None)
-    if target:
-        plot(results, target)
+    catalogue = catalogue_ratios(results)
+    for items, row in catalogue.items():
+        print("items %s against %d: %s" % (items, BASE["items"], ", ".join(
+            "%s %.2f" % (name, value["median"]) for name, value in row.items() if not _is_products(name))))
+    common.write(common.report(args, results, catalogue_ratios=catalogue), args.json)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,11 @@ import time
 
 import numpy as np
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
@@ -138,6 +143,28 @@ def field(path, name):
             return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), None)
     except OSError:
         return None
+
+
+def peak_mib():
+    """Largest resident memory of this process so far, MiB; None where the system does not tell."""
+    kib = field("/proc/self/status", "VmHWM")  # ru_maxrss would start from the peak of the parent process
+    if kib:
+        return int(kib.split()[0]) / 1024.0
+    if resource is None:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0 if sys.platform != "darwin" else 2.0 ** 20)
+
+
+def growth_mib(function):
+    """MiB by which resident memory at its highest during a call is above what it was before; None outside Linux."""
+    before = field("/proc/self/status", "VmRSS")
+    try:
+        with open("/proc/self/clear_refs", "w") as peak:
+            peak.write("5")  # forgets the highest value so far
+    except OSError:
+        before = None
+    function()
+    return peak_mib() - int(before.split()[0]) / 1024.0 if before else None
 
 
 def versions():

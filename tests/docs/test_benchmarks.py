@@ -1,10 +1,12 @@
 """Every benchmark runs with tiny sizes and writes a report that says where its numbers come from."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.tf
@@ -30,15 +32,69 @@ def assert_summary(row):
 
 
 def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, repo_root):
-    report = run("bench_train.py", tmp_path / "train.json", repo_root, "--variants", "original,lazy1,loop,products",
-                 "--plot", str(tmp_path / "plot.png"), "--other_python", sys.executable)
+    report = run("bench_train.py", tmp_path / "train.json", repo_root, "--variants",
+                 "original,lazy1,loop,products,products_loop", "--other_python", sys.executable)
     (point,) = report["results"]
-    assert set(point["ms_per_step"]) == {"original", "lazy1", "loop", "products", "other_original", "other_loop"}
+    assert set(point["ms_per_step"]) == {"original", "lazy1", "loop", "products", "products_loop", "other_original",
+                                         "other_loop", "other_products_loop"}
     for row in point["ms_per_step"].values():
         assert_summary(row)
-    assert {"factor optimizer", "factor loop", "loop/products", "original/loop",
-            "other_original/other_loop"} <= set(point["ratios"])
-    assert point["events_per_s"]["loop"] > 0 and "tensorflow" in report["versions"] and point["other_tensorflow"]
+    assert {"factor optimizer", "factor loop", "loop/products", "original/loop", "loop/products_loop",
+            "other_original/other_loop", "other_loop/other_products_loop"} <= set(point["ratios"])
+    assert set(point["events_per_s"]) == {"original", "lazy1", "loop", "other_original", "other_loop"}
+    assert "tensorflow" in report["versions"] and point["other_tensorflow"]
+
+
+def _benchmark(repo_root, name):
+    directory = os.path.join(repo_root, "benchmarks")
+    if directory not in sys.path:
+        sys.path.append(directory)
+    return importlib.import_module(name)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_products_in_a_loop_are_all_made_in_every_round(repo_root, compiled):
+    bench, device = _benchmark(repo_root, "bench_train"), pytest.importorskip("tests.helpers").cpu()
+    if compiled and not device.xla:
+        pytest.skip("this TensorFlow cannot compile a loop")
+    made = bench.GraphProducts(3, 2, 0, device, compiled)
+    numbers, rows = np.random.RandomState(0), []
+    for shape in bench.shapes_of_products(3, 2):
+        b = bench.normal(numbers, *shape[1:])
+        rows.append([bench.normal(numbers, *shape[:2]), b / np.linalg.norm(b, 2), bench.normal(numbers, *shape[::2])])
+    for _ in range(5):
+        rows = [[g @ b.T, b, a @ b, a.T @ g] for a, b, g, *_ in rows]
+    expected = sum(a.sum() + g.sum() + d.sum() for a, _, g, d in rows)
+    assert made.run(5) == pytest.approx(expected, rel=1e-4)
+    made.close()
+
+
+def _point(items, ms, **sizes):
+    return dict(dict(batch_size=50, size=100), items=items, ms_per_step={
+        name: {"median": value, "min": value / 2, "max": value * 2} for name, value in ms.items()}, **sizes)
+
+
+def test_the_catalogue_is_compared_with_the_base(repo_root):
+    bench = _benchmark(repo_root, "bench_train")
+    rows = [_point(17376, {"loop": 2.0, "plain": 9.0}), _point(1000000, {"loop": 3.0}),
+            dict(_point(1000000, {"loop": 8.0}), size=512)]
+    assert bench.catalogue_ratios(rows) == {"1000000": {"loop": {"median": 1.5, "best": 1.5}}}
+    assert bench.catalogue_ratios(rows[1:]) == {}
+
+
+def test_the_plot_has_a_line_for_each_variant_and_tensorflow(tmp_path, repo_root):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    plot, paths = _benchmark(repo_root, "plot_train"), []
+    for version in ("1.15.5", "2.21.0"):
+        rows = [_point(items, {"loop": 2.0, "products": 1.0}) for items in (1000000, 10000)]
+        paths.append(tmp_path / (version + ".json"))
+        paths[-1].write_text(json.dumps({"versions": {"tensorflow": version}, "results": rows}))
+    found = plot.points([str(path) for path in paths])
+    assert {label: [items for items, _ in rows] for label, rows in found.items()} == dict.fromkeys(
+        ("loop, TensorFlow 1.15.5", "loop, TensorFlow 2.21.0", "products, numpy"), [10000, 1000000])
+    plot.draw(found, ["loop"], str(tmp_path / "plot.svg"))
+    text = (tmp_path / "plot.svg").read_text()
+    assert text.count("loop, TensorFlow") == 2 and "products, numpy" not in text
 
 
 def test_eval_is_compared_with_the_bare_product(tmp_path, repo_root):
@@ -49,10 +105,18 @@ def test_eval_is_compared_with_the_bare_product(tmp_path, repo_root):
 
 
 def test_load_measures_each_case_in_its_own_process(tmp_path, repo_root):
-    results = run("bench_load.py", tmp_path / "load.json", repo_root, "--cases", "load,schedule,import")["results"]
-    for name in ("load", "schedule", "import"):
+    results = run("bench_load.py", tmp_path / "load.json", repo_root)["results"]
+    for name in ("load", "schedule"):
         assert_summary(results[name]["seconds"])
     assert results["load"]["rows_per_s"] > 0 and results["schedule"]["peak_mib"]["median"] > 0
+
+
+def test_startup_is_measured_beside_the_import(tmp_path, repo_root):
+    results = run("bench_startup.py", tmp_path / "startup.json", repo_root, "--cases", "import,graph")["results"]
+    for name in ("import", "graph"):
+        assert_summary(results["seconds"][name])
+    assert results["beyond_import"]["graph"]["median"] == (results["seconds"]["graph"]["median"]
+                                                           - results["seconds"]["import"]["median"])
 
 
 def test_too_few_repeats_are_refused(repo_root):
