@@ -12,7 +12,7 @@ import uuid
 from typing import NamedTuple, Optional, Tuple
 
 from gru4rec.errors import ConfigError, Gru4RecError, InputError
-from gru4rec.prepare import protocol, readers
+from gru4rec.prepare import files, formats, protocol, readers
 from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report
 from gru4rec.runlog import say, setup_logging
@@ -33,13 +33,13 @@ class Dataset(NamedTuple):
 
 
 DATASETS = {
-    "rsc15": Dataset(readers.yoochoose),
-    "yoochoose": Dataset(readers.yoochoose),
-    "diginetica": Dataset(readers.diginetica, days=7),
-    "retailrocket": Dataset(readers.retailrocket, ("view",), gap=3600, days=7),
-    "rees46": Dataset(readers.rees46, ("view",), gap=3600),
-    "coveo": Dataset(readers.coveo, ("detail",)),
-    "otto": Dataset(readers.otto, ("clicks",), days=7),
+    "rsc15": Dataset(formats.yoochoose),
+    "yoochoose": Dataset(formats.yoochoose),
+    "diginetica": Dataset(formats.diginetica, days=7),
+    "retailrocket": Dataset(formats.retailrocket, ("view",), gap=3600, days=7),
+    "rees46": Dataset(formats.rees46, ("view",), gap=3600),
+    "coveo": Dataset(formats.coveo, ("detail",)),
+    "otto": Dataset(formats.otto, ("clicks",), days=7),
     "session-rec": Dataset(),
     "recbole": Dataset(keys=("session_id", "item_id", "timestamp")),
     "custom": Dataset(),
@@ -113,7 +113,7 @@ class Job(NamedTuple):
     overwrite: bool
     memory: float
     threads: Optional[int]
-    keys: Optional[readers.Keys]         # None: the dataset's own reader
+    keys: Optional[formats.Keys]         # None: the dataset's own reader
     event_types: Optional[Tuple[str, ...]]
     options: Optional[protocol.Options]  # None: the first paper's protocol
     slices: Tuple[int, ...]
@@ -146,7 +146,7 @@ def parse(argv):
     for one, other in (("session_key", "user_key"), ("split", "last_days")):
         if one in given and other in given:
             raise ConfigError("--%s and --%s exclude each other; give one of them" % (one, other))
-    if not given["out"] or not readers.is_utf8(given["out"]):
+    if not given["out"] or not files.is_utf8(given["out"]):
         raise ConfigError("--out %r is no directory name; give one, in UTF-8" % given["out"])
     paper = given["dataset"] == "rsc15"
     return Job(given["dataset"], tuple(given["raw"]), given["out"], bool(given.get("overwrite", 0)),
@@ -160,7 +160,7 @@ def _keys(given, known, types):
         raise ConfigError("--event_types and --event_key need each other: the kinds to keep and the column they are in")
     user = "user_key" in given
     session = given["user_key"] if user else given.get("session_key", known.keys[0])
-    return readers.Keys(session, given.get("item_key", known.keys[1]), given.get("time_key", known.keys[2]),
+    return formats.Keys(session, given.get("item_key", known.keys[1]), given.get("time_key", known.keys[2]),
                         given.get("event_key"), "--user_key" if user else "--session_key or --user_key")
 
 
@@ -252,7 +252,7 @@ def _prepare(job, scratch, signals, every_column=False):
         "columns": list(job.keys) if job.keys else None,
         **(options._asdict() if options else {"slices": list(job.slices), "slice_by": job.slice_by})})
     with Engine(scratch, job.memory, job.threads, signals) as engine:
-        make_source = known.reader or readers.any_log(engine, job.keys)
+        make_source = known.reader or formats.any_log(engine, job.keys)
         readers.load(engine, job.raw, make_source, job.event_types, report, every_column)
         if options is None:
             protocol.first_paper(engine, report, scratch, job.slices, job.slice_by)

@@ -1,0 +1,47 @@
+"""Raw files: what can be read at all, and how."""
+
+import gzip
+import os
+import re
+import zlib
+
+from gru4rec.data.columns import data_error
+
+_PACKED = (b"PK\3\4", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh", b"Rar!")  # 7z, zstd, ...
+
+
+def open_lines(path):
+    """Binary lines of a file, unpacked if it is gzip."""
+    file = open(path, "rb")
+    magic = file.read(2)
+    file.seek(0)
+    return gzip.GzipFile(fileobj=file) if magic == b"\x1f\x8b" else file
+
+
+def is_utf8(path):
+    """Whether DuckDB can be given this name: one in another encoding holds surrogates."""
+    return not re.search("[\ud800-\udfff]", path)
+
+
+def checked(path):
+    """(absolute path, whether it is gzip) of a file that can be read to its end. Raises: DataError."""
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise data_error(path, "this is no file; give a regular file, since it is read more than once")
+        with open(path, "rb") as file:
+            magic = file.read(6)
+        if magic[:2] == b"\x1f\x8b":  # DuckDB looks at no checksum, and before 2.0 took a cut file for a whole one
+            with open_lines(path) as unpacked:
+                while unpacked.read(1 << 20):
+                    pass
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise data_error(path, "cannot be read: %s; correct the path, its permissions, or the file" % reason) from None
+    if not magic:
+        raise data_error(path, "the file is empty; give a file with events")
+    if any(map(magic.startswith, _PACKED)):
+        raise data_error(path, "this is an archive; unpack it and give the file inside")
+    path = os.path.abspath(path)
+    if not is_utf8(path):
+        raise data_error(path, "DuckDB reads files with names in UTF-8 only; rename it")
+    return path, magic[:2] == b"\x1f\x8b"
