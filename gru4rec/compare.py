@@ -15,8 +15,8 @@ from typing import NamedTuple, Tuple
 import numpy as np
 import pandas as pd
 
-from gru4rec.config import _flag, int_list, parse_groups, whole
 from gru4rec.errors import ConfigError, InputError
+from gru4rec.flags import flag, int_list, parse_groups, whole
 from gru4rec.protocol import check_pyarrow
 from gru4rec.runlog import exit_status, say, setup_logging
 
@@ -27,10 +27,10 @@ KEYS = ["session", "position", "target"]
 class CompareConfig:
     """What is compared, and how often it is drawn."""
 
-    cut_off: Tuple[int, ...] = _flag((20,), "length of the recommendation list; several: 5,10,20", "items",
-                                     kind=int_list, low=1)
-    samples: int = _flag(10000, "draws of the bootstrap", "draws", kind=whole, low=100, high=10 ** 7)
-    seed: int = _flag(0, "seed of the draws", kind=whole, low=0, high=2 ** 31 - 1)
+    cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; several: 5,10,20", "items",
+                                    kind=int_list, low=1)
+    samples: int = flag(10000, "draws of the bootstrap", "draws", kind=whole, low=100, high=10 ** 7)
+    seed: int = flag(0, "seed of the draws", kind=whole, low=0, high=2 ** 31 - 1)
 
 
 class Difference(NamedTuple):

@@ -33,13 +33,14 @@ class Evaluator:
     compared; hidden states 4 * 64 * lanes * H bytes.
     """
 
-    def __init__(self, config, device, arrays, lanes, list_lengths=()):
+    def __init__(self, config, device, arrays, lanes, list_lengths=(), xla=True):
         """config: config.Config; arrays: state up to date (engine.state.caught_up); lanes: sessions side by side.
 
         list_lengths: lengths of recommended lists to count the items of; none by default, for they cost time.
+        xla: False never compiles, not even where it pays.
         """
         self._model, self._lanes, self._list_lengths = config.model, lanes, tuple(list_lengths)
-        self._arrays, self._xla, self._compiled_counts = arrays, device.xla, None
+        self._arrays, self._xla, self._compiled_counts = arrays, xla and device.xla, None
         self._rows = np.concatenate([arrays[state.SOFTMAX_W], arrays[state.SOFTMAX_B][:, None]], 1)
         self._check_weights()
         self._tile = _tile(len(self._rows), STEPS_PER_RUN * lanes)

@@ -13,6 +13,24 @@ from gru4rec.errors import Interrupted
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def install(handler):
+    """Set a handler for SIGINT and SIGTERM, except where one is ignored (nohup, a background job).
+
+    Python can set handlers in the main thread only; elsewhere nothing is done.
+    Returns: dict of the handlers before, for `restore`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number in SIGNALS
+            if signal.getsignal(number) not in (signal.SIG_IGN, None)}
+
+
+def restore(handlers):
+    """Undo `install`."""
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 class StopRequest:
     """Context in which SIGINT and SIGTERM wait for the next `check`; a second signal ends the process at once.
 
@@ -30,14 +48,11 @@ class StopRequest:
             if self._outer is not None:
                 return self
             StopRequest._outermost = self
-            for number in SIGNALS:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._note)
+            self._before = install(self._note)
         return self
 
     def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        restore(self._before)
         if StopRequest._outermost is self:
             StopRequest._outermost = None
 

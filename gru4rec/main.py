@@ -142,7 +142,7 @@ def _ranked(config, found, test):
     lengths = options.cut_off if set(options.metrics) & set(OF_LISTS) else ()
     with tf_compat.memory_errors():
         evaluator = evaluate.Evaluator(found.config, device, state.caught_up(found.config, found.arrays),
-                                       options.eval_batch_size, lengths)
+                                       options.eval_batch_size, lengths, config.run.xla != "off")
         with _progress("evaluate", "event")(test.report.events) as bar:
             ranked = evaluator.run(test.sessions, bar, test.wanted)
         evaluator.close()

@@ -9,9 +9,9 @@ import sys
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from gru4rec import config as config_module
-from gru4rec.config import DataConfig, EvalConfig, _flag, name_list, whole
+from gru4rec.config import DataConfig, EvalConfig
 from gru4rec.errors import ConfigError, InputError
+from gru4rec.flags import flag, name_list, parse_groups, whole
 from gru4rec.metrics import OF_LISTS
 from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
 
@@ -26,12 +26,12 @@ NAMES = {"popularity": "popularity", "session_popularity": "session popularity",
 class BaselineConfig:
     """Which recommenders, and what they depend on."""
 
-    baseline: Tuple[str, ...] = _flag(tuple(NAMES), "recommenders to measure", kind=name_list, choices=tuple(NAMES))
-    window: int = _flag(10, "longest distance of a sequential rule", "events", kind=whole, low=1, high=20)
-    sample: int = _flag(1000, "most recent sessions that V-SKNN compares with", "sessions", kind=whole, low=1, high=10 ** 6)
-    neighbours: int = _flag(100, "most similar of them that V-SKNN lets vote", "sessions", kind=whole, low=1, high=10 ** 6)
-    metrics_dir: Optional[str] = _flag(None, "existing directory whose metrics.jsonl gets a row per baseline", "directory",
-                                       shown="none")
+    baseline: Tuple[str, ...] = flag(tuple(NAMES), "recommenders to measure", kind=name_list, choices=tuple(NAMES))
+    window: int = flag(10, "longest distance of a sequential rule", "events", kind=whole, low=1, high=20)
+    sample: int = flag(1000, "most recent sessions that V-SKNN compares with", "sessions", kind=whole, low=1, high=10 ** 6)
+    neighbours: int = flag(100, "most similar of them that V-SKNN lets vote", "sessions", kind=whole, low=1, high=10 ** 6)
+    metrics_dir: Optional[str] = flag(None, "existing directory whose metrics.jsonl gets a row per baseline", "directory",
+                                      shown="none")
 
 
 _GROUPS = (("baselines", BaselineConfig), ("data", DataConfig), ("evaluation", EvalConfig))
@@ -43,8 +43,8 @@ def parse(argv):
 
     Raises: ConfigError.
     """
-    found = config_module.parse_groups(argv, _GROUPS, prog="python -m gru4rec.baselines", leave_out=_OF_A_MODEL,
-                                       description=__doc__.splitlines()[0])
+    found = parse_groups(argv, _GROUPS, prog="python -m gru4rec.baselines", leave_out=_OF_A_MODEL,
+                         description=__doc__.splitlines()[0])
     which, _, options = found
     lists = [name for name in options.metrics if name in OF_LISTS]
     if lists:

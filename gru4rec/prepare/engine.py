@@ -1,12 +1,9 @@
 """The DuckDB connection: bounded memory, errors on one line; and the signals that stop a run."""
 
 import contextlib
-import signal
-import threading
 
+from gru4rec import interrupts
 from gru4rec.errors import DataError, Gru4RecError, InputError, Interrupted
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Stopped(Interrupted):
@@ -36,15 +33,11 @@ class Signals:
         self._stop, self._held, self._before, self.interrupt = None, False, {}, None
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                if signal.getsignal(number) not in (signal.SIG_IGN, None):
-                    self._before[number] = signal.signal(number, self._note)
+        self._before = interrupts.install(self._note)
         return self
 
     def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        interrupts.restore(self._before)
 
     def _note(self, number, _):
         if self._stop is None and not self._held:

@@ -158,7 +158,7 @@ def test_the_table_of_evaluation_times_is_the_recorded_run(repo_root):
 
 
 def test_every_flag_has_help_and_default_in_the_help_text(repo_root):
-    text = " ".join(config.build_parser().format_help().split())
+    text = " ".join(config.parser().format_help().split())
     flags = re.findall(r"^\| `--(\w+)` \|", config.flags_markdown(), re.MULTILINE)
     assert len(flags) > 25
     for flag in flags:

@@ -173,6 +173,20 @@ def test_equal_scores_everywhere_are_the_last_place(num_items, compile_from, mon
     assert ranked.greater.tolist() == [num_items - 7] * 3 and ranked.greater_equal.tolist() == [num_items] * 3
 
 
+def test_xla_off_compiles_no_evaluation(monkeypatch):
+    """Not even one that is large enough for it to pay."""
+    monkeypatch.setattr(evaluate, "COMPILE_FROM", 0)
+
+    def refuse(_):
+        raise AssertionError("compiled")
+    monkeypatch.setattr(evaluate, "jit_function", refuse)
+    config = helpers.make_config(size="4")
+    sessions, _ = sessions_of([[1, 2, 3]], "drop")
+    evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config), 2, xla=False)
+    assert len(evaluator.run(sessions).greater) == 2
+    evaluator.close()
+
+
 def test_more_lanes_than_sessions_and_a_session_of_one_event():
     config = helpers.make_config(hidden_act="relu", size="4")
     arrays = exact_arrays(config)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from gru4rec import config
 from gru4rec.errors import ConfigError
+from gru4rec.flags import fields_of
 
 MANY = settings(max_examples=300, deadline=None)
 
@@ -54,12 +55,12 @@ def test_no_flag_is_explicit_unless_given():
 
 
 def test_help_names_every_flag_with_its_default():
-    text = " ".join(config.build_parser().format_help().split())
+    text = " ".join(config.parser().format_help().split())
     for names in DEFAULTS.values():
         for name in names:
             assert "--%s " % name in text
     assert "[rate; default: 0.5]" in text and "[the newest" not in text and "without it the newest]" in text
-    for _, _, item in config._fields():
+    for _, _, item in fields_of(config.GROUPS):
         assert item.metadata["help"]
 
 
@@ -208,7 +209,7 @@ def test_damaged_json_names_the_field(group, name, value):
     assert name in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("group, cls", config._GROUPS)
+@pytest.mark.parametrize("group, cls", config.GROUPS)
 def test_a_missing_field_or_group_is_named(group, cls):
     for item in dataclasses.fields(cls):
         saved = parse().to_dict()
@@ -224,7 +225,7 @@ json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.integers(-3, 3) | st.floats() | st.text(max_size=8)
     | st.sampled_from(["bpr", "tanh", "1", "100,50", "loop"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5)
-PLACES = [(group, item.name) for group, _, item in config._fields()]
+PLACES = [(group, item.name) for group, _, item in fields_of(config.GROUPS)]
 
 
 def accepts_or_names(saved):

@@ -1,0 +1,149 @@
+"""Flags as fields of frozen dataclasses: argparse, checks and conversion of what is given, for every command."""
+
+import argparse
+import dataclasses
+from dataclasses import field
+
+from gru4rec.errors import ConfigError
+
+
+def text(value):
+    """A str as it is; an empty one (an unset shell variable) and anything else is a ValueError."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("not text")
+    return value
+
+
+def whole(value):
+    """"7" or 7 -> 7; a fraction or a truth value is a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, (int, str)):
+        raise ValueError("not a whole number")
+    return int(value)
+
+
+def real(value):
+    """"0.5", 0.5 or 1 -> float."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError("not a number")
+    return float(value)
+
+
+def _list_of(kind, value):
+    parts = value.split(",") if isinstance(value, str) else [value] if isinstance(value, (int, float)) else value
+    if not isinstance(parts, (list, tuple)) or not parts:
+        raise ValueError("not a list")
+    return tuple(kind(part) for part in parts)
+
+
+def int_list(value):
+    """"100,50" or [100, 50] -> (100, 50), 100 -> (100,), at least one number."""
+    return _list_of(whole, value)
+
+
+def real_list(value):
+    """"0.5,0.2" or [0.5, 0.2] or 0.5 -> a tuple of float, at least one."""
+    return _list_of(real, value)
+
+
+def name_list(value):
+    """"recall,mrr" or ["recall", "mrr"] -> ("recall", "mrr"), at least one name, none twice."""
+    parts = tuple(value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ())
+    if not parts or not all(isinstance(part, str) and part for part in parts) or len(set(parts)) < len(parts):
+        raise ValueError("not a list of names")
+    return parts
+
+
+def ranks_path(value):
+    """The path of a table, told by its ending."""
+    if not text(value).lower().endswith((".parquet", ".csv")):
+        raise ValueError("not a table's path")
+    return value
+
+
+_KINDS = {text: "text of at least one character", whole: "a whole number", real: "a number",
+          int_list: "whole numbers such as 100 or 100,50", real_list: "numbers such as 0.5 or 0.5,0.2",
+          name_list: "a list of different names such as recall,mrr",
+          ranks_path: "a file name ending in .parquet or .csv"}
+
+
+def flag(default, help_text, unit="", choices=None, kind=text, shown=None, low=None, high=None, above=None,
+         below=None):
+    """A dataclass field that is one option: default, help, unit, allowed values (`above`/`below` are exclusive)."""
+    meta = dict(help=help_text, unit=unit, choices=choices, kind=kind, shown=shown, low=low, high=high, above=above,
+                below=below)
+    return field(default=default, metadata=meta)
+
+
+def fields_of(groups, leave_out=()):
+    """Every flag of the groups: (title, dataclass, dataclasses.Field)."""
+    for group, cls in groups:
+        for item in dataclasses.fields(cls):
+            if item.name not in leave_out:
+                yield group, cls, item
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises our one-line error instead of printing usage."""
+
+    def error(self, message):
+        raise ConfigError("%s (see --help)" % message)
+
+
+def build_parser(prog, description, groups, leave_out=()):
+    """argparse parser with one group per dataclass; absent flags do not appear in its namespace.
+
+    Args:
+      groups: pairs (title, dataclass of `flag`s). leave_out: names of flags that mean nothing to the command.
+    Returns: argparse.ArgumentParser whose `error` raises ConfigError.
+    """
+    parser = _Parser(prog=prog, argument_default=argparse.SUPPRESS, allow_abbrev=False, description=description)
+    titles = {}
+    for group, cls, item in fields_of(groups, leave_out):
+        if group not in titles:
+            titles[group] = parser.add_argument_group(group, cls.__doc__.splitlines()[0])
+        meta = item.metadata
+        shown = meta["shown"] or show(item.default)
+        text = "%s [%sdefault: %s]" % (meta["help"], meta["unit"] + "; " if meta["unit"] else "", shown)
+        if meta["choices"]:
+            text = "{%s} %s" % ("|".join(str(c) for c in meta["choices"]), text)
+        titles[group].add_argument("--" + item.name, metavar=item.name.upper(), type=str, help=text.replace("%", "%%"))
+    return parser
+
+
+def show(value):
+    """A value as the user would type it."""
+    return ",".join(str(v) for v in value) if isinstance(value, tuple) else str(value)
+
+
+def convert(item, given):
+    """Flag text (or its value) -> checked value; ConfigError names the flag, what was given and what is allowed."""
+    meta, name = item.metadata, "--" + item.name
+    try:
+        value = meta["kind"](given)
+    except (ValueError, OverflowError):
+        raise ConfigError("%s %r is not %s" % (name, given, _KINDS[meta["kind"]])) from None
+    if meta["choices"] and not set(value if isinstance(value, tuple) else (value,)) <= set(meta["choices"]):
+        raise ConfigError("%s %r is unknown; use one of: %s" % (name, given, ", ".join(map(str, meta["choices"]))))
+    for number in value if isinstance(value, tuple) else (value,):
+        _check_range(name, given, number, meta)
+    return value
+
+
+def _check_range(name, given, number, meta):
+    if not isinstance(number, (int, float)):
+        return
+    tests = (("low", lambda b: number >= b, "at least"), ("high", lambda b: number <= b, "at most"),
+             ("above", lambda b: number > b, "more than"), ("below", lambda b: number < b, "less than"))
+    for key, holds, words in tests:
+        if meta[key] is not None and not (holds(meta[key]) and abs(number) != float("inf")):
+            raise ConfigError("%s %s is out of range; it must be %s %s" % (name, given, words, meta[key]))
+
+
+def parse_groups(argv, groups, **parser):
+    """Command line of another command -> one checked dataclass for each of `groups`; `parser` as for `build_parser`.
+
+    Raises: ConfigError, as `parse`.
+    """
+    flags = vars(build_parser(groups=groups, **parser).parse_args(argv))
+    given = {item.name: convert(item, flags[item.name]) for _, _, item in fields_of(groups) if item.name in flags}
+    return [cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given}) for _, cls in groups]
