@@ -45,6 +45,17 @@ def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, rep
     assert "tensorflow" in report["versions"] and point["other_tensorflow"]
 
 
+def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_root):
+    for flags, own in ((["--", "--xla", "off"], {"no catch-up"}), (["--", "--xla", "off", "--preset", "rsc15-gru", "--n_sample",
+                                                                    "40"], {"no draw"})):
+        results = run("profile_step.py", tmp_path / "profile.json", repo_root, *flags)["results"]
+        assert set(results["ms_per_step"]) == {"step", "no dropout", "no loss", "no row updates", "no dense updates",
+                                               "no duplicates", "products", "products_loop"} | own
+        for row in results["ms_per_step"].values():
+            assert_summary(row)
+        assert set(results["ratios"]) == {"products", "products_loop"}
+
+
 def _benchmark(repo_root, name):
     directory = os.path.join(repo_root, "benchmarks")
     if directory not in sys.path:
