@@ -46,7 +46,7 @@ setup(
         "prepare": ["duckdb>=1.2"],
         "search": ["optuna"],
         "plots": ["matplotlib"],  # benchmarks/plot_train.py
-        "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "optuna"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import optuna
 
@@ -53,6 +54,13 @@ def run(params, args):
     return [row for row in rows if row["kind"] == "valid"]
 
 
+def outcome(rows):
+    """dict: the best epoch of rows of kind "valid", its score, and what every epoch had."""
+    best = max(range(len(rows)), key=lambda i: score(rows[i]))
+    return {"best_epoch": best, "score": score(rows[best]),
+            "epochs": [{name: row[name] for name in ("recall@20", "mrr@20")} for row in rows]}
+
+
 def read_log(path):
     """Finished trials of a log."""
     if not os.path.exists(path):
@@ -61,7 +69,7 @@ def read_log(path):
         return [json.loads(line) for line in file]
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train_path", required=True)
     parser.add_argument("--log", required=True, help="JSON lines, one per trial")
@@ -72,28 +80,32 @@ def main():
     parser.add_argument("--valid_fraction", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="trials side by side")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     args.train_path = os.path.abspath(args.train_path)
-    logging.basicConfig(level=logging.INFO)
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=args.seed, constant_liar=True))
     for trial in read_log(args.log):
         study.add_trial(optuna.trial.create_trial(params=trial["params"], distributions=SPACE, value=trial["score"]))
-    for params in json.load(open(args.start, encoding="utf-8")) if args.start else []:
-        study.enqueue_trial(params, skip_if_exists=True)
+    if args.start:
+        with open(args.start, encoding="utf-8") as file:
+            for params in json.load(file):
+                study.enqueue_trial(params, skip_if_exists=True)
 
-    def objective(trial):
-        params = {name: trial._suggest(name, distribution) for name, distribution in SPACE.items()}
-        rows = run(params, args)
-        best = max(range(len(rows)), key=lambda i: score(rows[i]))
-        line = dict(params=params, score=score(rows[best]), best_epoch=best, fixed=FIXED, seed=args.seed,
-                    valid_fraction=args.valid_fraction,
-                    epochs=[{name: row[name] for name in ("recall@20", "mrr@20")} for row in rows])
+    def one_trial(_):
+        trial = study.ask(SPACE)
+        try:
+            line = dict(outcome(run(trial.params, args)), params=trial.params, fixed=FIXED, seed=args.seed,
+                        valid_fraction=args.valid_fraction)
+        except subprocess.CalledProcessError as error:
+            logging.warning("trial %d failed with status %d: %s", trial.number, error.returncode, trial.params)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return
         with open(args.log, "a", encoding="utf-8") as out:
             out.write(json.dumps(line, sort_keys=True) + "\n")
-        return line["score"]
+        study.tell(trial, line["score"])
 
-    study.optimize(objective, n_trials=args.trials, n_jobs=args.jobs, catch=(subprocess.CalledProcessError,))
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(one_trial, range(args.trials)))
     print("best: %.4f %s" % (study.best_value, json.dumps(study.best_params)))
 
 
