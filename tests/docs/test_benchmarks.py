@@ -56,6 +56,13 @@ def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_roo
         assert set(results["ratios"]) == {"products", "products_loop"}
 
 
+def test_a_preset_is_timed_and_judged(tmp_path, repo_root):
+    results = run("bench_preset.py", tmp_path / "preset.json", repo_root)["results"]
+    assert set(results) == {"seconds", "recall@20", "mrr@20"}
+    for row in results.values():
+        assert_summary(row)
+
+
 def _benchmark(repo_root, name):
     directory = os.path.join(repo_root, "benchmarks")
     if directory not in sys.path:
