@@ -22,7 +22,7 @@ import optuna
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIXED = {"--loss": "cross-entropy", "--embedding": "shared", "--optimizer": "adagrad", "--session_order": "time",
-         "--decay": 1, "--logq": 1, "--cell": "gru"}
+         "--decay": 1, "--logq": 1, "--cell": "gru", "--score": "cosine"}
 SPACE = {
     "size": optuna.distributions.CategoricalDistribution([100, 128, 160, 192, 256]),
     "batch_size": optuna.distributions.CategoricalDistribution([32, 48, 64, 96]),
@@ -31,6 +31,7 @@ SPACE = {
     "embed_dropout": optuna.distributions.FloatDistribution(0.0, 0.6, step=0.05),
     "n_sample": optuna.distributions.CategoricalDistribution([512, 1024, 2048]),
     "sample_alpha": optuna.distributions.FloatDistribution(0.25, 0.75, step=0.05),
+    "score_scale": optuna.distributions.FloatDistribution(8.0, 20.0, step=1.0),
     "label_smoothing": optuna.distributions.FloatDistribution(0.0, 0.3, step=0.05),
 }
 
@@ -62,11 +63,11 @@ def outcome(rows):
 
 
 def read_log(path):
-    """Finished trials of a log."""
+    """Finished trials of a log, as far as they had the flags of FIXED."""
     if not os.path.exists(path):
         return []
     with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+        return [trial for trial in map(json.loads, file) if trial["fixed"] == FIXED]
 
 
 def main(argv=None):

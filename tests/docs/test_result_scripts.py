@@ -64,11 +64,12 @@ def test_a_search_goes_on_from_its_log(files, tmp_path, repo_root, monkeypatch, 
     monkeypatch.setattr(script, "run", _searched(script, command(calls)))
     start = tmp_path / "start.json"
     start.write_text(json.dumps([{"size": 128, "batch_size": 32, "lr": 0.1, "dropout": 0.2, "embed_dropout": 0.0,
-                                  "n_sample": 512, "sample_alpha": 0.5, "label_smoothing": 0.0}]))
+                                  "n_sample": 512, "sample_alpha": 0.5, "label_smoothing": 0.0, "score_scale": 12.0}]))
+    log.write_text(json.dumps({"fixed": {"--score": "dot"}, "params": {}, "score": 9.9}) + "\n")  # of another search
     flags = ["--train_path", str(files[0]), "--log", str(log), "--trials", "1", "--epoch", "2", "--valid_fraction", "0.2"]
     script.main(flags + ["--start", str(start)])
     script.main(flags)
-    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines = [json.loads(line) for line in log.read_text().splitlines()][1:]
     assert len(lines) == 2 and lines[0]["params"]["size"] == 128 and lines[0]["params"] != lines[1]["params"]
     for line in lines:
         assert line["score"] == max(script.score(row) for row in line["epochs"]) > 0
