@@ -80,8 +80,8 @@ def run(options):
 
 def _write(place, source, options):
     """(entries of the manifest by graph, versions of libraries)."""
-    from gru4rec.tf_compat import tf
     from gru4rec.export import frozen_pb
+    from gru4rec.tf_compat import tf
     graphs = frozen_pb.write(place, source, options.batch_size or (BATCH_SIZE,), options.max_length or MAX_LENGTH,
                              options.k, options.soc_version or "Ascend310")
     return graphs, {"tensorflow": tf.__version__}

@@ -107,4 +107,7 @@ def named(tensors, signature):
 
 def graph_def():
     """GraphDef of the default graph: no devices, no attribute at its default, which another TensorFlow may not know."""
-    return tf.train.export_meta_graph(strip_default_attrs=True, clear_devices=True, clear_extraneous_savers=True).graph_def
+    definition = tf.train.export_meta_graph(strip_default_attrs=True, clear_devices=True).graph_def
+    for node in definition.node:
+        node.attr.pop("_output_shapes", None)  # a note of the exporter's
+    return definition

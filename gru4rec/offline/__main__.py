@@ -62,9 +62,10 @@ def run(which, options):
     """Replay and print; the configurations are those of `parse`."""
     from gru4rec import protocol
     from gru4rec.data import loader
-    from gru4rec.offline import exported
+    from gru4rec.offline import exported, runtimes
     found = exported.read(which.model_dir)
     graph = exported.graph(found, which.graph)
+    runtimes.check(found, graph, which.runtime)
     if which.graph == PREFIX:
         k = graph.signature.outputs[0].shape[1]
         if max(options.cut_off) > k and k < len(found.vocabulary):

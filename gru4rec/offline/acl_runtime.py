@@ -11,6 +11,17 @@ HUGE_PAGES_FIRST, TO_DEVICE, TO_HOST = 0, 1, 2  # ACL_MEM_MALLOC_HUGE_FIRST, ACL
 GEAR = "ascend_mbatch_shape_data"  # the input that atc --dynamic_batch_size adds
 
 
+def om_path(graph):
+    """The .om that lies beside the .pb of an offline.exported.Graph.
+
+    Raises: DeviceError if there is none.
+    """
+    path = os.path.splitext(graph.path)[0] + ".om"
+    if not os.path.isfile(path):
+        raise DeviceError("%s is not there; make it with sh %s" % (path, os.path.join(os.path.dirname(path), "atc.sh")))
+    return path
+
+
 class OmModel:
     """A model that atc compiled, with one device buffer for each input and output, made once."""
 
@@ -19,16 +30,14 @@ class OmModel:
 
         Raises: DeviceError if pyACL, the device or the file cannot be had, or the .om is not of this graph.
         """
-        path = os.path.splitext(graph.path)[0] + ".om"
-        if not os.path.isfile(path):
-            raise DeviceError("%s is not there; make it with sh %s" % (path, os.path.join(os.path.dirname(path), "atc.sh")))
+        path = om_path(graph)
         try:
             import acl
         except ImportError as error:
             raise DeviceError("pyACL cannot be imported (%s); source CANN's set_env.sh in this shell" % error) from None
         self._acl, self._path, self._device_id = acl, path, device_id
         self.signature, self.lanes, self._gears = graph.signature, lanes_of(graph), graph.batch_sizes
-        self._undo, self._buffers = [], []
+        self._undo = []
         try:
             self._open()
         except BaseException:
@@ -38,10 +47,11 @@ class OmModel:
     def _check(self, call, status):
         """Raises: DeviceError naming the call, unless the status is 0."""
         if status != 0:
-            raise DeviceError("%s: %s failed with status %s; look at npu-smi info and at CANN's log" % (self._path, call, status))
+            raise DeviceError("%s: %s failed with status %s; look at npu-smi info and at CANN's log"
+                              % (self._path, call, status))
 
     def _open(self):
-        acl, self._undo = self._acl, []
+        acl = self._acl
         self._check("acl.init", acl.init())
         self._undo.append(acl.finalize)
         self._check("acl.rt.set_device(%d)" % self._device_id, acl.rt.set_device(self._device_id))

@@ -97,5 +97,6 @@ def graph(found, name):
     Raises: InputError if there is none.
     """
     if name not in found.graphs:
-        raise InputError("--graph %s: %s holds %s; use one of them" % (name, found.directory, ", ".join(sorted(found.graphs))))
+        raise InputError("--graph %s: %s holds %s; use one of them"
+                         % (name, found.directory, ", ".join(sorted(found.graphs))))
     return found.graphs[name]

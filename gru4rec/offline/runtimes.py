@@ -21,6 +21,21 @@ def start_states(signature, lanes):
     return {t.name: np.zeros((lanes, t.shape[1]), np.float32) for t in signature.inputs if t.role == STATE}
 
 
+def check(found, graph, runtime):
+    """Refuse a runtime for which the files are not there.
+
+    Args:
+      found: offline.exported.Exported. graph: one of its graphs. runtime: as `open_graph`.
+    Raises: InputError, DeviceError.
+    """
+    if runtime == "acl":
+        from gru4rec.offline.acl_runtime import om_path
+        if found.format != "frozen_pb":
+            raise InputError("--runtime acl runs what atc made of --format frozen_pb; %s holds %s"
+                             % (found.directory, found.format))
+        om_path(graph)
+
+
 def open_graph(found, graph, runtime="auto", device_id=0):
     """The runtime of a graph of an offline.exported.Exported.
 
@@ -28,11 +43,9 @@ def open_graph(found, graph, runtime="auto", device_id=0):
       runtime: "auto" (by the format, on the CPU) or "acl" (the .om beside a .pb, on NPU `device_id`).
     Raises: InputError, DeviceError if it cannot be had.
     """
+    check(found, graph, runtime)
     if runtime == "acl":
         from gru4rec.offline.acl_runtime import OmModel
-        if found.format != "frozen_pb":
-            raise InputError("--runtime acl runs what atc made of --format frozen_pb; %s holds %s"
-                             % (found.directory, found.format))
         return OmModel(graph, device_id)
     return {"frozen_pb": FrozenGraph}[found.format](graph)
 
