@@ -47,7 +47,7 @@ def open_graph(found, graph, runtime="auto", device_id=0):
     if runtime == "acl":
         from gru4rec.offline.acl_runtime import OmModel
         return OmModel(graph, device_id)
-    return {"frozen_pb": FrozenGraph}[found.format](graph)
+    return {"frozen_pb": FrozenGraph, "saved_model": SavedModel, "onnx": OnnxModel}[found.format](graph)
 
 
 class _InTensorFlow:
@@ -80,3 +80,32 @@ class FrozenGraph(_InTensorFlow):
             definition.ParseFromString(file.read())
         self._tf.import_graph_def(definition, name="")
         return [{t.name: t.name + ":0" for t in side} for side in (graph.signature.inputs, graph.signature.outputs)]
+
+
+class SavedModel(_InTensorFlow):
+    """One signature of a SavedModel."""
+
+    def _load(self, graph):
+        loaded = self._tf.saved_model.load(self._session, [self._tf.saved_model.tag_constants.SERVING], graph.path)
+        definition = loaded.signature_def[graph.name]
+        return [{name: info.name for name, info in side.items()} for side in (definition.inputs, definition.outputs)]
+
+
+class OnnxModel:
+    """An ONNX file in ONNX Runtime."""
+
+    def __init__(self, graph):
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InputError("ONNX Runtime cannot be imported (%s); pip install onnxruntime" % error) from None
+        self.signature, self.lanes = graph.signature, lanes_of(graph)
+        self._session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
+        self._outputs = [t.name for t in self.signature.outputs]
+
+    def run(self, values):
+        """As the other runtimes."""
+        return dict(zip(self._outputs, self._session.run(self._outputs, values)))
+
+    def close(self):
+        self._session = None

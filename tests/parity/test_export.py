@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed")
-from gru4rec.export import directory, frozen_pb  # noqa: E402
+from gru4rec.export import directory, frozen_pb, saved_model  # noqa: E402
 from gru4rec.offline import exported, runtimes  # noqa: E402
 from gru4rec.tf_compat import tf  # noqa: E402
 from tests.parity import exports  # noqa: E402
@@ -29,7 +29,14 @@ def frozen(place, source, k=K, batch_sizes=(LANES,)):
     return exported.read(str(place))
 
 
-WRITERS = {"frozen_pb": frozen}
+def saved_model_(place, source, k=K):
+    """offline.exported.Exported of a SavedModel."""
+    directory.write_vocabulary(str(place / directory.VOCABULARY), source.vocabulary)
+    directory.write_manifest(str(place), "saved_model", source, saved_model.write(str(place), source, k), {})
+    return exported.read(str(place))
+
+
+WRITERS = {"frozen_pb": frozen, "saved_model": saved_model_}
 
 
 def by_role(tensors, values):
