@@ -63,6 +63,9 @@ def parse(argv):
 def run(options):
     """Write the export that `options` (ExportConfig) ask for, complete or not at all."""
     directory.check(options.out, options.overwrite)
+    if options.format == "onnx":
+        from gru4rec.export import onnx_model
+        onnx_model.import_onnx()
     from gru4rec import tf_compat
     tf_compat.setup()
     from gru4rec.export import source as source_module
@@ -79,12 +82,17 @@ def run(options):
 
 
 def _write(place, source, options):
-    """(entries of the manifest by graph, versions of libraries)."""
-    from gru4rec.export import frozen_pb
+    """(entries of the manifest by graph, versions of the libraries that wrote them)."""
+    if options.format == "onnx":
+        from gru4rec.export import onnx_model
+        return onnx_model.write(place, source, options.k), {"onnx": onnx_model.import_onnx().__version__}
+    from gru4rec.export import frozen_pb, saved_model
     from gru4rec.tf_compat import tf
-    graphs = frozen_pb.write(place, source, options.batch_size or (BATCH_SIZE,), options.max_length or MAX_LENGTH,
-                             options.k, options.soc_version or "Ascend310")
-    return graphs, {"tensorflow": tf.__version__}
+    versions = {"tensorflow": tf.__version__}
+    if options.format == "saved_model":
+        return saved_model.write(place, source, options.k), versions
+    return frozen_pb.write(place, source, options.batch_size or (BATCH_SIZE,), options.max_length or MAX_LENGTH,
+                           options.k, options.soc_version or "Ascend310"), versions
 
 
 def _text(tensors):

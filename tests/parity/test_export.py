@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed")
-from gru4rec.export import directory, frozen_pb, saved_model  # noqa: E402
+from gru4rec.errors import InputError  # noqa: E402
+from gru4rec.export import directory, frozen_pb, graphs, onnx_model, saved_model  # noqa: E402
 from gru4rec.offline import exported, runtimes  # noqa: E402
 from gru4rec.tf_compat import tf  # noqa: E402
 from tests.parity import exports  # noqa: E402
@@ -36,7 +37,16 @@ def saved_model_(place, source, k=K):
     return exported.read(str(place))
 
 
-WRITERS = {"frozen_pb": frozen, "saved_model": saved_model_}
+def onnx_(place, source, k=K):
+    """offline.exported.Exported of ONNX files."""
+    pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
+    pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (extra onnx)")
+    directory.write_vocabulary(str(place / directory.VOCABULARY), source.vocabulary)
+    directory.write_manifest(str(place), "onnx", source, onnx_model.write(str(place), source, k), {})
+    return exported.read(str(place))
+
+
+WRITERS = {"frozen_pb": frozen, "saved_model": saved_model_, "onnx": onnx_}
 
 
 def by_role(tensors, values):
@@ -134,3 +144,17 @@ def test_the_vocabulary_keeps_ids_as_they_are(tmp_path):
         assert found.vocabulary.is_integer is not text_ids
         with open(str(tmp_path / str(text_ids) / "vocabulary.json"), encoding="ascii") as file:
             assert json.load(file) == source.vocabulary.ids.tolist()
+
+
+def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_tensorflow_graph(tmp_path, monkeypatch):
+    source = exports.source("gru-separate-tanh")
+    monkeypatch.setattr(graphs, "MAX_BYTES", source.num_bytes - 1)
+    with pytest.raises(InputError, match="at most 2 GiB.*--format onnx"), tf.Graph().as_default():
+        graphs.constants(source)
+    monkeypatch.setattr(onnx_model, "INLINE_BYTES", source.num_bytes - 1)
+    found = onnx_(tmp_path, source)
+    assert {"step.onnx.data", "prefix.onnx.data"} <= set(found.manifest["sha256"])
+    runner = runtimes.open_graph(found, found.graphs["prefix"])
+    ids, lengths = exports.prefix_inputs()
+    values = runner.run({"ids": ids, "lengths": lengths})
+    exports.assert_best(values["top_ids"], values["top_scores"], exports.Reference(source).prefix(ids, lengths))
