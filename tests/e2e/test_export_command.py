@@ -7,14 +7,17 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from gru4rec import main
 from gru4rec.data import synthetic
 from gru4rec.export import __main__ as export
-from gru4rec.export import directory
+from gru4rec.export import directory, source
 from gru4rec.offline import __main__ as offline
+from gru4rec.offline import exported, runtimes
 from tests import fake_acl
+from tests.parity import exports
 
 pytestmark = pytest.mark.tf
 
@@ -201,6 +204,116 @@ def test_a_damaged_export_is_one_line(run, here, frozen, name, content):
     assert (status, out) == (2, "") and err.count("\n") == 1 and "is damaged" in err and name.split("/")[-1] in err, err
 
 
+# What a program without this package does; prints the outputs of the prefix and the vocabulary.
+CLEAN = {
+    "saved_model": """
+import tensorflow.compat.v1 as tf
+from tensorflow.compat.v1 import saved_model
+with tf.Session(graph=tf.Graph()) as session:
+    loaded = saved_model.load(session, ["serve"], "served/1")
+    for name in ("prefix", "serving_default"):
+        signature = loaded.signature_def[name]
+        out = session.run({key: info.name for key, info in signature.outputs.items()},
+                          {signature.inputs[key].name: value for key, value in asked.items()})
+    asset, = loaded.asset_file_def
+    vocabulary = json.load(open("served/1/assets/" + asset.filename))
+""",
+    "saved_model-2": """
+import tensorflow as tf
+loaded = tf.saved_model.load("served/1", tags=["serve"])
+out = loaded.signatures["prefix"](**{key: tf.constant(value, tf.int32) for key, value in asked.items()})
+out = {key: value.numpy() for key, value in out.items()}
+asset, = loaded.asset_paths
+vocabulary = json.load(open(asset.asset_path.numpy().decode()))
+""",
+    "onnx": """
+import onnxruntime
+session = onnxruntime.InferenceSession("model/prefix.onnx", providers=["CPUExecutionProvider"])
+names = [t.name for t in session.get_outputs()]
+out = dict(zip(names, session.run(names, {key: np.array(value, np.int32) for key, value in asked.items()})))
+vocabulary = json.load(open("model/vocabulary.json"))
+"""}
+CLEAN_FRAME = """
+import json, sys
+import numpy as np
+sys.modules["gru4rec"] = None
+asked = json.load(sys.stdin)
+%s
+print(json.dumps({"vocabulary": vocabulary, "out": {key: np.asarray(value).tolist() for key, value in out.items()}}))
+"""
+OUT = {"saved_model": "served", "onnx": "model"}  # as in the README
+
+
+def needs_onnx(kind):
+    if kind == "onnx":
+        pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
+        pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (extra onnx)")
+
+
+@pytest.fixture(params=sorted(OUT))
+def served(request, run, here):
+    """Format of an export of the model, which lies in OUT[format]."""
+    needs_onnx(request.param)
+    if not os.path.exists(OUT[request.param]):
+        status, out, err = run(export, "--checkpoint_dir", "runs/a", "--format", request.param, "--out", OUT[request.param])
+        assert status == 0 and "prefix: ids int32 [any, any], lengths int32 [any] -> " in out, err
+    return request.param
+
+
+@pytest.mark.parametrize("graph", ["step", "prefix"])
+def test_the_other_formats_replay_as_the_evaluation(run, served, graph):
+    for flags in (["--unknown", "miss", "--cut_off", "5,20"], ["--eval_target", "last"]):
+        status, out, err = run(offline, "--model_dir", OUT[served], "--graph", graph, *flags)
+        assert status == 0 and out == evaluated(run, *flags), err
+
+
+@pytest.mark.parametrize("loader", sorted(CLEAN))
+def test_a_program_without_this_package_gets_the_same(run, here, loader):
+    kind = loader.split("-")[0]
+    needs_onnx(kind)
+    from gru4rec.tf_compat import IS_TF2
+    if kind == "saved_model" and (loader == "saved_model-2") is not IS_TF2:
+        pytest.skip("the loader of the other TensorFlow")
+    assert run(export, "--checkpoint_dir", "runs/a", "--format", kind, "--out", OUT[kind], "--overwrite", 1)[0] == 0
+    ids, lengths = exports.prefix_inputs(9, 11, num_items=60)
+    done = subprocess.run([sys.executable, "-c", CLEAN_FRAME % CLEAN[loader]], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          input=json.dumps({"ids": ids.tolist(), "lengths": lengths.tolist()}), universal_newlines=True,
+                          env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"})
+    assert done.returncode == 0, done.stderr
+    found, trained_model = json.loads(done.stdout), source.read("runs/a")
+    assert found["vocabulary"] == trained_model.vocabulary.ids.tolist()
+    lists = [np.array(found["out"][name], dtype) for name, dtype in (("top_ids", np.int32), ("top_scores", np.float32))]
+    exports.assert_best(*lists, expected=exports.Reference(trained_model).prefix(ids, lengths), k=20)
+
+
+def test_step_top_is_the_step_without_the_scores_of_all_items(run, here):
+    assert run(export, "--checkpoint_dir", "runs/a", "--format", "saved_model", "--out", "top", "--k", 4)[0] == 0
+    found = exported.read("top")
+    ids, states = exports.step_inputs(found.config.model)
+    values = {}
+    for name in ("step", "step_top"):
+        runner = runtimes.open_graph(found, found.graphs[name])
+        values[name] = runner.run(dict(zip([t.name for t in runner.signature.inputs], [ids] + states)))
+        runner.close()
+    assert values["step"].pop("scores").shape == (len(ids), 60)
+    for name, value in values["step"].items():
+        np.testing.assert_array_equal(values["step_top"].pop(name), value)
+    assert not values["step_top"]
+
+
+@pytest.mark.parametrize("module, command, flags", [
+    ("onnx", export, ["--checkpoint_dir", "runs/a", "--format", "onnx", "--out", "x"]),
+    ("onnxruntime", offline, ["--model_dir", "model"])])
+def test_without_onnx_one_line_says_what_to_install(run, here, monkeypatch, module, command, flags):
+    if command is offline:
+        needs_onnx("onnx")
+        if not os.path.exists("model"):
+            assert run(export, "--checkpoint_dir", "runs/a", "--format", "onnx", "--out", "model")[0] == 0
+    monkeypatch.setitem(sys.modules, module, None)
+    status, out, err = run(command, *flags)
+    assert (status, out) == (2, "") and "pip install %s" % module in err and not (here / "x").exists()
+
+
 SHELLS = [name for name in ("dash", "bash", "sh") if shutil.which(name)]
 
 
@@ -302,7 +415,7 @@ def test_real_clicks_replay_as_they_are_evaluated(run, realdata):
     if not os.path.exists(path):
         pytest.skip("no real data at %s (set GRU4REC_REALDATA)" % path)
     assert run(main, "--train_path", path, "--test_path", path, "--epoch", 1, "--size", 16, "--checkpoint_dir", "runs/real",
-               "--compare_rules", 0, "--batch_size", 200)[0] == 0
+               "--compare_rules", 0, "--batch_size", 200, "--xla", "off")[0] == 0
     assert run(export, "--checkpoint_dir", "runs/real", "--format", "frozen_pb", "--out", "real", "--batch_size", 200)[0] == 0
     lines = [run(command, *flags)[1] for command, flags in (
         (main, ["--train", 0, "--checkpoint_dir", "runs/real", "--compare_rules", 0]), (offline, ["--model_dir", "real"]))]

@@ -36,11 +36,12 @@ class Reference:
     """The model in float64."""
 
     def __init__(self, source):
-        self.model, self._weights = source.model, {k: v.astype(np.float64) for k, v in source.weights.items()}
+        self.model, self._num_items = source.model, source.num_items
+        self._weights = {k: v.astype(np.float64) for k, v in source.weights.items()}
 
     def step(self, id_b, states):
         """New states; an id outside 0..I-1 leaves a state as it is."""
-        known = (id_b >= 0) & (id_b < NUM_ITEMS)
+        known = (id_b >= 0) & (id_b < self._num_items)
         output = state.input_rows(self.model, self._weights)[np.where(known, id_b, 0)]
         new = []
         for layer, old in enumerate(states):
@@ -72,13 +73,13 @@ def step_inputs(model, lanes=LANES, seed=1):
     return ids, [random.standard_normal((lanes, hidden)).astype(np.float32) for hidden in model.size]
 
 
-def prefix_inputs(lanes=LANES, length=LENGTH, seed=2):
+def prefix_inputs(lanes=LANES, length=LENGTH, seed=2, num_items=NUM_ITEMS):
     """(ids [B, T], lengths [B]): an empty prefix, a full one, unknown ids inside, and known ids beyond the length."""
     random = np.random.RandomState(seed)
-    ids = random.randint(0, NUM_ITEMS, (lanes, length)).astype(np.int32)
+    ids = random.randint(0, num_items, (lanes, length)).astype(np.int32)
     lengths = random.randint(1, length, lanes).astype(np.int32)
     lengths[:2] = 0, length
-    ids[2, 0], ids[1, 3], ids[3] = -1, 2 ** 31 - 1, NUM_ITEMS
+    ids[2, 0], ids[1, 3], ids[3] = -1, 2 ** 31 - 1, num_items
     return ids, lengths
 
 
