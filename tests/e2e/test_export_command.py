@@ -215,8 +215,7 @@ with tf.Session(graph=tf.Graph()) as session:
         signature = loaded.signature_def[name]
         out = session.run({key: info.name for key, info in signature.outputs.items()},
                           {signature.inputs[key].name: value for key, value in asked.items()})
-    asset, = loaded.asset_file_def
-    vocabulary = json.load(open("served/1/assets/" + asset.filename))
+    vocabulary = json.load(open("served/1/assets/vocabulary.json"))
 """,
     "saved_model-2": """
 import tensorflow as tf
