@@ -44,6 +44,7 @@ setup(
         ],
         "parquet": ["pyarrow"],
         "prepare": ["duckdb>=1.2"],
+        "onnx": ["onnx", "onnxruntime"],  # gru4rec.export --format onnx, and what runs its files
         "search": ["optuna"],
         "plots": ["matplotlib"],  # benchmarks/plot_train.py
         "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],

@@ -51,9 +51,15 @@ def replacing(out):
             new = os.path.join(temporary, "new")
             os.mkdir(new)
             yield new
+            old = os.path.join(temporary, "old")
             if os.path.lexists(out):
-                os.rename(out, os.path.join(temporary, "old"))
-            os.rename(new, out)
+                os.rename(out, old)
+            try:
+                os.rename(new, out)
+            except OSError:
+                if os.path.lexists(old):
+                    os.rename(old, out)
+                raise
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:

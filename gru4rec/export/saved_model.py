@@ -23,6 +23,7 @@ def write(directory, source, k):
     Args:
       directory: exists. source: export.source.Source. k: items of a list.
     Returns: dict name -> entry of the manifest.
+    Raises: OSError if the disk refuses.
     """
     step = signature.of_step(source.model.size, source.num_items, None, k)
     step_top = step._replace(outputs=tuple(t for t in step.outputs if t.role != signature.SCORES))
@@ -35,10 +36,13 @@ def write(directory, source, k):
         vocabulary = tf.constant(os.path.join(directory, VOCABULARY), name="vocabulary")
         tf.add_to_collection(tf.GraphKeys.ASSET_FILEPATHS, vocabulary)
         place = os.path.join(directory, VERSION)
-        builder = tf.saved_model.Builder(place)
-        builder.add_meta_graph_and_variables(session, [tf.saved_model.tag_constants.SERVING], definitions,
-                                             assets_collection=[vocabulary], strip_default_attrs=True)
-        builder.save()
+        try:
+            builder = tf.saved_model.Builder(place)
+            builder.add_meta_graph_and_variables(session, [tf.saved_model.tag_constants.SERVING], definitions,
+                                                 assets_collection=[vocabulary], strip_default_attrs=True)
+            builder.save()
+        except tf.errors.OpError as error:
+            raise OSError(str(error).splitlines()[0]) from error
     if os.path.isdir(os.path.join(place, "variables")) and not os.listdir(os.path.join(place, "variables")):
         shutil.rmtree(os.path.join(place, "variables"))
     found = ((signature.STEP, step), (STEP_TOP, step_top), (signature.PREFIX, prefix))
