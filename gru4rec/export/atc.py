@@ -6,7 +6,7 @@ from gru4rec.export import signature
 
 SCRIPT = """#!/bin/sh
 # {name}.pb -> {name}.om, beside it. Source CANN's set_env.sh first. The chip is SOC_VERSION: "Ascend" and the name that
-# npu-smi info shows. Arguments go on to atc, such as --precision_mode=must_keep_origin_dtype.
+# npu-smi info shows. Arguments go on to atc, such as --precision_mode_v2=origin.
 cd -- "$(dirname -- "$0")" || exit 2
 if ! command -v atc >/dev/null 2>&1; then
     echo "error: atc is not on PATH; source CANN's set_env.sh first" >&2

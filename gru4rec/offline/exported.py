@@ -21,6 +21,7 @@ class Graph(NamedTuple):
     path: str
     signature: Signature
     batch_sizes: Tuple[int, ...]  # that it was made for; empty: any
+    num_items: int
 
 
 class Exported(NamedTuple):
@@ -46,7 +47,8 @@ def read(directory):
         if manifest["version"] != VERSION or manifest["format"] not in FORMATS:
             raise ValueError("not an export of version %d" % VERSION)
         graphs = {name: Graph(name, os.path.join(directory, entry["file"]), Signature.from_dict(entry),
-                              tuple(entry.get("batch_sizes", ()))) for name, entry in manifest["graphs"].items()}
+                              tuple(entry.get("batch_sizes", ())), int(manifest["num_items"]))
+                  for name, entry in manifest["graphs"].items()}
         config = config_module.from_dict(manifest["config"])
         _verify(directory, manifest["sha256"])
     except FileNotFoundError:

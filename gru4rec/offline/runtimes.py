@@ -8,12 +8,13 @@ import numpy as np
 from gru4rec.errors import InputError
 from gru4rec.export.signature import STATE
 
-ANY_LANES = 512  # where a graph takes any number
+ANY_LANES = 512  # where a graph takes any number,
+SCORE_BYTES = 64 << 20  # and the scores of so many take no more than this
 
 
 def lanes_of(graph):
     """Sessions side by side: as many as the graph was made for, its most where several."""
-    return max(graph.batch_sizes, default=ANY_LANES)
+    return max(graph.batch_sizes, default=min(ANY_LANES, max(1, SCORE_BYTES // (4 * graph.num_items))))
 
 
 def start_states(signature, lanes):

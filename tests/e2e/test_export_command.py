@@ -10,8 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from gru4rec import main
+from gru4rec import main, schedule
 from gru4rec.data import synthetic
+from gru4rec.data.loader import load_events
+from gru4rec.data.sessions import index_test
 from gru4rec.export import __main__ as export
 from gru4rec.export import directory, source
 from gru4rec.offline import __main__ as offline
@@ -264,6 +266,28 @@ def test_the_other_formats_replay_as_the_evaluation(run, served, graph):
     for flags in (["--unknown", "miss", "--cut_off", "5,20"], ["--eval_target", "last"]):
         status, out, err = run(offline, "--model_dir", OUT[served], "--graph", graph, *flags)
         assert status == 0 and out == evaluated(run, *flags), err
+
+
+@pytest.mark.parametrize("kind", ["frozen_pb"] + sorted(OUT))
+def test_scores_of_the_whole_test_file_are_those_of_the_reference(run, here, kind):
+    needs_onnx(kind)
+    assert run(export, "--checkpoint_dir", "runs/a", "--format", kind, "--out", "whole", "--overwrite", 1)[0] == 0
+    found, trained_model = exported.read("whole"), source.read("runs/a")
+    reference, runner = exports.Reference(trained_model), runtimes.open_graph(found, found.graphs["step"])
+    sessions = index_test(load_events("next_day.tsv", "SessionId", "Article", "Time"), found.vocabulary, "miss")[0]
+    epoch, _ = schedule.build_longest_first(sessions.items, sessions.offsets, 50, sessions.leading_skip)
+    ids, *names = [t.name for t in runner.signature.inputs]
+    ours = [np.zeros((50, hidden), np.float32) for hidden in (12, 8)]
+    theirs = [state.astype(np.float64) for state in ours]
+    for x, reset in zip(epoch.x, epoch.reset[:, :, None]):
+        values = runner.run(dict(zip(names, [np.where(reset, np.float32(0), state) for state in ours]), **{ids: x}))
+        ours = [values["new_state"], values["new_state_1"]]
+        theirs = reference.step(x, [np.where(reset, 0.0, state) for state in theirs])
+        scores = reference.scores(theirs)
+        np.testing.assert_allclose(values["scores" if "scores" in values else "logits"],
+                                   scores if "scores" in values else exports.softmax(scores), rtol=1e-5, atol=1e-5)
+    runner.close()
+    assert epoch.num_steps > 20
 
 
 @pytest.mark.parametrize("loader", sorted(CLEAN))

@@ -146,6 +146,11 @@ def test_the_vocabulary_keeps_ids_as_they_are(tmp_path):
             assert json.load(file) == source.vocabulary.ids.tolist()
 
 
+def test_a_graph_of_any_number_of_sessions_gets_as_many_as_memory_bears(tmp_path):
+    graph = saved_model_(tmp_path, exports.source("gru-separate-tanh")).graphs["prefix"]
+    assert [runtimes.lanes_of(graph._replace(num_items=n)) for n in (23, 10 ** 6, 10 ** 8)] == [512, 16, 1]
+
+
 def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_tensorflow_graph(tmp_path, monkeypatch):
     source = exports.source("gru-separate-tanh")
     monkeypatch.setattr(graphs, "MAX_BYTES", source.num_bytes - 1)
