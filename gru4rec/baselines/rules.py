@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gru4rec import durable
 from gru4rec.baselines.counting import Counts, batches, contexts, lookup, ordinals, places_in_rows, sums
 from gru4rec.errors import CheckpointError
 
@@ -85,7 +86,7 @@ def save(path, rules, vocabulary):
     starts = np.searchsorted(rules.keys, np.arange(rules.num_items + 1) * rules.num_items)
     kind = np.int32 if rules.weights.max(initial=0) < 2 ** 31 else np.int64
     try:
-        with open(path, "wb") as out:  # uncompressed: packing takes longer than finding the rules
+        with durable.replacing(path) as temporary, open(temporary, "wb") as out:  # uncompressed: packing takes longer than finding the rules
             np.savez(out, lengths=np.diff(starts).astype(np.int32), items=(rules.keys % rules.num_items).astype(np.int32),
                      weights=rules.weights.astype(kind), vocabulary=np.int64(_stamp(vocabulary)))
     except OSError as error:

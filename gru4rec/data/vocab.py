@@ -98,6 +98,24 @@ class Vocabulary:
             raise IndexError("item index outside 0..%d" % (len(self) - 1))
         return self.ids[indices]
 
+    def extended(self, other):
+        """This vocabulary with the items of another appended where it does not know them.
+
+        Returns: (Vocabulary, int32 [J] its index of each item of `other`); support is that of `other`, 0 where it has not the
+          item. Ids are integer if both are, else text.
+        Example: ids [30, 10], other [10, 20] -> ids [30, 10, 20], index [1, 2].
+        """
+        ids, theirs = self.ids, other.ids
+        if self.is_integer != other.is_integer:
+            ids, theirs = (_object_array([str(i) for i in part.tolist()]) for part in (ids, theirs))
+        index = pd.Index(ids, dtype=ids.dtype).get_indexer(pd.Index(theirs, dtype=theirs.dtype)).astype(np.int32)
+        new = index < 0
+        index[new] = len(ids) + np.arange(int(new.sum()))
+        ids = np.concatenate([ids, theirs[new]])
+        support = np.zeros(len(ids), np.int64)
+        support[index] = other.support
+        return Vocabulary(ids, support), index
+
     def to_arrays(self):
         """dict of `support` and `ids`, or for text ids `id_bytes` (uint8, UTF-8) and `id_offsets` (int64 [I + 1])."""
         if self.is_integer:
