@@ -236,7 +236,7 @@ def newest(directory, read, epochs_first=False):
       epochs_first: whether the end of any epoch comes before all moments within one.
     Raises: CheckpointError if there is none, or each is damaged.
     """
-    for attempt in range(3):  # a run that is training here may remove one while it is read
+    for _ in range(3):  # a run that is training here may remove one while it is read
         names = listing(directory)[::-1]
         if epochs_first:
             names.sort(key=lambda name: not name.is_epoch)
@@ -248,7 +248,7 @@ def newest(directory, read, epochs_first=False):
                 errors.append(error)
                 continue
             for error in errors:
-                _log.warning("%s", str(error).replace("use another epoch (--test) or train again", "the one before it is used"))
+                _log.warning("%s", str(error).replace(manifests.REMEDY, "the one before it is used"))
             return found
         if listing(directory)[::-1] == sorted(names, reverse=True):
             break

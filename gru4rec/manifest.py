@@ -22,6 +22,7 @@ from gru4rec.errors import CheckpointError
 
 FORMAT = 1
 PHASES = ("train", "refit")
+REMEDY = "use another epoch (--test) or train again"
 
 
 class Position(NamedTuple):
@@ -68,7 +69,9 @@ def read(path):
             raise damaged(path, "%s is missing or of the wrong type" % key)
     if manifest.get("sha256") != checksum(manifest):
         raise damaged(path, "its checksum is not that of its content")
-    if manifest.get("position"):
+    for key in ("position", "data", "phase", "validation"):  # absent where nothing can go on from it
+        manifest.setdefault(key, None)
+    if manifest["position"]:
         manifest["position"] = Position(**manifest["position"])
     return manifest
 
@@ -76,7 +79,7 @@ def read(path):
 def amend(path, **values):
     """Change keys of a manifest; OSError if the disk refuses, and then it is as it was."""
     manifest = dict(read(path), **values)
-    if manifest.get("position"):
+    if manifest["position"]:
         manifest["position"] = manifest["position"]._asdict()
     durable.write_text(path, dump(make(**{key: value for key, value in manifest.items() if key != "sha256"})))
 
@@ -104,7 +107,7 @@ def verify(directory, names, manifest, where):
 
 def damaged(path, what):
     """The CheckpointError of a file."""
-    return CheckpointError("%s is damaged: %s; use another epoch (--test) or train again" % (path, what))
+    return CheckpointError("%s is damaged: %s; %s" % (path, what, REMEDY))
 
 
 def _whole(value):
@@ -130,9 +133,13 @@ def _history(value):
 
 
 def _record(value):
-    return (_object(metric=lambda v: isinstance(v, str) and re.match(r"(recall|mrr)@[0-9]{1,18}\Z", v), value=_or_none(_number), best_epoch=_or_none(_whole),
-                    best_value=_or_none(_number), values=_history)(value)
+    return (_object(metric=_metric, value=_or_none(_number), best_epoch=_or_none(_whole), best_value=_or_none(_number),
+                    values=_history)(value)
             and (value["best_epoch"] is None) == (value["best_value"] is None))
+
+
+def _metric(value):
+    return _text(value) and bool(re.match(r"(recall|mrr)@[0-9]{1,18}\Z", value))
 
 
 def _text(value):

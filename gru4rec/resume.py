@@ -70,8 +70,8 @@ class Start(NamedTuple):
                 old, new = (getattr(group, flag) for config in (self.manifest["config"], self.config)
                             for group in (config.data, config.validation) if hasattr(group, flag))
                 raise CheckpointError(
-                    "--%s %s does not hold the events %s was trained with (--%s %s; then %d events of %d items, now %d of %d); "
-                    "give that file, or train afresh without --resume"
+                    "--%s %s does not hold the events %s was trained with (--%s %s; then %d events of %d items, now %d of "
+                    "%d); give that file, or train afresh without --resume"
                     % (flag, new or "(default)", os.path.join(self.config.run.checkpoint_dir, str(self.name)), flag,
                        old or "(default)", theirs["events"], theirs["items"], ours["events"], ours["items"]))
 

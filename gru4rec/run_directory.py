@@ -55,8 +55,8 @@ class Lock:
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 pid = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
-                raise LockedError("%s is in use by another run (process id %s); wait for it, stop it, or give another directory"
-                                  % (os.path.dirname(self._path) or ".", pid)) from None
+                raise LockedError("%s is in use by another run (process id %s); wait for it, stop it, or give another "
+                                  "directory" % (os.path.dirname(self._path) or ".", pid)) from None
             _log.warning("%s cannot be locked (%s): see that no other run uses the directory", self._path, error.strerror)
 
     def release(self):

@@ -87,8 +87,8 @@ class Saver:
             return
         bad = not_finite(self._config, arrays)
         if bad is not None:
-            raise DivergenceError("%s is not finite after step %d (epoch %d); it was not saved, and the checkpoints before it "
-                                  "are intact; train again with a lower --lr or with --grad_cap" % (bad, step, position.epoch))
+            raise DivergenceError("%s is not finite after step %d (epoch %d); it was not saved, checkpoints saved before are "
+                                  "intact, train again with a lower --lr or with --grad_cap" % (bad, step, position.epoch))
         if self._data is None:
             self._data = self._make_data()
         self._path = checkpoint.save(

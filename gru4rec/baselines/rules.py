@@ -86,7 +86,8 @@ def save(path, rules, vocabulary):
     starts = np.searchsorted(rules.keys, np.arange(rules.num_items + 1) * rules.num_items)
     kind = np.int32 if rules.weights.max(initial=0) < 2 ** 31 else np.int64
     try:
-        with durable.replacing(path) as temporary, open(temporary, "wb") as out:  # uncompressed: packing takes longer than finding the rules
+        with durable.replacing(path) as temporary, open(temporary, "wb") as out:
+            # Uncompressed: packing takes longer than finding the rules.
             np.savez(out, lengths=np.diff(starts).astype(np.int32), items=(rules.keys % rules.num_items).astype(np.int32),
                      weights=rules.weights.astype(kind), vocabulary=np.int64(_stamp(vocabulary)))
     except OSError as error:
