@@ -3,7 +3,7 @@
     python scripts/kill_test.py --kills 100 [--seed 0] [--fork 1] [FLAG ...]
 
 Each resume is killed in its turn, until the run gets to its end; then weights and rows of metrics.jsonl must be those of the
-uninterrupted run, which saves at other moments. If kills are left, another run begins. About half of the kills wait until a
+uninterrupted run, which saves at other moments. If kills are left, another run begins. More than half of the kills wait until a
 save has begun. FLAGs go to both trainings (after --, such as -- --engine plain). With --fork 1 processes are forks of one
 that has imported TensorFlow, so that a kill costs tenths of a second; without it each is the real command. Exit status 1 if
 anything differs.
@@ -77,8 +77,8 @@ def kill_once(pid, directory, chance, seconds):
     Args:
       chance: random.Random. seconds: about how long a process runs.
     """
-    in_save, skip = chance.random() < 0.5, chance.randrange(4)
-    deadline = time.monotonic() + chance.uniform(0, seconds)
+    in_save, skip = chance.random() < 0.6, chance.randrange(4)
+    deadline = time.monotonic() + seconds * chance.random() ** 0.5  # a start is the larger part of a small run
     state = {"saves": 0, "saving": False}
 
     def moment():
@@ -93,7 +93,7 @@ def kill_once(pid, directory, chance, seconds):
     status = wait(pid, moment)
     if status is None:
         if in_save:
-            time.sleep(chance.uniform(0, 0.03))
+            time.sleep(chance.uniform(0, 0.015))
         os.kill(pid, signal.SIGKILL)
         status = wait(pid)
     return None if status == -signal.SIGKILL else status
