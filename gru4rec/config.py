@@ -239,6 +239,8 @@ def from_flags(flags):
     explicit = tuple(sorted(given))
     if given.get("preset"):
         for name, value in presets.load(given["preset"]).items():
+            if name not in _FIELDS:
+                raise ConfigError("--preset %s holds the unknown flag %r; correct its file" % (given["preset"], name))
             given.setdefault(name, convert(_FIELDS[name], value))
     return _assemble(given, explicit)
 

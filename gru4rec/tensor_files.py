@@ -49,8 +49,10 @@ def read(prefix, shapes):
                     raise ValueError("tensor %s is of type and shape %s %s, the configuration says %s %s"
                                      % (name, dtypes[name].name, tuple(stored[name]), np.dtype(dtype), tuple(shape)))
                 arrays[name] = np.asarray(reader.get_tensor(name))
-        except (tf.errors.OpError, RuntimeError) as error:
-            raise ValueError(str(error).splitlines()[0]) from error
+        # TensorFlow has raised each of these on damaged files.
+        except (tf.errors.OpError, RuntimeError, IndexError, KeyError, TypeError, UnicodeDecodeError, MemoryError) as error:
+            lines = str(error).splitlines()
+            raise ValueError("TensorFlow says %s" % (lines[0] if lines else type(error).__name__)) from error
     return arrays
 
 

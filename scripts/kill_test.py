@@ -3,10 +3,10 @@
     python scripts/kill_test.py --kills 100 [--seed 0] [--fork 1] [FLAG ...]
 
 Each resume is killed in its turn, until the run gets to its end; then weights and rows of metrics.jsonl must be those of the
-uninterrupted run, which saves at other moments. If kills are left, another run begins. More than half of the kills wait until a
-save has begun. FLAGs go to both trainings (after --, such as -- --engine plain). With --fork 1 processes are forks of one
-that has imported TensorFlow, so that a kill costs tenths of a second; without it each is the real command. Exit status 1 if
-anything differs.
+uninterrupted run, which saves at other moments. If kills are left, another run begins. More than half of the kills wait
+until a save has begun. FLAGs go to both trainings (after --, such as -- --engine plain). With --fork 1 processes are forks of
+one that has imported TensorFlow, so that a kill costs tenths of a second; without it each is the real command. Exit status
+1 if anything differs.
 """
 
 import argparse
@@ -82,8 +82,8 @@ def kill_once(pid, directory, chance, seconds):
     state = {"saves": 0, "saving": False}
 
     def moment():
+        time.sleep(0.0005)
         if not in_save:
-            time.sleep(0.001)
             return time.monotonic() >= deadline
         saving = is_saving(directory)
         state["saves"] += saving and not state["saving"]

@@ -1,14 +1,12 @@
 """Item id <-> item index, with the support of each item; frozen, and saved beside the weights."""
 
 import re
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from gru4rec.data import npz
 from gru4rec.errors import CheckpointError
 
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)
@@ -153,16 +151,12 @@ class Vocabulary:
         Raises: CheckpointError naming the file, if it is missing, damaged or something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            return cls.from_arrays(arrays)
+            return cls.from_arrays(npz.read(path))
         except CheckpointError as error:
             raise CheckpointError("%s: %s" % (path, error)) from None
         except FileNotFoundError:
             raise CheckpointError("%s: no such vocabulary file; train first or correct the path" % path) from None
-        # The zip and .npy readers raise any of these on damaged bytes.
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError,
-                OverflowError, RuntimeError, SyntaxError, struct.error, zipfile.BadZipFile, zlib.error) as error:
+        except npz.ERRORS as error:
             reason = " ".join(str(error).split())[:120]
             raise CheckpointError("%s: not a readable vocabulary (%s: %s); restore the file or train again"
                                   % (path, type(error).__name__, reason)) from None
