@@ -52,6 +52,7 @@ class Checkpoint(NamedTuple):
     epoch: int  # 0-based
     num_steps: int  # steps of the whole run it belongs to
     validation: Optional[Dict[str, Any]] = None  # validation.Validation.record of its epoch; None without a validation
+    sha256: Optional[str] = None  # of the manifest, and so of everything in it
 
     @property
     def step(self):
@@ -158,6 +159,17 @@ def load(directory, epoch=None):
     Returns: Checkpoint.
     Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
     """
+    found = locate(directory, epoch)
+    arrays = _read_tensors(found.path, state.shapes(found.config, len(found.vocabulary)))
+    return found._replace(arrays=arrays)
+
+
+def locate(directory, epoch=None, checksums=True):
+    """`load` without the tensors: `arrays` is empty, and no TensorFlow is needed.
+
+    Args:
+      checksums: False compares sizes only, for files too large to be read twice.
+    """
     present = epochs(directory)
     if not present:
         raise CheckpointError("%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)
@@ -168,14 +180,14 @@ def load(directory, epoch=None):
                               % (directory, epoch, ", ".join(map(str, present))))
     prefix = os.path.join(directory, "%s%d" % (PREFIX, epoch))
     manifest = _manifest(prefix + ".json")
-    _verify(directory, os.path.basename(prefix), manifest)
+    _verify(directory, os.path.basename(prefix), manifest, checksums)
     try:
         saved = config_module.from_dict(manifest["config"])
     except ConfigError as error:
         raise _damaged(prefix + ".json", str(error)) from error
     vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
-    arrays = _read_tensors(prefix, state.shapes(saved, len(vocabulary)))
-    return Checkpoint(prefix, saved, vocabulary, arrays, epoch, manifest["num_steps"], manifest.get("validation"))
+    return Checkpoint(prefix, saved, vocabulary, {}, epoch, manifest["num_steps"], manifest.get("validation"),
+                      manifest["sha256"])
 
 
 def _best(directory, newest):
@@ -215,15 +227,16 @@ def _manifest_checksum(manifest):
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
 
 
-def _verify(directory, name, manifest):
+def _verify(directory, name, manifest, checksums=True):
     """Every file the manifest must list is there, with its size and checksum. Other names are never opened."""
     for part in (name + ".index", name + _SHARD, VOCABULARY):
         path = os.path.join(directory, part)
+        said = manifest["files"].get(part)
         try:
-            found = _fingerprint(path)
+            found = _fingerprint(path) if checksums else [os.path.getsize(path)] + (said or [])[1:]
         except OSError as error:
             raise _damaged(path, error.strerror or "cannot be read") from error
-        if found != manifest["files"].get(part):
+        if found != said:
             raise _damaged(path, "size or checksum is not what %s.json says" % name)
 
 

@@ -1,0 +1,76 @@
+"""The network in numpy: what `graph/cell.py` and `graph/scorer.py` compute, without TensorFlow."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+
+class _Layer(NamedTuple):
+    """Kernels of a layer, cut by what they are multiplied with; columns [r | u] or [r | u | c]."""
+
+    x: Any  # [D, 3H], or None where the input is a row of it
+    bias: Any  # [3H]
+    h_gates: Any  # [H, 2H]
+    h_candidate: Any  # [H, H]
+
+
+def activation(name, alpha):
+    """function of an array, as graph.activations.get."""
+    if name == "elu" and alpha:
+        alpha = np.float32(alpha)
+        return lambda x: np.maximum(x, 0) + alpha * np.expm1(np.minimum(x, 0))
+    return {"tanh": np.tanh, "relu": lambda x: np.maximum(x, 0)}.get(name, lambda x: x)
+
+
+class NumpyNetwork:
+    """Hidden states and scores of many sessions at a time; immutable, so threads may share it."""
+
+    def __init__(self, weights):
+        """weights: serving.weights.Weights."""
+        model = weights.config.model
+        self.sizes = model.size
+        self._official, self._act = model.cell == "official", activation(model.hidden_act, model.elu)
+        self._rows, self._vectors = weights.input_rows, weights.item_vectors
+        self._layers = [_layer(weights.dense, i, hidden) for i, hidden in enumerate(model.size)]
+
+    def zero_states(self, lanes):
+        """States before the first item: list, per layer [lanes, H] float32."""
+        return [np.zeros((lanes, hidden), np.float32) for hidden in self.sizes]
+
+    def step(self, states, items):
+        """States after one more item in every lane.
+
+        Args:
+          states: list, per layer [B, H] float32; not changed. items: [B] int, item indices.
+        Returns: list, per layer [B, H] float32.
+        Source: formulas of graph.cell.gru_step.
+        """
+        x, out = self._rows[items], []
+        for layer, h in zip(self._layers, states):
+            hidden = h.shape[1]
+            x = (x if layer.x is None else x.dot(layer.x)) + layer.bias
+            # sigmoid(z) = (1 + tanh(z / 2)) / 2 cannot overflow
+            gates = 0.5 + 0.5 * np.tanh(0.5 * (x[:, :2 * hidden] + h.dot(layer.h_gates)))
+            r, u = gates[:, :hidden], gates[:, hidden:]
+            c = self._act(x[:, 2 * hidden:] + (r * h).dot(layer.h_candidate))
+            x = h + u * (c - h) if self._official else c + u * (h - c)
+            out.append(x)
+        return out
+
+    def scores(self, hidden, candidates=None):
+        """[B, I] float32 scores of all items, or [B, C] of `candidates` (int [C]): hidden W^T + b."""
+        vectors = self._vectors if candidates is None else self._vectors[candidates]
+        ones = np.ones((len(hidden), 1), np.float32)
+        return np.concatenate([hidden, ones], 1).dot(vectors.T)
+
+
+def _layer(dense, number, hidden):
+    scope = "gru_layer_%d/" % number
+    gates, candidate = dense[scope + "gates/kernel"], dense[scope + "candidate/kernel"]
+    width = len(candidate) - hidden
+    x = np.concatenate([gates[:width], candidate[:width]], 1) if width else None
+    bias = np.concatenate([dense[scope + "gates/bias"], dense[scope + "candidate/bias"]])
+    return _Layer(x, bias, np.ascontiguousarray(gates[width:]), np.ascontiguousarray(candidate[width:]))
+
+
