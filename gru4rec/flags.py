@@ -53,6 +53,21 @@ def name_list(value):
     return parts
 
 
+def lists_path(value):
+    """The path of a file of recommended lists, told by its ending."""
+    if not text(value).lower().endswith((".parquet", ".csv", ".jsonl")):
+        raise ValueError("not a path of lists")
+    return value
+
+
+def id_list(value):
+    """"7,12" -> ("7", "12"); ids may repeat, none may be empty."""
+    parts = tuple(text(value).split(","))
+    if not all(parts):
+        raise ValueError("an empty id")
+    return parts
+
+
 def ranks_path(value):
     """The path of a table, told by its ending."""
     if not text(value).lower().endswith((".parquet", ".csv")):
@@ -63,6 +78,8 @@ def ranks_path(value):
 _KINDS = {text: "text of at least one character", whole: "a whole number", real: "a number",
           int_list: "whole numbers such as 100 or 100,50", real_list: "numbers such as 0.5 or 0.5,0.2",
           name_list: "a list of different names such as recall,mrr",
+          id_list: "item ids such as 214536502,214536500",
+          lists_path: "a file name ending in .parquet, .csv or .jsonl",
           ranks_path: "a file name ending in .parquet or .csv"}
 
 
@@ -106,7 +123,8 @@ def build_parser(prog, description, groups, leave_out=()):
         text = "%s [%sdefault: %s]" % (meta["help"], meta["unit"] + "; " if meta["unit"] else "", shown)
         if meta["choices"]:
             text = "{%s} %s" % ("|".join(str(c) for c in meta["choices"]), text)
-        titles[group].add_argument("--" + item.name, metavar=item.name.upper(), type=str, help=text.replace("%", "%%"))
+        names = ["-" + item.name] * (len(item.name) == 1) + ["--" + item.name]
+        titles[group].add_argument(*names, metavar=item.name.upper(), type=str, dest=item.name, help=text.replace("%", "%%"))
     return parser
 
 

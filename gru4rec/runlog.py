@@ -1,5 +1,6 @@
 """What a run says: result lines on stdout, everything else on stderr, the same rows in metrics.jsonl."""
 
+import contextlib
 import json
 import logging
 import os
@@ -47,6 +48,17 @@ def say(line):
     except OSError as error:
         raise InputError("stdout cannot be written: %s; let its reader read to the end, or send it to a file with room"
                          % error.strerror) from None
+
+
+def progress(text, unit):
+    """function (total) -> progress bar on a terminal, nothing in a pipe or without tqdm."""
+    def make(total):
+        try:
+            from tqdm import tqdm
+        except ImportError:  # device images may lack it; a bar is not worth a stop
+            return contextlib.nullcontext()
+        return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False, mininterval=0.5, file=sys.stderr)
+    return make
 
 
 def train_line(epoch, step, lr, loss):

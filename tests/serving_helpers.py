@@ -38,7 +38,7 @@ def _block(pairs):
 
 def write_bundle(prefix, arrays):
     """A TensorFlow V2 checkpoint as tensor_bundle reads it; checksums are 0, which TensorFlow itself would refuse."""
-    data, pairs = b"", [(b"", _field(1, 1))]
+    data, pairs = bytearray(), [(b"", _field(1, 1))]
     for name in sorted(arrays):
         array = np.asarray(arrays[name])
         dims = b"".join(_field(2, _field(1, int(size))) for size in array.shape)

@@ -97,7 +97,7 @@ class Model:
         """`recommend` of many sessions of any lengths at once, with the same answers up to rounding of the scores.
 
         Memory beside the weights: 6 * max(64, 4 Mi / I) * I bytes for a tile of scores and what finds the best of them, and
-        4096 * (7 * largest size + sum of the sizes) bytes for the states of 1,024 sessions.
+        16384 * (7 * largest size + sum of the sizes) bytes for the states of 4,096 sessions.
 
         Args: sessions: list of what `recommend` takes; the rest as there.
         Returns: list of Recommendation, one for each session.

@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-
 class _Layer(NamedTuple):
     """Kernels of a layer, cut by what they are multiplied with; columns [r | u] or [r | u | c]."""
 

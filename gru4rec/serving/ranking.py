@@ -7,7 +7,7 @@ import numpy as np
 from gru4rec.errors import DivergenceError
 from gru4rec.serving.topk import top_k
 
-LANES = 1024  # sessions that run through the network side by side
+LANES = 4096  # sessions that run through the network side by side
 SCORE_BYTES = 16 << 20  # of one tile of scores
 MIN_TILE = 64  # sessions scored at once: fewer would read the table of a large catalogue from memory too often
 

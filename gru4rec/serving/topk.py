@@ -6,7 +6,7 @@ BLOCKS_PER_PLACE = 8  # blocks a row is cut into for each place of the list
 
 
 def top_k(scores, k):
-    """The k largest scores of each row, best first; among equal scores the lower index comes first, at the end of the list too.
+    """The k largest scores of each row, best first; of equal ones the lower index first, at the end of the list too.
 
     The k-th largest of the maxima of disjoint blocks is a lower bound of the k-th largest score, so that only the few
     scores that reach it are sorted. Any k gives the first k of a longer list.

@@ -123,3 +123,13 @@ def test_too_few_repeats_are_refused(repo_root):
     done = subprocess.run([sys.executable, os.path.join(repo_root, "benchmarks", "bench_eval.py"), "--repeats", "2"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode != 0 and "--repeats 2 is too few" in done.stderr
+
+
+def test_recommending_is_timed_with_and_without_files(tmp_path, repo_root):
+    pytest.importorskip("pyarrow")
+    found = run("bench_recommend.py", tmp_path / "recommend.json", repo_root)["results"]
+    names = ["batch", "threads", "csv", "jsonl", "parquet"]
+    assert set(found["sessions_per_s"]) == set(names) | {"cpu_" + name for name in names}
+    for row in found["sessions_per_s"].values():
+        assert_summary(row)
+    assert set(found["ms"]) == {"single", "click"} and found["ms"]["click"]["p50"] > 0
