@@ -52,7 +52,7 @@ class Checkpoint(NamedTuple):
     epoch: int  # 0-based
     num_steps: int  # steps of the whole run it belongs to
     validation: Optional[Dict[str, Any]] = None  # validation.Validation.record of its epoch; None without a validation
-    sha256: Optional[str] = None  # of the manifest, and so of everything in it
+    version: Optional[str] = None  # epoch and checksum of the manifest, and so of everything in it
 
     @property
     def step(self):
@@ -170,16 +170,7 @@ def locate(directory, epoch=None, checksums=True):
     Args:
       checksums: False compares sizes only, for files too large to be read twice.
     """
-    present = epochs(directory)
-    if not present:
-        raise CheckpointError("%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)
-    if epoch is None:
-        epoch = _best(directory, present[-1])
-    if epoch not in present:
-        raise CheckpointError("%s has no checkpoint of epoch %d; --test takes one of: %s"
-                              % (directory, epoch, ", ".join(map(str, present))))
-    prefix = os.path.join(directory, "%s%d" % (PREFIX, epoch))
-    manifest = _manifest(prefix + ".json")
+    prefix, epoch, manifest = _chosen(directory, epoch)
     _verify(directory, os.path.basename(prefix), manifest, checksums)
     try:
         saved = config_module.from_dict(manifest["config"])
@@ -187,17 +178,41 @@ def locate(directory, epoch=None, checksums=True):
         raise _damaged(prefix + ".json", str(error)) from error
     vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
     return Checkpoint(prefix, saved, vocabulary, {}, epoch, manifest["num_steps"], manifest.get("validation"),
-                      manifest["sha256"])
+                      _version(epoch, manifest))
 
 
-def _best(directory, newest):
+def version(directory, epoch=None):
+    """What `locate` would give as `version`, from the manifests alone; CheckpointError as there."""
+    _, epoch, manifest = _chosen(directory, epoch, logging.DEBUG)
+    return _version(epoch, manifest)
+
+
+def _version(epoch, manifest):
+    return "%d-%s" % (epoch, manifest["sha256"][:12])
+
+
+def _chosen(directory, epoch, level=logging.INFO):
+    """(path prefix, epoch, manifest) of a checkpoint; None is the best by validation, else the newest."""
+    present = epochs(directory)
+    if not present:
+        raise CheckpointError("%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)
+    if epoch is None:
+        epoch = _best(directory, present[-1], level)
+    if epoch not in present:
+        raise CheckpointError("%s has no checkpoint of epoch %d; --test takes one of: %s"
+                              % (directory, epoch, ", ".join(map(str, present))))
+    prefix = os.path.join(directory, "%s%d" % (PREFIX, epoch))
+    return prefix, epoch, _manifest(prefix + ".json")
+
+
+def _best(directory, newest, level):
     """The best epoch by validation, as the newest epoch of the run says; without a validation the newest itself."""
     found = _manifest(os.path.join(directory, "%s%d.json" % (PREFIX, newest))).get("validation") or {}
     best = found.get("best_epoch")
     if best is None:
         return newest
-    _log.info("epoch %d of %s is used, the best by validation (%s %.4f); --test takes another", best, directory,
-              found["metric"], found["best_value"])
+    _log.log(level, "epoch %d of %s is used, the best by validation (%s %.4f); --test takes another", best, directory,
+             found["metric"], found["best_value"])
     return best
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.serving import weights as weights_module
 from gru4rec.serving.network import NumpyNetwork
-from gru4rec.serving.ranking import LANES, Popularity, Query, best_items, last_states
+from gru4rec.serving.ranking import LANES, Popularity, best_items, last_states, list_width, make_query
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Recommendation(tuple):
                                                                                   self.by_popularity)
 
 
-def load(path, backend="numpy", epoch=None, checksums=True):
+def load(path, backend="numpy", epoch=None, checksums=True, threads=1):
     """A trained model, ready to recommend.
 
     Args:
@@ -43,6 +43,8 @@ def load(path, backend="numpy", epoch=None, checksums=True):
       backend: "numpy", which imports no TensorFlow, or "tf", the graph of the evaluation; scores agree within 1e-5.
       epoch: int, 0-based; None: the best of a run with validation, else the newest.
       checksums: False compares sizes of the files only, which spares reading a large catalogue twice.
+      threads: that share the scores of a catalogue of 100,000 items or more (numpy backend); those that numpy's products
+        start by themselves come on top.
     Returns: Model.
     Raises: ConfigError for another backend; CheckpointError if there is no such checkpoint or it is damaged;
       DivergenceError if it holds weights that are not finite.
@@ -53,7 +55,7 @@ def load(path, backend="numpy", epoch=None, checksums=True):
     if backend == "tf":
         from gru4rec.serving.tf_network import TFNetwork
         return Model(found, TFNetwork(found))
-    return Model(found, NumpyNetwork(found))
+    return Model(found, NumpyNetwork(found, threads))
 
 
 class Model:
@@ -73,6 +75,7 @@ class Model:
         self.config, self.vocabulary, self.item_vectors = weights.config, weights.vocabulary, weights.item_vectors
         self.ids, self.version, self.epoch, self.path = weights.vocabulary.ids, weights.version, weights.epoch, weights.path
         self.network, self.popularity = network, Popularity(weights.vocabulary.support)
+        self.encode(self.ids[:1])  # pandas builds its index at the first look-up, and not for two threads at once
 
     def __len__(self):
         return len(self.vocabulary)
@@ -124,9 +127,7 @@ class Model:
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise InputError("k %r is not a whole number of at least 1" % (k,))
-        known = [None if ids is None else np.unique(codes[codes >= 0]) for ids in (candidates, exclude)
-                 for codes in [None if ids is None else self.encode(ids)]]
-        return Query(int(k), *known)
+        return make_query(int(k), len(self), *[None if ids is None else self.encode(ids) for ids in (candidates, exclude)])
 
     def encode(self, ids):
         """int64 [N] item indices of raw ids, -1 where unknown; InputError for one text instead of a list."""
@@ -145,7 +146,7 @@ class Model:
         known = codes >= 0
         offsets = np.concatenate([[0], np.cumsum(known)])[offsets]
         codes, count = codes[known], len(offsets) - 1
-        width = min(query.k, len(self) if query.candidates is None else len(query.candidates))
+        width = list_width(query, len(self))
         index, scores = np.empty((count, width), np.int64), np.empty((count, width), np.float32)
         for start in range(0, count, LANES):
             part = offsets[start:start + LANES + 1]

@@ -1,8 +1,11 @@
 """The network in numpy: what `graph/cell.py` and `graph/scorer.py` compute, without TensorFlow."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
+
+SHARED_FROM = 100000  # items whose scores are worth several threads
 
 
 class _Layer(NamedTuple):
@@ -25,9 +28,13 @@ def activation(name, alpha):
 class NumpyNetwork:
     """Hidden states and scores of many sessions at a time; immutable, so threads may share it."""
 
-    def __init__(self, weights):
-        """weights: serving.weights.Weights."""
+    def __init__(self, weights, threads=1):
+        """weights: serving.weights.Weights. threads: that share the scores of SHARED_FROM items or more."""
         model = weights.config.model
+        num_items = len(weights.item_vectors)
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 and num_items >= SHARED_FROM else None
+        bounds = [num_items * i // threads for i in range(threads + 1)]
+        self._parts = [slice(*pair) for pair in zip(bounds, bounds[1:])]
         self.sizes = model.size
         self._official, self._act = model.cell == "official", activation(model.hidden_act, model.elu)
         self._rows, self._vectors = weights.input_rows, weights.item_vectors
@@ -60,8 +67,12 @@ class NumpyNetwork:
     def scores(self, hidden, candidates=None):
         """[B, I] float32 scores of all items, or [B, C] of `candidates` (int [C]): hidden W^T + b."""
         vectors = self._vectors if candidates is None else self._vectors[candidates]
-        ones = np.ones((len(hidden), 1), np.float32)
-        return np.concatenate([hidden, ones], 1).dot(vectors.T)
+        with_one = np.concatenate([hidden, np.ones((len(hidden), 1), np.float32)], 1)
+        if self._pool is None or candidates is not None:
+            return with_one.dot(vectors.T)
+        out = np.empty((len(hidden), len(vectors)), np.float32)
+        list(self._pool.map(lambda part: np.matmul(with_one, vectors[part].T, out=out[:, part]), self._parts))
+        return out
 
 
 def _layer(dense, number, hidden):

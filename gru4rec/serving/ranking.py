@@ -20,6 +20,26 @@ class Query(NamedTuple):
     dropped: Optional[np.ndarray] = None  # int [D]: items that must not be; None: none
 
 
+FEW = 8  # at most one item in so many makes scoring the candidates alone worth the copy of their rows
+
+
+def make_query(k, num_items, candidates=None, dropped=None):
+    """Query of item indices in any order; negative ones (unknown ids) have no effect."""
+    allowed, gone = (None if codes is None else np.unique(codes[codes >= 0]) for codes in (candidates, dropped))
+    if allowed is None or len(allowed) * FEW <= num_items:
+        return Query(k, allowed, gone)
+    others = np.ones(num_items, bool)
+    others[allowed] = False
+    if gone is not None:
+        others[gone] = True
+    return Query(k, None, np.flatnonzero(others))
+
+
+def list_width(query, num_items):
+    """Columns of the lists of a query."""
+    return min(query.k, num_items if query.candidates is None else len(query.candidates))
+
+
 def last_states(network, items, offsets, states=None):
     """States of sessions after their last item.
 
@@ -61,7 +81,7 @@ def best_items(network, num_items, hidden, query, dropped=None):
     if not np.isfinite(hidden).all():
         raise DivergenceError("a hidden state is not finite; use an earlier epoch, or train with a lower --lr")
     candidates = query.candidates
-    width = min(query.k, num_items if candidates is None else len(candidates))
+    width = list_width(query, num_items)
     index, best = np.empty((len(hidden), width), np.int64), np.empty((len(hidden), width), np.float32)
     tile = tile_rows(num_items)
     for start in range(0, len(hidden), tile):

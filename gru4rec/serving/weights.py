@@ -57,8 +57,7 @@ def load(directory, epoch=None, checksums=True):
                                   % (found.path, name))
     for values in list(dense.values()) + [vectors, inputs]:
         values.setflags(write=False)
-    return Weights(found.config, found.vocabulary, dense, inputs, vectors, found.path, found.epoch,
-                   "%s-%s" % (found.path.split("-")[-1], found.sha256[:12]))
+    return Weights(found.config, found.vocabulary, dense, inputs, vectors, found.path, found.epoch, found.version)
 
 
 def _current(config, arrays, name, rates, out):
