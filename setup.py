@@ -21,6 +21,10 @@ def read(*parts):
 _NEW = "python_version >= '3.8'"
 _LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 _ELSEWHERE = "(sys_platform != 'linux' or platform_machine != 'x86_64')"
+# The server; on older Pythons its command says so.
+_SERVE = [name + "; python_version >= '3.9'" for name in ("fastapi>=0.100", "uvicorn>=0.23", "httptools",
+                                                          "prometheus-client")]
+_SERVE.append("uvloop; python_version >= '3.9' and sys_platform != 'win32'")
 
 setup(
     name="gru4rec",
@@ -46,7 +50,8 @@ setup(
         "prepare": ["duckdb>=1.2"],
         "search": ["optuna"],
         "plots": ["matplotlib"],  # benchmarks/plot_train.py
-        "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],
+        "serve": _SERVE,
+        "test": _SERVE + ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, create_model
 from pydantic import Field as Limit
 
-from gru4rec.serving.batcher import Job
+from gru4rec.serving.batcher import Job, NamedList
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
@@ -136,7 +136,7 @@ def _check_session(session_id):
 
 
 def _named(state, names):
-    """Named lists -> tuple of tuples of raw ids."""
+    """Names -> tuple of NamedList; 404 for one that is not there."""
     for name in names or ():
         if name not in state.lists:
             raise HTTPException(404, "there is no list %r; PUT /lists/%s makes it" % (name, name))
@@ -155,14 +155,15 @@ def _add_lists(app, state, item):
         check(name)
         if name not in state.lists and len(state.lists) >= MAX_LISTS:
             raise HTTPException(409, "there are %d lists already; delete one" % MAX_LISTS)
-        unknown = int((state.batcher.model.encode(ids) < 0).sum())
-        state.lists[name] = tuple(ids)
-        return {"name": name, "items": len(ids), "unknown": unknown}
+        made = NamedList(dict.fromkeys(ids))
+        known = await asyncio.to_thread(made.codes, state.batcher.model)
+        state.lists[name] = made
+        return {"name": name, "items": len(made.ids), "unknown": len(made.ids) - len(known)}
 
     async def get(name: str):
         """The ids of a named list."""
         check(name)
-        return {"name": name, "items": list(_named(state, [name])[0])}
+        return {"name": name, "items": list(_named(state, [name])[0].ids)}
 
     async def remove(name: str):
         """Forget a named list."""

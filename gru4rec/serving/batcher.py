@@ -20,7 +20,7 @@ class Job:
     """One request.
 
     items: raw ids, oldest first; of a session, its new click. session_id: None for a request without state.
-    allow, deny: raw ids as objects that stay the same (named lists), whose indices are kept from request to request.
+    allow, deny: tuples of NamedList.
     """
 
     items: List[Any]
@@ -44,7 +44,7 @@ class Batcher:
     def __init__(self, model, store, max_batch=64, on_batch=None):
         """model: serving.model.Model. store: store.SessionStore. on_batch: None, or function (number of jobs)."""
         self.model, self._store, self._max_batch, self._on_batch = model, store, max_batch, on_batch
-        self._queue, self._held, self._lists = queue.SimpleQueue(), collections.deque(), (None, {})
+        self._queue, self._held = queue.SimpleQueue(), collections.deque()
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
 
@@ -118,29 +118,48 @@ class Batcher:
         runs = [_Run(job, None if job.session_id is None else self._store.get(job.session_id), model) for job in jobs]
         filters = _encode(model, runs)
         hidden = _advance(model, runs)
-        queries = [self._query(model, job, codes) for job, codes in zip(jobs, filters)]
+        queries = [_query(model, job, codes) for job, codes in zip(jobs, filters)]
         for job, run in zip(jobs, runs):
             if run.entry is not None:
                 run.keep(model)
                 self._store.put(job.session_id, run.entry)
         return [run.answer(model, *found) for run, found in zip(runs, _lists(model, hidden, queries, runs))]
 
-    def _query(self, model, job, codes):
-        candidates, dropped = codes
-        for ids in job.allow:
-            allowed = self._indices(model, ids)
-            candidates = allowed if candidates is None else np.intersect1d(candidates, allowed)
-        denied = [self._indices(model, ids) for ids in job.deny] + ([] if dropped is None else [dropped])
-        return make_query(job.k, len(model), candidates, np.concatenate(denied) if denied else None)
 
-    def _indices(self, model, ids):
-        """Item indices of a named list, kept as long as list and model are the same."""
-        if self._lists[0] != model.version or len(self._lists[1]) > 1000:
-            self._lists = (model.version, {})
-        kept = self._lists[1]
-        if id(ids) not in kept:
-            kept[id(ids)] = (ids, _codes(model, ids))  # the list itself is kept, so that no other gets its id
-        return kept[id(ids)][1]
+def _query(model, job, codes):
+    """ranking.Query of a job; codes: of its candidates and exclude, None without."""
+    candidates, dropped = codes
+    if len(job.allow) + len(job.deny) == 1 and candidates is None and dropped is None:
+        return (job.allow + job.deny)[0].query(model, bool(job.allow))._replace(k=job.k)
+    for named in job.allow:
+        allowed = named.codes(model)
+        candidates = allowed if candidates is None else np.intersect1d(candidates, allowed)
+    denied = [named.codes(model) for named in job.deny] + ([] if dropped is None else [dropped])
+    return make_query(job.k, len(model), candidates, np.concatenate(denied) if denied else None)
+
+
+class NamedList:
+    """Raw ids to allow or deny by name; what they mean to a model is kept until another model asks."""
+
+    def __init__(self, ids):
+        self.ids, self._kept = tuple(ids), (None, {})
+
+    def codes(self, model):
+        """Sorted item indices of the ids the model knows."""
+        return self._once(model, "codes", lambda: np.unique(_codes(model, self.ids)))
+
+    def query(self, model, allows):
+        """ranking.Query of this list alone, to allow or to deny; its k is 0."""
+        codes = self.codes(model)
+        return self._once(model, allows, lambda: make_query(0, len(model), *((codes, None) if allows else (None, codes))))
+
+    def _once(self, model, name, make):
+        version, found = self._kept
+        if version != model.version:
+            self._kept = version, found = model.version, {}
+        if name not in found:
+            found[name] = make()
+        return found[name]
 
 
 def _codes(model, ids):

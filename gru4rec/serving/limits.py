@@ -1,5 +1,6 @@
 """What every request passes before it is looked at: the token, and the size of its body."""
 
+import contextlib
 import hmac
 import json
 
@@ -36,24 +37,24 @@ class Guard:
         if not told.isdigit() or int(told) > limit:
             await _refuse(send, 413, "the body has %s bytes; at most %d are taken" % (told.decode("latin-1"), limit))
             return
-        started, taken = [], [0]
+        taken, refused = [0], []
 
         async def counted():
             message = await receive()
             taken[0] += len(message.get("body", b""))
-            if taken[0] > limit:
+            if taken[0] > limit and not refused:
+                refused.append(True)  # at once: the application would make another error of the exception
+                await _refuse(send, 413, "the body is too large; at most %d bytes are taken" % limit)
+            if refused:
                 raise TooLarge
             return message
 
         async def noted(message):
-            started.append(message)
-            await send(message)
+            if not refused:
+                await send(message)
 
-        try:
+        with contextlib.suppress(TooLarge):
             await self._app(scope, counted, noted)
-        except TooLarge:
-            if not started:
-                await _refuse(send, 413, "the body is too large; at most %d bytes are taken" % limit)
 
 
 async def _refuse(send, status, reason):
