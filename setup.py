@@ -22,7 +22,7 @@ _NEW = "python_version >= '3.8'"
 _LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 _ELSEWHERE = "(sys_platform != 'linux' or platform_machine != 'x86_64')"
 # The server; on older Pythons its command says so.
-_SERVE = [name + "; python_version >= '3.9'" for name in ("fastapi>=0.100", "uvicorn>=0.23", "httptools",
+_SERVE = [name + "; python_version >= '3.9'" for name in ("fastapi>=0.100", "uvicorn>=0.23", "httptools", "orjson",
                                                           "prometheus-client")]
 _SERVE.append("uvloop; python_version >= '3.9' and sys_platform != 'win32'")
 

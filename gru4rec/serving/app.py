@@ -1,11 +1,13 @@
 """The HTTP interface: paths, what they take and refuse, and what is counted. Computing is batcher.Batcher's."""
 
 import asyncio
-import json
+import contextlib
+import functools
 import re
 import time
-from typing import Any, List, NamedTuple, Optional, Union
+from typing import List, NamedTuple, Optional, Union
 
+import orjson
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -41,6 +43,7 @@ class Metrics:
         self.popular = Counter("gru4rec_popularity_lists", "Lists of sessions with no known item.", **options)
         self.unknown = Counter("gru4rec_unknown_items", "Items skipped because the model does not know them.", **options)
         self.reloads = Counter("gru4rec_reloads", "Models loaded after the first.", **options)
+        self._of = functools.lru_cache(None)(self._of)  # looking up labels takes longer than counting
         for name, text, value in (
                 ("gru4rec_sessions", "Sessions kept.", lambda: len(state.store)),
                 ("gru4rec_session_bytes", "Memory of the sessions kept, about.", lambda: state.store.bytes),
@@ -51,14 +54,36 @@ class Metrics:
             Gauge(name, text, **options).set_function(value)
 
 
+    def answered(self, path, seconds):
+        """Count a list that was given."""
+        count, histogram = self._of(path)
+        count.inc()
+        histogram.observe(seconds)
+
+    def _of(self, path):
+        return self.requests.labels(path, 200), self.seconds.labels(path)
+
+
 class State:
     """What the paths share: batcher, store, named lists."""
 
     def __init__(self, make_batcher, store, limits=None):
-        """make_batcher: function (on_batch) -> batcher.Batcher."""
+        """make_batcher: function (on_batch, deliver) -> batcher.Batcher."""
         self.store, self.limits, self.lists = store, limits or Limits(), {}
         self.metrics = Metrics(self)
-        self.batcher = make_batcher(self.metrics.batch.observe)
+        self.batcher = make_batcher(self.metrics.batch.observe, _deliver)
+
+
+def _deliver(results):
+    """Hand the answers of a batch to the event loop, all at once: each hand-over wakes it up."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever asked
+        results[0][0].get_loop().call_soon_threadsafe(_settle, results)
+
+
+def _settle(results):
+    for future, answer, error in results:
+        if not future.done():  # whoever asked may have gone
+            future.set_result(answer) if error is None else future.set_exception(error)
 
 
 def make_app(state):
@@ -100,15 +125,18 @@ def _add_ranking(app, state, Session, Click):
     async def ranked(path, body, items, session_id=None):
         began = time.perf_counter()
         named = [_named(state, names) for names in (body.allow, body.deny)]
-        job = Job(items, body.k, body.exclude_seen, body.candidates, body.exclude, *named, session_id=session_id)
-        answer = await asyncio.wrap_future(state.batcher.submit(job))
+        job = Job(items, body.k, body.exclude_seen, body.candidates, body.exclude, *named, session_id=session_id,
+                  future=asyncio.get_running_loop().create_future())
+        try:
+            answer = await state.batcher.submit(job)
+        except Exception as error:  # the batcher has logged it
+            raise HTTPException(500, "the list could not be computed: %s" % error) from error
         if answer["unknown"]:
             state.metrics.unknown.inc(len(answer["unknown"]))
         if answer["source"] == "popularity":
             state.metrics.popular.inc()
-        state.metrics.seconds.labels(path).observe(time.perf_counter() - began)
-        state.metrics.requests.labels(path, 200).inc()
-        return Response(json.dumps(answer), media_type="application/json")
+        state.metrics.answered(path, time.perf_counter() - began)
+        return _json(answer)
 
     async def recommend(body: Session):
         """Next items of a session given by its items, oldest first; nothing is kept."""
@@ -202,5 +230,8 @@ def _add_service(app, state):
 
 
 def _problem(status, detail):
-    body: Any = {"detail": detail}
-    return Response(json.dumps(body), status_code=status, media_type="application/json")
+    return _json({"detail": detail}, status)
+
+
+def _json(content, status=200):
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json")

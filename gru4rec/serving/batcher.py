@@ -31,7 +31,12 @@ class Job:
     allow: Tuple[Any, ...] = ()
     deny: Tuple[Any, ...] = ()
     session_id: Optional[str] = None
-    future: Future = field(default_factory=Future)
+    future: Any = field(default_factory=Future)
+
+
+def _deliver(results):
+    for future, answer, error in results:
+        future.set_result(answer) if error is None else future.set_exception(error)
 
 
 class Answer(dict):
@@ -41,9 +46,13 @@ class Answer(dict):
 class Batcher:
     """The thread that computes. `model` may be replaced at any time: a batch uses one model from beginning to end."""
 
-    def __init__(self, model, store, max_batch=64, on_batch=None):
-        """model: serving.model.Model. store: store.SessionStore. on_batch: None, or function (number of jobs)."""
+    def __init__(self, model, store, max_batch=64, on_batch=None, deliver=None):
+        """model: serving.model.Model. store: store.SessionStore. on_batch: None, or function (number of jobs).
+
+        deliver: None, or function (list of (future of a job, Answer, error), one of the latter None), called by the thread.
+        """
         self.model, self._store, self._max_batch, self._on_batch = model, store, max_batch, on_batch
+        self._deliver = deliver or _deliver
         self._queue, self._held = queue.SimpleQueue(), collections.deque()
         self._thread = threading.Thread(target=self._run, name="batcher", daemon=True)
         self._thread.start()
@@ -104,15 +113,11 @@ class Batcher:
     def _compute(self, jobs):
         if self._on_batch is not None:
             self._on_batch(len(jobs))
-        jobs = [job for job in jobs if job.future.set_running_or_notify_cancel()]
         try:
-            for job, answer in zip(jobs, self._answers(self.model, jobs)):
-                job.future.set_result(answer)
+            self._deliver([(job.future, answer, None) for job, answer in zip(jobs, self._answers(self.model, jobs))])
         except Exception as error:  # the thread must live on; whoever asked is told
             _log.exception("a batch of %d requests failed", len(jobs))
-            for job in jobs:
-                if not job.future.done():
-                    job.future.set_exception(error)
+            self._deliver([(job.future, None, error) for job in jobs])
 
     def _answers(self, model, jobs):
         runs = [_Run(job, None if job.session_id is None else self._store.get(job.session_id), model) for job in jobs]
@@ -197,7 +202,7 @@ class _Run:
         """The Answer with a list of item indices and their scores."""
         job = self.job
         fresh = self.codes[len(self.codes) - len(job.items):]
-        found = Answer(items=model.ids[index].tolist(), scores=scores.tolist(), model=model.version,
+        found = Answer(items=model.ids[index].tolist(), scores=scores, model=model.version,
                        unknown=[item for item, code in zip(job.items, fresh) if code < 0],
                        source="model" if len(self.seen) else "popularity")
         if self.entry is not None:

@@ -23,7 +23,7 @@ from gru4rec.runlog import exit_status, say, setup_logging
 _log = logging.getLogger("gru4rec.serve")
 
 TOKEN = "GRU4REC_SERVE_TOKEN"
-NEEDED = ("fastapi", "uvicorn", "prometheus_client")
+NEEDED = ("fastapi", "uvicorn", "prometheus_client", "orjson")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def run(options):
     first = load()
     sessions = store.SessionStore(options.session_mb << 20, options.session_ttl)
     with contextlib.closing(listen(options.host, options.port)) as bound:
-        state = app.State(lambda on_batch: batcher.Batcher(first, sessions, options.max_batch, on_batch), sessions,
+        state = app.State(lambda *hooks: batcher.Batcher(first, sessions, options.max_batch, *hooks), sessions,
                           app.Limits(options.max_k, options.max_prefix))
 
         def replace(found):

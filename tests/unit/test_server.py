@@ -17,7 +17,7 @@ import pytest
 import gru4rec
 from tests import serving_helpers as helpers
 
-for _module in ("fastapi", "uvicorn", "prometheus_client"):
+for _module in ("fastapi", "uvicorn", "prometheus_client", "orjson"):
     pytest.importorskip(_module, reason="the extra serve is not installed (Python 3.9 or later)")
 from gru4rec.serving import server  # noqa: E402
 
