@@ -133,3 +133,14 @@ def test_recommending_is_timed_with_and_without_files(tmp_path, repo_root):
     for row in found["sessions_per_s"].values():
         assert_summary(row)
     assert set(found["ms"]) == {"single", "click"} and found["ms"]["click"]["p50"] > 0
+
+
+def test_the_server_is_loaded_without_an_error(tmp_path, repo_root):
+    for name in ("fastapi", "uvicorn", "prometheus_client", "orjson"):
+        pytest.importorskip(name, reason="the extra serve is not installed (Python 3.9 or later)")
+    found = run("bench_serve.py", tmp_path / "serve.json", repo_root)["results"]
+    assert {(row["path"], row["load"]) for row in found["rows"]} == {
+        (path, load) for path in ("/recommend", "/sessions/{id}/click") for load in ("closed", "steady", "alone")}
+    for row in found["rows"]:
+        assert row["errors"] == 0 and row["requests"] > 0 and 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+    assert found["mean_batch"] >= 1
