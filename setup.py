@@ -35,7 +35,7 @@ setup(
     author="the gru4rec authors",
     license="Apache-2.0",
     packages=find_packages(include=["gru4rec", "gru4rec.*"]),
-    package_data={"gru4rec": ["*.json", "*/*.json"]},
+    package_data={"gru4rec": ["*.json", "*/*.json", "*/*.html"]},
     python_requires=">=3.7",
     install_requires=["numpy", "pandas"],
     extras_require={

@@ -10,10 +10,12 @@ from typing import List, NamedTuple, Optional, Union
 import orjson
 from fastapi import FastAPI, HTTPException, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, create_model
 from pydantic import Field as Limit
 
+from gru4rec.serving import page
 from gru4rec.serving.batcher import Job, NamedList
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
@@ -86,8 +88,12 @@ def _settle(results):
             future.set_result(answer) if error is None else future.set_exception(error)
 
 
-def make_app(state):
-    """FastAPI application; its OpenAPI page is at /docs (which fetches its scripts from the web)."""
+def make_app(state, directory):
+    """FastAPI application; its OpenAPI page is at /docs (which fetches its scripts from the web).
+
+    Args:
+      state: State. directory: of the checkpoint, whose metrics.jsonl the page at / shows.
+    """
     app = FastAPI(title="gru4rec", description="Next items of a session.", openapi_url="/openapi.json")
     item = Union[StrictInt, _text(MAX_ID)]
     filters = _filters(item, state.limits)
@@ -96,6 +102,7 @@ def make_app(state):
     _add_ranking(app, state, Session, Click)
     _add_lists(app, state, item)
     _add_service(app, state)
+    page.add(app, state, directory, lambda found: HTMLResponse(found) if isinstance(found, str) else _json(found))
     return app
 
 

@@ -116,7 +116,7 @@ class Popularity:
 
     def __init__(self, support):
         self._support = support
-        self._order = np.argsort(-support, kind="stable")
+        self.order = np.argsort(-support, kind="stable")
 
     def best(self, query, dropped=None):
         """(index int64 [k'], score float32 [k']: events in the training file), as many as may be recommended."""
@@ -126,6 +126,6 @@ class Popularity:
             allowed = np.setdiff1d(query.candidates, gone)
             index = allowed[np.argsort(-self._support[allowed], kind="stable")][:k]
         else:
-            index = self._order[:k + len(gone)]
+            index = self.order[:k + len(gone)]
             index = index[~np.isin(index, gone)][:k]
         return index.astype(np.int64), self._support[index].astype(np.float32)

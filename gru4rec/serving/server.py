@@ -111,7 +111,7 @@ def run(options):
             state.batcher.model = found
             state.metrics.reloads.inc()
 
-        guarded = limits.Guard(app.make_app(state), secret, options.max_body, options.max_list_body)
+        guarded = limits.Guard(app.make_app(state, options.checkpoint_dir), secret, options.max_body, options.max_list_body)
         server = uvicorn.Server(uvicorn.Config(guarded, log_config=None, access_log=False, lifespan="off",
                                                timeout_graceful_shutdown=30, server_header=False))
         address = bound.getsockname()

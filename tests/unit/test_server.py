@@ -223,3 +223,59 @@ def test_without_the_extra_one_line_says_how_to_install_it(monkeypatch, capfd):
     monkeypatch.setattr(server, "NEEDED", ("fastapi", "no_such_module"))
     assert server.main([]) == 2
     assert 'no_such_module; pip install "gru4rec[serve]"' in capfd.readouterr()[1]
+
+
+def metrics_of_a_run(directory):
+    """A metrics.jsonl as a run leaves it."""
+    from gru4rec.runlog import Metrics
+    log = Metrics(str(directory))
+    for step in range(1, 11):
+        log.add("train", epoch=step // 6, step=step, lr=0.001, loss=4.0 - 0.1 * step, seconds_per_step=0.001)
+    for epoch in range(2):
+        log.add("valid", **{"epoch": epoch, "step": 5 * epoch + 5, "recall@20": 0.5 + 0.1 * epoch})
+
+
+def test_items_are_found_and_the_run_is_shown(served):
+    made, model = served
+    found = made.ask("GET", "/items?search_for=10")[1]["items"]
+    expected = [int(model.ids[i]) for i in np.argsort(-model.vocabulary.support, kind="stable") if "10" in str(model.ids[i])]
+    assert [one["item"] for one in found] == expected[:30] and found[0]["events"] == int(model.vocabulary.support.max())
+    assert made.ask("GET", "/items?search_for=nothing") == (200, {"items": []})
+    assert made.ask("GET", "/run") == (200, {"curves": {}})
+    status, text = made.ask("GET", "/")
+    assert status == 200 and text.startswith("<!doctype html>") and not re.search(r"https?://(?!www\.w3\.org)", text)
+
+
+def test_the_page_in_chromium(tmp_path, monkeypatch):
+    from tests import chromium
+    if chromium.find() is None:
+        pytest.skip("no Chromium is installed (Debian: apt install chromium)")
+    (tmp_path / "checkpoint").mkdir()
+    helpers.save(tmp_path / "checkpoint", monkeypatch)
+    metrics_of_a_run(tmp_path / "checkpoint")
+    made, model = Server(tmp_path), gru4rec.load(str(tmp_path / "checkpoint"))
+    page = chromium.Page("http://127.0.0.1:%d/" % made.port)
+    listed = "[...document.querySelectorAll('#list span:first-of-type')].map(e => e.textContent)"
+    try:
+        page.until("document.querySelectorAll('#curves svg').length === 2")
+        page.until("document.querySelectorAll('#items li').length === 30")
+        assert "loss: 3.000 (from 3.900)" in page.run("document.querySelector('#curves').textContent")
+        page.run("document.querySelector('#search').value = '1007'; document.querySelector('#search').oninput()")
+        page.until("document.querySelectorAll('#items li').length === 1")
+        page.run("document.querySelector('#items button').click()")
+        page.until("document.querySelectorAll('#list li').length === 20")
+        first = page.run(listed)
+        assert first == [str(i) for i in model.recommend([1007]).ids]
+        assert re.match(r"[\d.]+ ms$", page.run("document.querySelector('#latency').textContent"))
+        widths = page.run("[...document.querySelectorAll('#list i')].map(e => parseFloat(e.style.width))")
+        assert widths[0] == 100 and widths == sorted(widths, reverse=True) and widths[-1] == 1
+        page.run("document.querySelector('#unseen').click(); document.querySelector('#list button').click()")
+        page.until("document.querySelectorAll('#session b').length === 2")
+        assert page.run(listed) == [str(i) for i in model.recommend([1007, first[0]], exclude_seen=True).ids] != first
+        page.run("document.querySelector('#reset').click()")
+        page.until("document.querySelectorAll('#session b').length === 0")
+        assert not page.problems and all(url.startswith(("http://127.0.0.1:", "data:")) for url in page.urls)
+        assert len(page.urls) >= 7
+    finally:
+        page.close()
+        made.stop()
