@@ -60,6 +60,13 @@ def lists_path(value):
     return value
 
 
+def page_path(value):
+    """The path of a page."""
+    if not text(value).lower().endswith((".html", ".htm")):
+        raise ValueError("not a page's path")
+    return value
+
+
 def id_list(value):
     """"7,12" -> ("7", "12"); ids may repeat, none may be empty."""
     parts = tuple(text(value).split(","))
@@ -79,6 +86,7 @@ _KINDS = {text: "text of at least one character", whole: "a whole number", real:
           int_list: "whole numbers such as 100 or 100,50", real_list: "numbers such as 0.5 or 0.5,0.2",
           name_list: "a list of different names such as recall,mrr",
           id_list: "item ids such as 214536502,214536500",
+          page_path: "a file name ending in .html",
           lists_path: "a file name ending in .parquet, .csv or .jsonl",
           ranks_path: "a file name ending in .parquet or .csv"}
 

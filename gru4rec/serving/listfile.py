@@ -34,18 +34,16 @@ def check(path, *inputs):
 
 
 @contextlib.contextmanager
-def writer(path):
-    """Context with an object whose `add` takes lists; the file appears, or replaces another, only if all went well.
+def replacing(path):
+    """Context with a binary file that appears at `path`, or replaces what is there, only if all went well.
 
     Raises: InputError if the disk refuses.
     """
-    ending = os.path.splitext(path)[1].lower()
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".tmp-", suffix=ending, dir=os.path.dirname(os.path.abspath(path)))
+        handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=os.path.dirname(os.path.abspath(path)))
         with os.fdopen(handle, "wb") as file:
-            with contextlib.closing({".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}[ending](file)) as made:
-                yield made
+            yield file
             file.flush()
             os.fsync(file.fileno())
         mask = os.umask(0)
@@ -59,6 +57,14 @@ def writer(path):
     finally:
         if temporary is not None:
             os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def writer(path):
+    """As `replacing`, with an object whose `add` takes lists; the ending of the path says of what form."""
+    made = {".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}[os.path.splitext(path)[1].lower()]
+    with replacing(path) as file, contextlib.closing(made(file)) as lists:
+        yield lists
 
 
 def _columns(sessions, index, scores, by_popularity, ids):
