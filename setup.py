@@ -51,7 +51,7 @@ setup(
         "search": ["optuna"],
         "plots": ["matplotlib"],  # benchmarks/plot_train.py
         "serve": _SERVE,
-        "test": _SERVE + ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2"],
+        "test": _SERVE + ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "optuna"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

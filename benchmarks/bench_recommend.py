@@ -31,7 +31,7 @@ def make_model(args):
     from gru4rec.serving.weights import Weights
     cfg = config.from_flags({"size": str(args.size), "seed": str(args.seed), "optimizer": "sgd"})
     arrays = state.initial(cfg, args.items)
-    vectors = np.concatenate([arrays[state.SOFTMAX_W], arrays[state.SOFTMAX_B][:, None]], 1)
+    vectors = state.output_rows(cfg.model, arrays)
     vocabulary = Vocabulary(np.arange(args.items, dtype=np.int64), np.ones(args.items, np.int64))
     found = Weights(cfg, vocabulary, {name: arrays[name] for name in state.dense_shapes(cfg.model)},
                     arrays[state.EMBEDDING], vectors, "", 0, "random")

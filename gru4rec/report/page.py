@@ -10,7 +10,8 @@ body { margin: 0 auto; max-width: 1120px; padding: 20px; color: #1d2733; backgro
        font: 15px/1.45 system-ui, sans-serif; }
 h1 { font-size: 22px; } h2 { font-size: 17px; margin: 28px 0 8px; } .soft { color: #667488; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(340px, 1fr)); gap: 16px; }
-figure { margin: 0; align-self: start; border: 1px solid #dde3ea; border-radius: 8px; padding: 10px; } figcaption { font-weight: 600; }
+figure { margin: 0; align-self: start; border: 1px solid #dde3ea; border-radius: 8px; padding: 10px; }
+figcaption { font-weight: 600; }
 svg { width: 100%; height: auto; } svg text { font-size: 12px; fill: #667488; } svg path { fill: none; stroke-width: 2; }
 svg .grid { stroke: #e7ecf1; } .legend span { margin-right: 14px; font-size: 13px; }
 .legend i { display: inline-block; width: 10px; height: 10px; border-radius: 2px; margin-right: 5px; }

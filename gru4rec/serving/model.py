@@ -61,9 +61,10 @@ def load(path, backend="numpy", epoch=None, checksums=True, threads=1):
 class Model:
     """A trained model; nothing in it changes, so threads may share it.
 
-    Scores are the raw ones, h . W + b, h the hidden state after the session's last item: logits where the loss is a
-    cross-entropy, else whatever scale the loss gave them; higher is better, and they compare within one session only. Equal
-    scores are ordered by item index, that is by first appearance in the training file.
+    Scores are the raw ones, h . W + b (or scaled cosine + b, see `similarity`), h the hidden state after the session's last
+    item: logits where the loss is a cross-entropy, else whatever scale the loss gave them; higher is better, and they
+    compare within one session only. Equal scores are ordered by item index, that is by first appearance in the training
+    file.
 
     item_vectors: [I, H + 1] float32, read-only, a row for each id of `ids`; its product with `Session.vector` is the score,
       so a store of vectors that searches for the largest inner product finds the same items.
@@ -189,8 +190,9 @@ class Session:
 
     @property
     def vector(self):
-        """[H + 1] float32: hidden state and a 1, which meets the bias in `Model.item_vectors`."""
-        return np.append(self._states[-1][0], np.float32(1.0))
+        """[H + 1] float32: hidden state (of length 1 with --score cosine) and a 1, which meets the bias in
+        `Model.item_vectors`."""
+        return self._model.network.outputs(self._states[-1])[0]
 
     def top(self, k=20, exclude_seen=False, candidates=None, exclude=None):
         """What `Model.recommend` gives for the clicks so far."""

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from gru4rec import similarity
+
 SHARED_FROM = 100000  # items whose scores are worth several threads
 
 
@@ -36,6 +38,7 @@ class NumpyNetwork:
         bounds = [num_items * i // threads for i in range(threads + 1)]
         self._parts = [slice(*pair) for pair in zip(bounds, bounds[1:])]
         self.sizes = model.size
+        self._cosine = model.score == "cosine"
         self._official, self._act = model.cell == "official", activation(model.hidden_act, model.elu)
         self._rows, self._vectors = weights.input_rows, weights.item_vectors
         self._layers = [_layer(weights.dense, i, hidden) for i, hidden in enumerate(model.size)]
@@ -64,14 +67,22 @@ class NumpyNetwork:
             out.append(x)
         return out
 
+    def outputs(self, hidden):
+        """[B, H + 1] float32 whose product with the item vectors are the scores: the state, or its unit, and a 1."""
+        hidden = similarity.unit(hidden) if self._cosine else hidden
+        return np.concatenate([hidden, np.ones((len(hidden), 1), np.float32)], 1)
+
     def scores(self, hidden, candidates=None):
-        """[B, I] float32 scores of all items, or [B, C] of `candidates` (int [C]): hidden W^T + b."""
+        """[B, I] float32 scores of all items, or [B, C] of `candidates` (int [C]).
+
+        Args: hidden: [B, H] float32, state of the last layer.
+        """
         vectors = self._vectors if candidates is None else self._vectors[candidates]
-        with_one = np.concatenate([hidden, np.ones((len(hidden), 1), np.float32)], 1)
+        outputs = self.outputs(hidden)
         if self._pool is None or candidates is not None:
-            return with_one.dot(vectors.T)
+            return outputs.dot(vectors.T)
         out = np.empty((len(hidden), len(vectors)), np.float32)
-        list(self._pool.map(lambda part: np.matmul(with_one, vectors[part].T, out=out[:, part]), self._parts))
+        list(self._pool.map(lambda part: np.matmul(outputs, vectors[part].T, out=out[:, part]), self._parts))
         return out
 
 

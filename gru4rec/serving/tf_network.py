@@ -7,6 +7,7 @@ import numpy as np
 from gru4rec import device
 from gru4rec.engine import state
 from gru4rec.engine.variables import Variables
+from gru4rec.graph import model as net
 from gru4rec.graph import scorer
 from gru4rec.tf_compat import tf
 
@@ -45,9 +46,14 @@ class TFNetwork:
                      for ph, s in zip(inputs[1:], states)})
         return [s[:count] for s in self._session.run(outputs, feed)]
 
+    def outputs(self, hidden):
+        """As NumpyNetwork.outputs."""
+        (hidden_ph,), (outputs, _) = self._part(self._scorers, None, self._build_scores)
+        return self._session.run(outputs, {hidden_ph: hidden})
+
     def scores(self, hidden, candidates=None):
         """As NumpyNetwork.scores."""
-        (hidden_ph,), scores = self._part(self._scorers, None, self._build_scores)
+        (hidden_ph,), (_, scores) = self._part(self._scorers, None, self._build_scores)
         found = self._session.run(scores, {hidden_ph: hidden})
         return np.array(found) if candidates is None else found[:, candidates]
 
@@ -68,5 +74,5 @@ class TFNetwork:
 
     def _build_scores(self, _):
         hidden_ph = tf.placeholder(tf.float32, [None, self.sizes[-1]])
-        ones = tf.ones([tf.shape(hidden_ph)[0], 1])
-        return [hidden_ph], tf.matmul(tf.concat([hidden_ph, ones], 1), self._vectors_var, transpose_b=True)
+        outputs = tf.concat([net.score_vectors(self._model, hidden_ph), tf.ones([tf.shape(hidden_ph)[0], 1])], 1)
+        return [hidden_ph], [outputs, tf.matmul(outputs, self._vectors_var, transpose_b=True)]

@@ -5,7 +5,7 @@ from typing import Any, Dict, NamedTuple
 
 import numpy as np
 
-from gru4rec import checkpoint, lazy_adam, tensor_bundle
+from gru4rec import checkpoint, lazy_adam, similarity, tensor_bundle
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import DivergenceError
@@ -21,7 +21,7 @@ class Weights(NamedTuple):
     vocabulary: Vocabulary
     dense: Dict[str, np.ndarray]  # names of engine.state.dense_shapes
     input_rows: np.ndarray  # [I, E] float32
-    item_vectors: np.ndarray  # [I, H + 1] float32, the output bias last
+    item_vectors: np.ndarray  # [I, H + 1] float32, engine.state.output_rows
     path: str  # prefix of the checkpoint
     epoch: int
     version: str  # differs between any two checkpoints
@@ -46,10 +46,12 @@ def load(directory, epoch=None, checksums=True):
     _current(found.config, arrays, state.SOFTMAX_W, rates, vectors[:, :-1])
     _current(found.config, arrays, state.SOFTMAX_B, rates, vectors[:, -1:])
     if model.embedding == "shared":
-        inputs = vectors[:, :-1]
+        inputs = vectors[:, :-1].copy() if model.score == "cosine" else vectors[:, :-1]
     else:
         inputs = np.empty(arrays[state.EMBEDDING].shape, np.float32)
         _current(found.config, arrays, state.EMBEDDING, rates, inputs)
+    if model.score == "cosine":  # as engine.state.output_rows
+        vectors[:, :-1] = np.float32(model.score_scale) * similarity.unit(vectors[:, :-1])
     dense = {name: np.array(arrays[name]) for name in state.dense_shapes(model)}
     for name, values in list(dense.items()) + [("of items", vectors), ("of inputs", inputs)]:
         if not np.isfinite(values).all():

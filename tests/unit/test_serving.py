@@ -27,6 +27,8 @@ FAMILY = {
     "none-relu": dict(embedding="none", hidden_act="relu"),
     "official-relu": dict(cell="official", hidden_act="relu", optimizer="sgd"),
     "embed-size": dict(embed_size=3, size="6,4", hidden_act="elu", elu=0.6),
+    "cosine": dict(score="cosine", score_scale=9.0, size="5,4"),
+    "cosine-shared": dict(score="cosine", embedding="shared", cell="official"),
     "elu-zero": dict(hidden_act="elu", elu=0.0, embedding="shared"),
 }
 
@@ -39,7 +41,8 @@ def twin_vector(config, current, items):
         x = state.input_rows(config.model, named)[[item]]
         for layer in range(config.model.layer):
             x = states[layer] = family.cell_step(config.model, named, layer, x, states[layer])
-    return np.append(states[-1][0], 1.0)
+    last = states[-1][0]
+    return np.append(last / np.sqrt((last ** 2).sum() + 1e-6) if config.model.score == "cosine" else last, 1.0)
 
 
 @pytest.mark.parametrize("case", sorted(FAMILY))
@@ -47,7 +50,7 @@ def test_scores_are_those_of_the_float64_twin(tmp_path, monkeypatch, case):
     config, arrays, vocab = helpers.save(tmp_path, monkeypatch, helpers.make_config(**FAMILY[case]))
     current = state.caught_up(config, arrays)
     model = gru4rec.load(str(tmp_path))
-    rows = np.concatenate([current[state.SOFTMAX_W], current[state.SOFTMAX_B][:, None]], 1)
+    rows = state.output_rows(config.model, current)
     np.testing.assert_array_equal(model.item_vectors, rows)
     if config.training.optimizer == "adam":
         assert (current[state.SOFTMAX_W] != arrays[state.SOFTMAX_W]).any()
