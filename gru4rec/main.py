@@ -5,6 +5,7 @@ import os
 import sys
 
 from gru4rec import config as config_module
+from gru4rec import summaries
 from gru4rec.errors import InputError
 from gru4rec.interrupts import StopRequest
 from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
@@ -24,6 +25,7 @@ def main(argv=None):
 
 def _run(argv):
     config = config_module.parse(argv)
+    summaries.check(config.run.tensorboard)
     (_train if config.run.train else _evaluate)(config)
 
 
@@ -123,7 +125,7 @@ def _evaluate(config):
         say(line)
     protocol.write_ranks(test, ranks)
     try:
-        log = Metrics(config.run.checkpoint_dir)
+        log = Metrics(config.run.checkpoint_dir, config.run.tensorboard)
         log.add("eval", epoch=found.epoch, step=found.step, test_path=path, **protocol.eval_row(test, results),
                 **protocol.flat(rules, "rules_"))
         for row in rows:

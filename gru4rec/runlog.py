@@ -102,14 +102,18 @@ class Metrics:
 
     FILE = "metrics.jsonl"
 
-    def __init__(self, directory):
-        self._path = os.path.join(directory, self.FILE)
+    def __init__(self, directory, tensorboard=None):
+        """directory: of the file. tensorboard: None, or a directory of event files that get the rows too."""
+        self._path, self._tensorboard = os.path.join(directory, self.FILE), tensorboard
 
     def add(self, kind, **values):
         """One row; keys carry their unit, values must be JSON numbers or text.
 
         Raises: InputError if the file cannot be written.
         """
+        if self._tensorboard is not None:
+            from gru4rec import summaries
+            summaries.of(os.path.abspath(self._tensorboard)).add(kind, values)
         line = json.dumps(dict(values, kind=kind), sort_keys=True)
         try:
             with open(self._path, "a", encoding="utf-8") as out:

@@ -84,7 +84,7 @@ class _Log:
 
     def __init__(self, config):
         self._training, self._every = config.training, config.run.log_every
-        self._metrics = Metrics(config.run.checkpoint_dir)
+        self._metrics = Metrics(config.run.checkpoint_dir, config.run.tensorboard)
         self._steps_since, self._clock = 0, time.perf_counter()
 
     def start_epoch(self, number):
