@@ -113,22 +113,31 @@ class Batcher:
     def _compute(self, jobs):
         if self._on_batch is not None:
             self._on_batch(len(jobs))
+        model = self.model
         try:
-            self._deliver([(job.future, answer, None) for job, answer in zip(jobs, self._answers(self.model, jobs))])
+            results = [(job.future, answer, None) for job, answer in zip(jobs, self._answers(model, jobs))]
+        except Exception:  # of whichever request; the others must not suffer from it
+            results = [self._alone(model, job) for job in jobs]
+        self._deliver(results)
+
+    def _alone(self, model, job):
+        try:
+            return job.future, self._answers(model, [job])[0], None
         except Exception as error:  # the thread must live on; whoever asked is told
-            _log.exception("a batch of %d requests failed", len(jobs))
-            self._deliver([(job.future, None, error) for job in jobs])
+            _log.exception("a request failed")
+            return job.future, None, error
 
     def _answers(self, model, jobs):
         runs = [_Run(job, None if job.session_id is None else self._store.get(job.session_id), model) for job in jobs]
         filters = _encode(model, runs)
         hidden = _advance(model, runs)
         queries = [_query(model, job, codes) for job, codes in zip(jobs, filters)]
+        lists = _lists(model, hidden, queries, runs)  # before any click is kept, which could not be taken back
         for job, run in zip(jobs, runs):
             if run.entry is not None:
                 run.keep(model)
                 self._store.put(job.session_id, run.entry)
-        return [run.answer(model, *found) for run, found in zip(runs, _lists(model, hidden, queries, runs))]
+        return [run.answer(model, *found) for run, found in zip(runs, lists)]
 
 
 def _query(model, job, codes):

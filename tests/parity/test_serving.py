@@ -79,3 +79,16 @@ def test_the_tf_backend_leaves_global_tensorflow_alone(tmp_path):
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, universal_newlines=True)
     assert done.stdout == "%s\n" % gru4rec.load(str(tmp_path)).recommend([1007, 1014], k=3).ids.tolist(), done.stderr
+
+
+def test_the_command_with_either_backend(tmp_path, capfd):
+    from gru4rec.serving import cli
+    config = helpers.make_config(size="6,4")
+    checkpoint.save(str(tmp_path), config, helpers.vocabulary(40), helpers.random_arrays(config, 40), 0, 100)
+    found = []
+    for backend in ("numpy", "tf"):
+        flags = ["--checkpoint_dir", str(tmp_path), "--items", "1007,1014", "-k", "5", "--backend", backend]
+        assert cli.main(flags) == 0
+        found.append([line.split("\t") for line in capfd.readouterr()[0].splitlines()])
+    assert [row[0] for row in found[0]] == [row[0] for row in found[1]] and len(found[0]) == 5
+    np.testing.assert_allclose(*[[float(row[1]) for row in rows] for rows in found], atol=1e-4)

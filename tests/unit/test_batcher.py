@@ -120,6 +120,29 @@ def test_a_long_session_is_replayed_from_its_last_clicks(model, tmp_path, monkey
     batcher.close()
 
 
+def test_a_request_that_fails_fails_alone(model, monkeypatch):
+    gate, real = Gate(model), model.network.step
+    gate.batcher.model = model
+
+    def step(states, items):
+        if 3 in items:
+            raise FloatingPointError("item 3")
+        return real(states, items)
+
+    monkeypatch.setattr(model.network, "step", step)
+    futures = [gate.batcher.submit(Job([item], 5, session_id=name)) for item, name in (
+        (1007, "a"), (1021, "b"), (1014, None), (1014, "b"))]
+    gate._open.set()
+    assert futures[0].result(10)["clicks"] == 1 and futures[2].result(10)["items"]
+    with pytest.raises(FloatingPointError):
+        futures[1].result(10)
+    answer = futures[3].result(10)  # the failed click has left no trace
+    assert answer["clicks"] == 1
+    monkeypatch.undo()
+    assert_list(answer, model.recommend([1014], 5))
+    gate.batcher.close()
+
+
 def test_a_failing_batch_is_told_and_the_thread_lives_on(model, monkeypatch):
     batcher = Batcher(model, SessionStore(1 << 20, 60.0))
     monkeypatch.setattr(model.network, "scores", lambda *_: 1 / 0)

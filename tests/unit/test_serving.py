@@ -152,6 +152,21 @@ def test_random_weights_give_the_same_lists_in_a_batch(model):
         np.testing.assert_allclose(found.scores, model.recommend(items, k=5).scores, atol=1e-5)
 
 
+def test_threads_share_the_scores_of_a_large_catalogue(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("gru4rec.serving.network.SHARED_FROM", 10)
+    shared = gru4rec.load(str(tmp_path), threads=3)
+    sessions = random_sessions(model.ids, 20)
+    for one, other in zip(model.recommend_batch(sessions, k=40), shared.recommend_batch(sessions, k=40)):
+        np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
+        assert set(one.ids) == set(other.ids) == set(model.ids)
+
+
+def test_nothing_is_asked(model):
+    assert model.recommend_batch([]) == []
+    ids, scores = model.recommend([1007], candidates=[])
+    assert len(ids) == len(scores) == 0 and ids.dtype == np.int64
+
+
 def test_ids_have_the_type_of_the_training_file(tmp_path, monkeypatch):
     (tmp_path / "int").mkdir(), (tmp_path / "text").mkdir()
     helpers.save(tmp_path / "int", monkeypatch)
