@@ -161,6 +161,20 @@ def test_threads_share_the_scores_of_a_large_catalogue(model, tmp_path, monkeypa
         assert set(one.ids) == set(other.ids) == set(model.ids)
 
 
+@pytest.mark.parametrize("count", [1, 5, 6, 39, 40])
+def test_all_candidates_and_no_others_are_listed(model, count):
+    """Few are scored alone, many by leaving out the others."""
+    candidates = np.random.RandomState(count).permutation(model.ids)[:count]
+    everything = dict(zip(*model.recommend([1007, 1070], k=40)))
+    for exclude in (None, candidates[:2], model.ids):
+        ids, scores = model.recommend([1007, 1070], k=40, candidates=candidates, exclude=exclude)
+        kept = set(candidates) - set(() if exclude is None else exclude)
+        assert set(ids) == kept and len(ids) == len(kept)
+        np.testing.assert_allclose(scores, [everything[item] for item in ids], atol=1e-5)
+        popular = model.recommend([], k=40, candidates=candidates, exclude=exclude)
+        assert set(popular.ids) == kept and len(popular.ids) == len(kept)
+
+
 def test_nothing_is_asked(model):
     assert model.recommend_batch([]) == []
     ids, scores = model.recommend([1007], candidates=[])
