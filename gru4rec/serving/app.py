@@ -5,7 +5,7 @@ import contextlib
 import functools
 import re
 import time
-from typing import List, NamedTuple, Optional, Union
+from typing import Annotated, List, NamedTuple, Optional, Union
 
 import orjson
 from fastapi import FastAPI, HTTPException, Response
@@ -107,12 +107,10 @@ def make_app(state, directory):
 
 
 def _text(length):
-    from typing_extensions import Annotated
     return Annotated[StrictStr, Limit(max_length=length)]
 
 
 def _list(kind, length):
-    from typing_extensions import Annotated
     return Annotated[List[kind], Limit(max_length=length)]
 
 
