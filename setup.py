@@ -21,6 +21,10 @@ def read(*parts):
 _NEW = "python_version >= '3.8'"
 _LINUX_X86 = "sys_platform == 'linux' and platform_machine == 'x86_64'"
 _ELSEWHERE = "(sys_platform != 'linux' or platform_machine != 'x86_64')"
+# The server; on older Pythons its command says so.
+_SERVE = [name + "; python_version >= '3.9'" for name in ("fastapi>=0.100", "uvicorn>=0.23", "httptools", "orjson",
+                                                          "prometheus-client")]
+_SERVE.append("uvloop; python_version >= '3.9' and sys_platform != 'win32'")
 
 setup(
     name="gru4rec",
@@ -31,7 +35,7 @@ setup(
     author="the gru4rec authors",
     license="Apache-2.0",
     packages=find_packages(include=["gru4rec", "gru4rec.*"]),
-    package_data={"gru4rec": ["*.json", "*/*.json"]},
+    package_data={"gru4rec": ["*.json", "*/*.json", "*/*.html"]},
     python_requires=">=3.7",
     install_requires=["numpy", "pandas"],
     extras_require={
@@ -48,8 +52,9 @@ setup(
         "onnx": ["onnx", "onnxruntime; python_version >= '3.9'"],
         "search": ["optuna"],
         "plots": ["matplotlib"],  # benchmarks/plot_train.py
-        "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "optuna",
-                 "onnx; python_version >= '3.9'", "onnxruntime; python_version >= '3.9'"],
+        "serve": _SERVE,
+        "test": _SERVE + ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "optuna",
+                          "onnx; python_version >= '3.9'", "onnxruntime; python_version >= '3.9'"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

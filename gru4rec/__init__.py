@@ -1,3 +1,14 @@
-"""Session-based recommendation with a GRU on CPU, GPU and Ascend NPU; importing this package needs no TensorFlow."""
+"""Session-based recommendation with a GRU on CPU, GPU and Ascend NPU; importing this package needs no TensorFlow.
+
+`gru4rec.load(checkpoint_directory)` gives a model to recommend with (serving.model).
+"""
 
 __version__ = "0.1.0"
+__all__ = ["load"]
+
+
+def __getattr__(name):
+    if name == "load":
+        from gru4rec.serving.model import load
+        return load
+    raise AttributeError("module %r has no attribute %r" % (__name__, name))

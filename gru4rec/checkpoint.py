@@ -71,6 +71,7 @@ class Checkpoint(NamedTuple):
     epoch: int  # 0-based
     num_steps: int  # steps of the whole run it belongs to
     validation: Optional[Dict[str, Any]] = None  # validation.Validation.record of its epoch; None without a validation
+    version: Optional[str] = None  # epoch and checksum of the manifest, and so of everything in it
 
     @property
     def step(self):
@@ -200,33 +201,53 @@ def load(directory, epoch=None):
 
     Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
     """
-    name, found = pick(directory, epoch)
+    found = locate(directory, epoch)
+    return found._replace(arrays=tensors(directory, os.path.basename(found.path), found.config,
+                                          len(found.vocabulary)))
+
+
+def locate(directory, epoch=None, checksums=True):
+    """`load` without the tensors: `arrays` is empty, and no TensorFlow is needed.
+
+    Args:
+      checksums: False compares sizes only, for files too large to be read twice.
+    """
+    name, found = pick(directory, epoch, checksums)
     vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
-    arrays = tensors(directory, name, found["config"], len(vocabulary))
-    return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, arrays, name.epoch,
-                      found["num_steps"], found.get("validation"))
+    return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, {}, name.epoch,
+                      found["num_steps"], found.get("validation"), _version(name, found))
 
 
-def pick(directory, epoch=None):
+def version(directory, epoch=None):
+    """What `locate` would give as `version`, without reading the files; CheckpointError as there."""
+    return _version(*pick(directory, epoch, checksums=False, level=logging.DEBUG))
+
+
+def _version(name, found):
+    return "%s-%s" % (str(name)[len(PREFIX):], found["sha256"][:12])
+
+
+def pick(directory, epoch=None, checksums=True, level=logging.INFO):
     """The checkpoint to use, also in a directory in which a run is training; needs no TensorFlow.
 
     Args:
       epoch: 0-based, or None for the best of a run with validation, else the newest epoch; where no epoch is finished the
         newest moment. One that is damaged is reported, and the one before it used.
+      checksums: as for `locate`. level: at which the choice is logged.
     Returns: (Name, its manifest as from `verified`).
     """
     if epoch is None:
         def read(name):
-            best = _best(directory, name)
-            return (name, verified(directory, name)) if best in (None, name.epoch) else (Name(best), None)
+            best = _best(directory, name, level)
+            return (name, verified(directory, name, checksums)) if best in (None, name.epoch) else (Name(best), None)
 
         name, found = newest(directory, read, epochs_first=True)
         if not name.is_epoch:
-            _log.info("%s of %s is used, a moment within epoch %d: no epoch is finished", name, directory, name.epoch)
+            _log.log(level, "%s of %s is used, a moment within epoch %d: no epoch is finished", name, directory, name.epoch)
         if found:
             return name, found
         epoch = name.epoch
-    return _named(directory, epoch), verified(directory, Name(epoch))
+    return _named(directory, epoch), verified(directory, Name(epoch), checksums)
 
 
 def newest(directory, read, epochs_first=False):
@@ -264,25 +285,27 @@ def _named(directory, epoch):
     return Name(epoch)
 
 
-def _best(directory, name):
+def _best(directory, name, level):
     """The best epoch by validation, as the manifest of a newer one says; None without a validation."""
     found = manifests.read(os.path.join(directory, name.manifest)).get("validation") or {}
     best = found.get("best_epoch")
     if best is not None:
-        _log.info("epoch %d of %s is used, the best by validation (%s %.4f); --test takes another", best, directory,
-                  found["metric"], found["best_value"])
+        _log.log(level, "epoch %d of %s is used, the best by validation (%s %.4f); --test takes another", best, directory,
+                 found["metric"], found["best_value"])
     return best
 
 
-def verified(directory, name):
+def verified(directory, name, checksums=True):
     """Manifest of a checkpoint whose files are what it says; needs no TensorFlow.
 
+    Args:
+      checksums: as for `locate`.
     Returns: dict, see manifest.read, with `config` a config.Config.
     Raises: CheckpointError naming the file that is damaged.
     """
     path = os.path.join(directory, name.manifest)
     found = manifests.read(path)
-    manifests.verify(directory, name.files()[:-1] + [VOCABULARY], found, path)
+    manifests.verify(directory, name.files()[:-1] + [VOCABULARY], found, path, checksums)
     try:
         return dict(found, config=config_module.from_dict(found["config"]))
     except ConfigError as error:

@@ -183,6 +183,8 @@ class RunConfig:
     xla: str = flag("auto", "compile the loop, and the ranking of a large evaluation (needs TensorFlow 2.6)",
                     choices=("auto", "on", "off"), shown="on where it can be had")
     log_every: int = flag(1000, "steps between two log lines", "steps", kind=whole, low=1)
+    tensorboard: Optional[str] = flag(None, "directory of event files for TensorBoard: loss, learning rate, Recall, events/s",
+                                      "directory", shown="none")
 
 
 GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("validation", ValidConfig),

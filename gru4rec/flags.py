@@ -54,6 +54,28 @@ def name_list(value):
     return parts
 
 
+def lists_path(value):
+    """The path of a file of recommended lists, told by its ending."""
+    if not text(value).lower().endswith((".parquet", ".csv", ".jsonl")):
+        raise ValueError("not a path of lists")
+    return value
+
+
+def page_path(value):
+    """The path of a page."""
+    if not text(value).lower().endswith((".html", ".htm")):
+        raise ValueError("not a page's path")
+    return value
+
+
+def id_list(value):
+    """"7,12" -> ("7", "12"); ids may repeat, none may be empty."""
+    parts = tuple(text(value).split(","))
+    if not all(parts):
+        raise ValueError("an empty id")
+    return parts
+
+
 def ranks_path(value):
     """The path of a table, told by its ending."""
     if not text(value).lower().endswith((".parquet", ".csv")):
@@ -72,6 +94,9 @@ _KINDS = {text: "text of at least one character", whole: "a whole number", real:
           int_list: "whole numbers such as 100 or 100,50", real_list: "numbers such as 0.5 or 0.5,0.2",
           name_list: "a list of different names such as recall,mrr",
           save_interval: "a number of steps such as 500 or of seconds such as 90s",
+          id_list: "item ids such as 214536502,214536500",
+          page_path: "a file name ending in .html",
+          lists_path: "a file name ending in .parquet, .csv or .jsonl",
           ranks_path: "a file name ending in .parquet or .csv"}
 
 
@@ -115,7 +140,8 @@ def build_parser(prog, description, groups, leave_out=()):
         text = "%s [%sdefault: %s]" % (meta["help"], meta["unit"] + "; " if meta["unit"] else "", shown)
         if meta["choices"]:
             text = "{%s} %s" % ("|".join(str(c) for c in meta["choices"]), text)
-        titles[group].add_argument("--" + item.name, metavar=item.name.upper(), type=str, help=text.replace("%", "%%"))
+        names = ["-" + item.name] * (len(item.name) == 1) + ["--" + item.name]
+        titles[group].add_argument(*names, metavar=item.name.upper(), type=str, dest=item.name, help=text.replace("%", "%%"))
     return parser
 
 

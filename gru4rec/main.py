@@ -1,14 +1,15 @@
 """Command line: flags -> train or evaluate. `python -m gru4rec.main --help` lists the flags."""
 
-import contextlib
 import logging
 import os
 import sys
 
 from gru4rec import config as config_module
+from gru4rec import summaries
 from gru4rec.errors import InputError
 from gru4rec.interrupts import StopRequest
 from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
+from gru4rec.runlog import progress as _progress
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 
@@ -24,6 +25,7 @@ def main(argv=None):
 
 def _run(argv):
     config = config_module.parse(argv)
+    summaries.check(config.run.tensorboard)
     (_train if config.run.train else _evaluate)(config)
 
 
@@ -158,7 +160,7 @@ def _evaluate(config):
         say(line)
     protocol.write_ranks(test, ranks)
     try:
-        log = Metrics(config.run.checkpoint_dir)
+        log = Metrics(config.run.checkpoint_dir, config.run.tensorboard)
         log.add("eval", epoch=found.epoch, step=found.step, test_path=path, **protocol.eval_row(test, results),
                 **protocol.flat(rules, "rules_"))
         for row in rows:
@@ -227,17 +229,6 @@ def _device(config, job):
     tf_compat.setup()
     from gru4rec import device
     return device.choose(config.run.device, job=job)
-
-
-def _progress(text, unit):
-    """function (total) -> progress bar on a terminal, nothing in a pipe or without tqdm."""
-    def make(total):
-        try:
-            from tqdm import tqdm
-        except ImportError:  # device images may lack it; a bar is not worth a stop
-            return contextlib.nullcontext()
-        return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False, mininterval=0.5, file=sys.stderr)
-    return make
 
 
 if __name__ == "__main__":

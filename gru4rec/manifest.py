@@ -93,15 +93,19 @@ def fingerprint(path):
     return [os.path.getsize(path), digest.hexdigest()]
 
 
-def verify(directory, names, manifest, where):
-    """CheckpointError unless each of these files is there with its size and checksum; `where` is the manifest's path."""
+def verify(directory, names, manifest, where, checksums=True):
+    """CheckpointError unless each of these files is there with its size and checksum; `where` is the manifest's path.
+
+    checksums: False compares sizes only.
+    """
     for name in names:
         path = os.path.join(directory, name)
         try:
-            found = fingerprint(path)
+            found = fingerprint(path) if checksums else [os.path.getsize(path)]
         except OSError as error:
             raise damaged(path, error.strerror or "cannot be read") from error
-        if found != manifest["files"].get(name):
+        said = manifest["files"].get(name)
+        if not isinstance(said, list) or found != (said if checksums else said[:1]):
             raise damaged(path, "size or checksum is not what %s says" % os.path.basename(where))
 
 

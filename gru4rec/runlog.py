@@ -1,5 +1,6 @@
 """What a run says: result lines on stdout, everything else on stderr, the same rows in metrics.jsonl."""
 
+import contextlib
 import json
 import logging
 import os
@@ -50,6 +51,17 @@ def say(line):
                          % error.strerror) from None
 
 
+def progress(text, unit):
+    """function (total) -> progress bar on a terminal, nothing in a pipe or without tqdm."""
+    def make(total):
+        try:
+            from tqdm import tqdm
+        except ImportError:  # device images may lack it; a bar is not worth a stop
+            return contextlib.nullcontext()
+        return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False, mininterval=0.5, file=sys.stderr)
+    return make
+
+
 def train_line(epoch, step, lr, loss):
     """`Epoch 0\\tStep 1000\\tlr: 0.001000\\tloss: 3.435232`; loss is the mean since the epoch began."""
     return "Epoch %d\tStep %d\tlr: %f\tloss: %f" % (epoch, step, lr, loss)
@@ -91,14 +103,18 @@ class Metrics:
 
     FILE = "metrics.jsonl"
 
-    def __init__(self, directory):
-        self._path = os.path.join(directory, self.FILE)
+    def __init__(self, directory, tensorboard=None):
+        """directory: of the file. tensorboard: None, or a directory of event files that get the rows too."""
+        self._path, self._tensorboard = os.path.join(directory, self.FILE), tensorboard
 
     def add(self, kind, **values):
         """One row; keys carry their unit, values must be JSON numbers or text.
 
         Raises: InputError if the file cannot be written.
         """
+        if self._tensorboard is not None:
+            from gru4rec import summaries
+            summaries.of(os.path.abspath(self._tensorboard)).add(kind, values)
         line = json.dumps(dict(values, kind=kind), sort_keys=True)
         try:
             with open(self._path, "a", encoding="utf-8") as out:

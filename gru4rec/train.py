@@ -122,7 +122,7 @@ class _Log:
     def __init__(self, config, position=run_state.START):
         """position: run_state.Position to begin at; from a later epoch on `start_epoch` begins with nothing."""
         self._training, self._every = config.training, config.run.log_every
-        self._metrics = Metrics(config.run.checkpoint_dir)
+        self._metrics = Metrics(config.run.checkpoint_dir, config.run.tensorboard)
         self._steps_since, self._clock = 0, time.perf_counter()
         self._begin(position)
 

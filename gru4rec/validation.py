@@ -42,7 +42,7 @@ class Validation:
         _log.info("epoch %d: validation %s (%s, %.1f s)", epoch,
                   metric_line(self._cut_off, values["recall"], values["mrr"]).replace("\t", " "),
                   "the best so far" if epoch == self.best_epoch else "epoch %d is better" % self.best_epoch, seconds)
-        Metrics(self._config.run.checkpoint_dir).add(
+        Metrics(self._config.run.checkpoint_dir, self._config.run.tensorboard).add(
             "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds, best_epoch=self.best_epoch,
             **protocol.eval_row(self.test, [(self._cut_off, values)]))
 

@@ -141,3 +141,24 @@ def test_too_few_repeats_are_refused(repo_root):
     done = subprocess.run([sys.executable, os.path.join(repo_root, "benchmarks", "bench_eval.py"), "--repeats", "2"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode != 0 and "--repeats 2 is too few" in done.stderr
+
+
+def test_recommending_is_timed_with_and_without_files(tmp_path, repo_root):
+    pytest.importorskip("pyarrow")
+    found = run("bench_recommend.py", tmp_path / "recommend.json", repo_root)["results"]
+    names = ["batch", "threads", "csv", "jsonl", "parquet"]
+    assert set(found["sessions_per_s"]) == set(names) | {"cpu_" + name for name in names}
+    for row in found["sessions_per_s"].values():
+        assert_summary(row)
+    assert set(found["ms"]) == {"single", "click"} and found["ms"]["click"]["p50"] > 0
+
+
+def test_the_server_is_loaded_without_an_error(tmp_path, repo_root):
+    for name in ("fastapi", "uvicorn", "prometheus_client", "orjson"):
+        pytest.importorskip(name, reason="the extra serve is not installed (Python 3.9 or later)")
+    found = run("bench_serve.py", tmp_path / "serve.json", repo_root)["results"]
+    assert {(row["path"], row["load"]) for row in found["rows"]} == {
+        (path, load) for path in ("/recommend", "/sessions/{id}/click") for load in ("closed", "steady", "alone")}
+    for row in found["rows"]:
+        assert row["errors"] == 0 and row["requests"] > 0 and 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+    assert found["mean_batch"] >= 1

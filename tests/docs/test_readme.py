@@ -55,6 +55,15 @@ RUN_BY.update({command: ("tests/e2e/test_export_command.py", test) for command, 
     ("sh frozen/step/atc.sh", "test_atc_gets_the_whole_command"),
     ("python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv --runtime acl",
      "test_om_files_replay_through_pyacl"))})
+RUN_BY.update({command: ("tests/unit/test_recommend_command.py", "test_commands_of_the_readme") for command in (
+    "python -m gru4rec.recommend --checkpoint_dir checkpoint --items 214619433,214014470 -k 5",
+    "python -m gru4rec.recommend --checkpoint_dir checkpoint --sessions_path sessions.tsv --out recs.parquet")})
+RUN_BY["python -m gru4rec.report --checkpoint_dir checkpoint --out report.html"] = (
+    "tests/unit/test_report.py", "test_command_of_the_readme")
+RUN_BY.update({
+    'pip install -e ".[serve]"': ("tests/unit/test_server.py", "test_without_the_extra_one_line_says_how_to_install_it"),
+    "python -m gru4rec.serve --checkpoint_dir checkpoint":
+        ("tests/unit/test_server.py", "test_recommend_is_the_python_api")})
 
 
 def _commands(readme):

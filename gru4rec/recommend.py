@@ -1,0 +1,15 @@
+"""Command: items of a session, or a file of sessions -> what may come next. `python -m gru4rec.recommend --help`."""
+
+import sys
+
+
+def main(argv=None):
+    """Run the command; returns its exit status (runlog.exit_status)."""
+    from gru4rec.serving import cli
+    return cli.main(argv)
+
+
+if __name__ == "__main__":
+    from gru4rec.serving.threads import one_blas_thread
+    one_blas_thread()
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Command: the run in a checkpoint directory -> one HTML page of its curves, metrics, popularity bias and configuration.
+
+    python -m gru4rec.report --checkpoint_dir checkpoint --out report.html
+"""
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Optional
+
+from gru4rec.errors import InputError
+from gru4rec.flags import flag, page_path, parse_groups, whole
+from gru4rec.runlog import exit_status, say, setup_logging
+
+_log = logging.getLogger("gru4rec.report")
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """What is shown."""
+
+    checkpoint_dir: str = flag("checkpoint", "directory of the run", "directory")
+    epoch: Optional[int] = flag(None, "epoch of the model whose bias is measured (0-based)", "epoch", kind=whole, low=0,
+                                shown="the best by validation, without it the newest")
+    out: str = flag("report.html", "the page", "file", kind=page_path)
+    test_path: Optional[str] = flag(None, "test events, for the popularity bias", "file", shown="as in the evaluation")
+
+
+def run(options):
+    """Write the page.
+
+    Raises: InputError, CheckpointError.
+    """
+    from gru4rec.report import page, rows
+    from gru4rec.serving import listfile, model
+    listfile.check(options.out)
+    found = rows.read(options.checkpoint_dir)
+    trained = model.load(options.checkpoint_dir, epoch=options.epoch)
+    title = "GRU4Rec run %s, epoch %d" % (os.path.basename(os.path.abspath(options.checkpoint_dir)), trained.epoch)
+    text = page.make(title, found, trained.config, _bias(options, trained, found))
+    with listfile.replacing(options.out) as file:
+        file.write(text.encode("utf-8"))
+    say("%s: %d rows" % (options.out, len(found)))
+
+
+def _bias(options, trained, found):
+    """bias.Bias, or why there is none."""
+    from gru4rec.data import loader, sessions
+    from gru4rec.report import bias
+    path = options.test_path or next((row["test_path"] for row in found[::-1] if row.get("test_path")), None)
+    if path is None:
+        return "Not measured: the run was not evaluated, and --test_path was not given."
+    data = trained.config.data
+    try:
+        events = loader.load_events(path, data.session_key, data.item_key, data.time_key)
+        return bias.measure(trained, sessions.index_test(events, trained.vocabulary)[0])
+    except InputError as error:
+        if options.test_path:
+            raise
+        _log.warning("no popularity bias: %s", error)
+        return "Not measured: %s" % error
+
+
+def main(argv=None):
+    """Run the command; returns its exit status (runlog.exit_status)."""
+    setup_logging()
+
+    def job():
+        options, = parse_groups(sys.argv[1:] if argv is None else list(argv), (("report", ReportConfig),),
+                                prog="python -m gru4rec.report", description=__doc__.splitlines()[0])
+        run(options)
+    return exit_status(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

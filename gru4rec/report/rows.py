@@ -1,0 +1,56 @@
+"""metrics.jsonl of a run, read back."""
+
+import json
+import os
+
+from gru4rec.errors import InputError
+from gru4rec.runlog import Metrics
+
+
+def read(directory):
+    """Rows of a run's metrics.jsonl: list of dict, in the order they were written.
+
+    A last line that was cut short is left out: the run may be writing it.
+    Raises: InputError naming file and line if it cannot be read or is something else.
+    """
+    path = os.path.join(directory, Metrics.FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError("%s cannot be read: %s; give the --checkpoint_dir of a run"
+                         % (path, getattr(error, "strerror", None) or error)) from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
+                raise ValueError("no object with a kind")
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise InputError("%s, line %d, is not a row of a run (%s); remove the line" % (path, number, error)) from error
+        rows.append(row)
+    return rows
+
+
+def of_kind(rows, kind):
+    """The rows of one kind."""
+    return [row for row in rows if row["kind"] == kind]
+
+
+def curve(rows, kind, x, y, most=400):
+    """Points [(x, y)] of the rows of a kind that have both as numbers, at most `most` of them, the last among them."""
+    points = [(row[x], row[y]) for row in of_kind(rows, kind) if _is_number(row.get(x)) and _is_number(row.get(y))]
+    stride = -(-len(points) // most) or 1
+    return points[::-1][::stride][::-1]
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def metric_names(rows, kind, prefix):
+    """Keys such as recall@20 of a kind's rows, by cut-off."""
+    names = {key for row in of_kind(rows, kind) for key in row if key.startswith(prefix + "@")}
+    return sorted(names, key=lambda name: int(name.split("@")[1]))

@@ -1,0 +1,15 @@
+"""Command: a trained model over HTTP. `python -m gru4rec.serve --help`."""
+
+import sys
+
+
+def main(argv=None):
+    """Run the command; returns its exit status (runlog.exit_status)."""
+    from gru4rec.serving import server
+    return server.main(argv)
+
+
+if __name__ == "__main__":
+    from gru4rec.serving.threads import one_blas_thread
+    one_blas_thread()
+    sys.exit(main())

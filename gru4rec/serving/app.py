@@ -1,0 +1,242 @@
+"""The HTTP interface: paths, what they take and refuse, and what is counted. Computing is batcher.Batcher's."""
+
+import asyncio
+import contextlib
+import functools
+import re
+import time
+from typing import Annotated, List, NamedTuple, Optional, Union
+
+import orjson
+from fastapi import FastAPI, HTTPException, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, create_model
+from pydantic import Field as Limit
+
+from gru4rec.serving import page
+from gru4rec.serving.batcher import Job, NamedList
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
+MAX_LISTS, MAX_ID = 100, 256  # named lists; characters of an id
+
+
+class Limits(NamedTuple):
+    """What a request may ask for."""
+
+    k: int = 1000
+    prefix: int = 200  # items of a session
+    filter: int = 10000  # ids of candidates or exclude
+
+
+class Metrics:
+    """What /metrics tells; each server has a registry of its own."""
+
+    def __init__(self, state):
+        self.registry = CollectorRegistry()
+        options = dict(registry=self.registry)
+        self.requests = Counter("gru4rec_requests", "Requests by path and status.", ["path", "status"], **options)
+        self.seconds = Histogram("gru4rec_request_seconds", "Time from the request read to the answer.", ["path"],
+                                 buckets=_SECONDS, **options)
+        self.batch = Histogram("gru4rec_batch_requests", "Requests computed together.", buckets=[2 ** i for i in range(9)],
+                               **options)
+        self.popular = Counter("gru4rec_popularity_lists", "Lists of sessions with no known item.", **options)
+        self.unknown = Counter("gru4rec_unknown_items", "Items skipped because the model does not know them.", **options)
+        self.reloads = Counter("gru4rec_reloads", "Models loaded after the first.", **options)
+        self._of = functools.lru_cache(None)(self._of)  # looking up labels takes longer than counting
+        for name, text, value in (
+                ("gru4rec_sessions", "Sessions kept.", lambda: len(state.store)),
+                ("gru4rec_session_bytes", "Memory of the sessions kept, about.", lambda: state.store.bytes),
+                ("gru4rec_sessions_evicted", "Sessions forgotten for want of memory.", lambda: state.store.evicted),
+                ("gru4rec_sessions_expired", "Sessions forgotten after their time.", lambda: state.store.expired),
+                ("gru4rec_waiting_requests", "Requests not yet taken.", lambda: state.batcher.waiting()),
+                ("gru4rec_items", "Items the model knows.", lambda: len(state.batcher.model))):
+            Gauge(name, text, **options).set_function(value)
+
+
+    def answered(self, path, seconds):
+        """Count a list that was given."""
+        count, histogram = self._of(path)
+        count.inc()
+        histogram.observe(seconds)
+
+    def _of(self, path):
+        return self.requests.labels(path, 200), self.seconds.labels(path)
+
+
+class State:
+    """What the paths share: batcher, store, named lists."""
+
+    def __init__(self, make_batcher, store, limits=None):
+        """make_batcher: function (on_batch, deliver) -> batcher.Batcher."""
+        self.store, self.limits, self.lists = store, limits or Limits(), {}
+        self.metrics = Metrics(self)
+        self.batcher = make_batcher(self.metrics.batch.observe, _deliver)
+
+
+def _deliver(results):
+    """Hand the answers of a batch to the event loop, all at once: each hand-over wakes it up."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it whoever asked
+        results[0][0].get_loop().call_soon_threadsafe(_settle, results)
+
+
+def _settle(results):
+    for future, answer, error in results:
+        if not future.done():  # whoever asked may have gone
+            future.set_result(answer) if error is None else future.set_exception(error)
+
+
+def make_app(state, directory):
+    """FastAPI application; its OpenAPI page is at /docs (which fetches its scripts from the web).
+
+    Args:
+      state: State. directory: of the checkpoint, whose metrics.jsonl the page at / shows.
+    """
+    app = FastAPI(title="gru4rec", description="Next items of a session.", openapi_url="/openapi.json")
+    item = Union[StrictInt, _text(MAX_ID)]
+    filters = _filters(item, state.limits)
+    Session = create_model("Session", __base__=filters, items=(_list(item, state.limits.prefix), ...))
+    Click = create_model("Click", __base__=filters, item=(item, ...))
+    _add_ranking(app, state, Session, Click)
+    _add_lists(app, state, item)
+    _add_service(app, state)
+    page.add(app, state, directory, lambda found: HTMLResponse(found) if isinstance(found, str) else _json(found))
+    return app
+
+
+def _text(length):
+    return Annotated[StrictStr, Limit(max_length=length)]
+
+
+def _list(kind, length):
+    return Annotated[List[kind], Limit(max_length=length)]
+
+
+def _filters(item, limits):
+    """The model of what both ways of asking have in common."""
+    names = (Optional[_list(_text(64), 10)], None)
+    return create_model("Filters", __base__=_Strict, k=(StrictInt, Limit(20, ge=1, le=limits.k)),
+                        exclude_seen=(bool, False), candidates=(Optional[_list(item, limits.filter)], None),
+                        exclude=(Optional[_list(item, limits.filter)], None), allow=names, deny=names)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _add_ranking(app, state, Session, Click):
+    async def ranked(path, body, items, session_id=None):
+        began = time.perf_counter()
+        named = [_named(state, names) for names in (body.allow, body.deny)]
+        job = Job(items, body.k, body.exclude_seen, body.candidates, body.exclude, *named, session_id=session_id,
+                  future=asyncio.get_running_loop().create_future())
+        try:
+            answer = await state.batcher.submit(job)
+        except Exception as error:  # the batcher has logged it
+            raise HTTPException(500, "the list could not be computed: %s" % error) from error
+        if answer["unknown"]:
+            state.metrics.unknown.inc(len(answer["unknown"]))
+        if answer["source"] == "popularity":
+            state.metrics.popular.inc()
+        state.metrics.answered(path, time.perf_counter() - began)
+        return _json(answer)
+
+    async def recommend(body: Session):
+        """Next items of a session given by its items, oldest first; nothing is kept."""
+        return await ranked("/recommend", body, body.items)
+
+    async def click(session_id: str, body: Click):
+        """Next items of a session after one more click; the session is kept for a while, and begins with its first click."""
+        _check_session(session_id)
+        return await ranked("/sessions/click", body, [body.item], session_id)
+
+    async def forget(session_id: str):
+        """Forget a session."""
+        if not state.store.delete(session_id):
+            raise HTTPException(404, "no session %r is kept" % session_id)
+        return Response(status_code=204)
+
+    app.post("/recommend")(recommend)
+    app.post("/sessions/{session_id}/click")(click)
+    app.delete("/sessions/{session_id}", status_code=204)(forget)
+
+
+def _check_session(session_id):
+    if len(session_id) > 128:
+        raise HTTPException(422, "a session id has at most 128 characters")
+
+
+def _named(state, names):
+    """Names -> tuple of NamedList; 404 for one that is not there."""
+    for name in names or ():
+        if name not in state.lists:
+            raise HTTPException(404, "there is no list %r; PUT /lists/%s makes it" % (name, name))
+    return tuple(state.lists[name] for name in names or ())
+
+
+def _add_lists(app, state, item):
+    List_ = List[item]
+
+    def check(name):
+        if not _NAME.match(name):
+            raise HTTPException(422, "a list's name has 1 to 64 characters of A-Z a-z 0-9 _ . -")
+
+    async def put(name: str, ids: List_):
+        """Make or replace a named list of item ids, to use as `allow` or `deny`."""
+        check(name)
+        if name not in state.lists and len(state.lists) >= MAX_LISTS:
+            raise HTTPException(409, "there are %d lists already; delete one" % MAX_LISTS)
+        made = NamedList(dict.fromkeys(ids))
+        known = await asyncio.to_thread(made.codes, state.batcher.model)
+        state.lists[name] = made
+        return {"name": name, "items": len(made.ids), "unknown": len(made.ids) - len(known)}
+
+    async def get(name: str):
+        """The ids of a named list."""
+        check(name)
+        return {"name": name, "items": list(_named(state, [name])[0].ids)}
+
+    async def remove(name: str):
+        """Forget a named list."""
+        _named(state, [name])
+        del state.lists[name]
+        return Response(status_code=204)
+
+    app.put("/lists/{name}")(put)
+    app.get("/lists/{name}")(get)
+    app.delete("/lists/{name}", status_code=204)(remove)
+
+
+def _add_service(app, state):
+    async def healthz():
+        """Whether the server can answer, and with which model."""
+        model = state.batcher.model
+        return {"status": "ok", "model": model.version, "epoch": model.epoch, "items": len(model)}
+
+    async def metrics():
+        """Counters for Prometheus."""
+        return Response(generate_latest(state.metrics.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def invalid(request, error):
+        state.metrics.requests.labels("refused", 422).inc()
+        return _problem(422, [{"where": ".".join(map(str, found["loc"])), "why": found["msg"]}
+                              for found in error.errors()[:5]])
+
+    async def refused(request, error):
+        state.metrics.requests.labels("refused", error.status_code).inc()
+        return _problem(error.status_code, error.detail)
+
+    app.get("/healthz")(healthz)
+    app.get("/metrics")(metrics)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, refused)
+
+
+def _problem(status, detail):
+    return _json({"detail": detail}, status)
+
+
+def _json(content, status=200):
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json")

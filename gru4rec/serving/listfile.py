@@ -1,0 +1,123 @@
+"""Files of recommended lists: parquet and csv with a row for each place, jsonl with a line for each session.
+
+Columns `session`, `rank` (from 1), `item`, `score`, `source` (model, or popularity for a session of unknown items); a line
+is {"session": .., "items": [..], "scores": [..], "source": ".."}. A file is written under another name and renamed when it
+is whole.
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+
+import numpy as np
+import pandas as pd
+
+from gru4rec.errors import InputError
+from gru4rec.protocol import check_pyarrow
+
+_LF = {"lineterminator" if tuple(map(int, pd.__version__.split(".")[:2])) >= (1, 5) else "line_terminator": "\n"}
+SOURCES = np.array(["model", "popularity"], object)
+
+
+def check(path, *inputs):
+    """Refuse, before anything is read, a file that could not be written or would replace one of `inputs`.
+
+    Raises: InputError.
+    """
+    directory = os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path) or not os.path.isdir(directory) or not os.access(directory, os.W_OK):
+        raise InputError("--out %s cannot be written: it must be a file in a directory that exists and is writable" % path)
+    if any(os.path.exists(name) and os.path.exists(path) and os.path.samefile(path, name) for name in inputs):
+        raise InputError("--out %s would replace the file that is read; give another" % path)
+    check_pyarrow("--out %s" % path)
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Context with a binary file that appears at `path`, or replaces what is there, only if all went well.
+
+    Raises: InputError if the disk refuses.
+    """
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=os.path.dirname(os.path.abspath(path)))
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's are for the owner alone
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise InputError("--out %s cannot be written: %s; make room, or give another"
+                         % (path, error.strerror or error)) from error
+    finally:
+        if temporary is not None:
+            os.unlink(temporary)
+
+
+@contextlib.contextmanager
+def writer(path):
+    """As `replacing`, with an object whose `add` takes lists; the ending of the path says of what form."""
+    made = {".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}[os.path.splitext(path)[1].lower()]
+    with replacing(path) as file, contextlib.closing(made(file)) as lists:
+        yield lists
+
+
+def _columns(sessions, index, scores, by_popularity, ids):
+    """Column name -> array, a row for each place that is filled."""
+    row, place = np.nonzero(index >= 0)
+    return {"session": sessions[row], "rank": (place + 1).astype(np.int32), "item": ids[index[row, place]],
+            "score": scores[row, place], "source": SOURCES[by_popularity[row].astype(int)]}
+
+
+class _Csv:
+    def __init__(self, file):
+        self._file, self._header = file, True
+
+    def add(self, *lists):
+        """Lists of a block of sessions; arguments of `_columns`."""
+        text = pd.DataFrame(_columns(*lists)).to_csv(index=False, header=self._header, float_format="%.6g", **_LF)
+        self._file.write(text.encode("utf-8"))
+        self._header = False
+
+    def close(self):
+        pass
+
+
+class _Jsonl:
+    def __init__(self, file):
+        self._file = file
+
+    def add(self, sessions, index, scores, by_popularity, ids):
+        """Lists of a block of sessions."""
+        counts, lines = (index >= 0).sum(1), []
+        for session, row, values, popular, count in zip(sessions.tolist(), index, scores, by_popularity, counts):
+            shown = [float("%.6g" % value) for value in values[:count].tolist()]
+            lines.append(json.dumps({"session": session, "items": ids[row[:count]].tolist(), "scores": shown,
+                                     "source": SOURCES[int(popular)]}, ensure_ascii=False))
+        self._file.write("".join(line + "\n" for line in lines).encode("utf-8"))
+
+    def close(self):
+        pass
+
+
+class _Parquet:
+    def __init__(self, file):
+        self._file, self._writer = file, None
+
+    def add(self, *lists):
+        """Lists of a block of sessions; arguments of `_columns`."""
+        import pyarrow as arrow
+        from pyarrow import parquet
+        table = arrow.table(_columns(*lists))
+        if self._writer is None:
+            self._writer = parquet.ParquetWriter(self._file, table.schema)
+        self._writer.write_table(table)
+
+    def close(self):
+        if self._writer is not None:
+            self._writer.close()

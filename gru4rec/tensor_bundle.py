@@ -1,0 +1,159 @@
+"""Tensors of a TensorFlow V2 checkpoint (`.index` and one `.data` file) as arrays, without TensorFlow.
+
+The index is a sorted table of LevelDB: blocks of (key, value) whose keys share prefixes, and a footer that says where the
+block of blocks lies. A value is a BundleEntryProto: type, shape, and where in the data file the tensor's bytes lie. Only
+what TensorFlow's SaveV2 writes on a little-endian machine is read: uncompressed blocks, whole tensors, one shard.
+
+Source: leveldb doc/table_format.md; tensorflow/core/protobuf/tensor_bundle.proto. Differs: checksums of blocks and tensors
+are left to the caller, whose manifest has one for each file.
+"""
+
+import struct
+from typing import NamedTuple, Tuple
+
+import numpy as np
+
+from gru4rec.errors import CheckpointError
+
+INDEX, DATA = ".index", ".data-00000-of-00001"
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER = 48  # bytes: two block handles, padding, magic
+_DTYPES = {1: np.float32, 2: np.float64, 3: np.int32, 9: np.int64}
+
+
+class Entry(NamedTuple):
+    """Where a tensor lies in the data file."""
+
+    dtype: np.dtype
+    shape: Tuple[int, ...]
+    offset: int  # bytes
+    size: int  # bytes
+
+
+def entries(prefix):
+    """Name -> Entry of every tensor of types float32, float64, int32 and int64.
+
+    Raises: CheckpointError naming the file if it is no index of such a checkpoint.
+    """
+    path = prefix + INDEX
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+        return _entries(content)
+    except OSError as error:
+        raise CheckpointError("%s cannot be read: %s; restore the file or train again" % (path, error.strerror)) from error
+    except (IndexError, KeyError, ValueError, struct.error) as error:
+        raise CheckpointError("%s is no index of a TensorFlow checkpoint (%s); restore the file or train again"
+                              % (path, " ".join(str(error).split()) or type(error).__name__)) from error
+
+
+def read(prefix, shapes):
+    """Arrays of the tensors in `shapes`: read-only views of the mapped data file, so nothing is read before it is used.
+
+    Args:
+      prefix: path without the endings. shapes: name -> (shape, dtype) as they must be found.
+    Returns: dict name -> array.
+    Raises: CheckpointError naming the first tensor that is missing or of another type or shape.
+    """
+    found = entries(prefix)
+    try:
+        data = np.memmap(prefix + DATA, np.uint8, "r")
+    except (OSError, ValueError) as error:
+        raise CheckpointError("%s cannot be read (%s); restore the file or train again" % (prefix + DATA, error)) from error
+    arrays = {}
+    for name, (shape, dtype) in shapes.items():
+        entry = found.get(name)
+        if entry is None:
+            raise CheckpointError("%s is damaged: tensor %s is missing" % (prefix, name))
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        if (entry.shape, entry.dtype, entry.size) != (tuple(shape), dtype, size) or entry.offset + size > len(data):
+            raise CheckpointError("%s is damaged: tensor %s is of type and shape %s %s, the configuration says %s %s"
+                                  % (prefix, name, np.dtype(entry.dtype), entry.shape, np.dtype(dtype), tuple(shape)))
+        arrays[name] = np.asarray(data[entry.offset:entry.offset + size].view(dtype).reshape(shape))
+    return arrays
+
+
+def _entries(content):
+    if len(content) < _FOOTER or struct.unpack("<Q", content[-8:])[0] != _MAGIC:
+        raise ValueError("the end is not that of a table")
+    footer = content[-_FOOTER:]
+    _, at = _handle(footer, 0)  # of the metaindex, which TensorFlow leaves empty
+    root, _ = _handle(footer, at)
+    found = {}
+    for _, value in _pairs(content, *root):
+        for key, entry in _pairs(content, *_handle(value, 0)[0]):
+            if key:  # the empty key is the header
+                fields = _message(entry)
+                if fields.get(1, [0])[0] in _DTYPES:
+                    found[key.decode("utf-8")] = _entry(fields)
+            else:
+                _check_header(_message(entry))
+    return found
+
+
+def _check_header(fields):
+    if fields.get(1, [1])[0] != 1 or fields.get(2, [0])[0] != 0:
+        raise ValueError("it has several shards, or is big-endian")
+
+
+def _entry(fields):
+    """Entry of the fields of a BundleEntryProto."""
+    if fields.get(3, [0])[0] or 7 in fields:
+        raise ValueError("a tensor lies in another shard or in slices")
+    dims = _message(fields[2][0]).get(2, []) if 2 in fields else []
+    return Entry(_DTYPES[fields[1][0]], tuple(_message(dim).get(1, [0])[0] for dim in dims), fields.get(4, [0])[0],
+                 fields.get(5, [0])[0])
+
+
+def _handle(data, at):
+    """((offset, size) of a block, where the next bytes are)."""
+    offset, at = _varint(data, at)
+    size, at = _varint(data, at)
+    return (offset, size), at
+
+
+def _pairs(content, offset, size):
+    """(key, value) bytes of the block at an offset."""
+    block = content[offset:offset + size]
+    if len(block) < size or content[offset + size] != 0:
+        raise ValueError("a block is cut short or compressed")
+    end, at, key = size - 4 - 4 * struct.unpack("<I", block[-4:])[0], 0, b""
+    while at < end:
+        shared, at = _varint(block, at)
+        unshared, at = _varint(block, at)
+        length, at = _varint(block, at)
+        key = key[:shared] + block[at:at + unshared]
+        at += unshared
+        yield key, block[at:at + length]
+        at += length
+
+
+def _varint(data, at):
+    """(number, where the next bytes are)."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+
+
+def _message(data):
+    """Field number -> list of its values (int, or bytes) of one protocol buffer."""
+    fields, at = {}, 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == 0:
+            value, at = _varint(data, at)
+        elif kind == 2:
+            length, at = _varint(data, at)
+            value, at = data[at:at + length], at + length
+        elif kind in (1, 5):
+            length = 8 if kind == 1 else 4
+            value, at = data[at:at + length], at + length
+        else:
+            raise ValueError("a field of kind %d" % kind)
+        fields.setdefault(number, []).append(value)
+    return fields
