@@ -121,7 +121,7 @@ def test_named_lists_are_filters(served):
     ("POST", "/recommend", {"items": [1007], "k": 41}, 422, "less than or equal to 40"),
     ("POST", "/recommend", {"items": [1007], "k": "5"}, 422, "valid integer"),
     ("POST", "/recommend", {"items": [1007] * 31}, 422, "at most 30"),
-    ("POST", "/recommend", {"items": "1007"}, 422, "valid list"), ("POST", "/recommend", {"items": [1.5]}, 422, "integer"),
+    ("POST", "/recommend", {"items": "1007"}, 422, "valid array"), ("POST", "/recommend", {"items": [1.5]}, 422, "integer"),
     ("POST", "/recommend", {"items": [None]}, 422, "items.0"), ("POST", "/recommend", {"items": ["x" * 300]}, 422, "256"),
     ("POST", "/recommend", {"items": [1], "K": 3}, 422, "Extra inputs"), ("POST", "/recommend", {}, 422, "body.items"),
     ("POST", "/recommend", [1], 422, "body"), ("POST", "/recommend", {"items": [1007] * 700}, 413, "at most 3000"),
@@ -142,6 +142,8 @@ def test_a_body_that_is_no_json_or_grows_beyond_the_limit(served):
     connection.request("POST", "/recommend", (b" " * 1000 for _ in range(9)), {"Content-Type": "application/json"},
                        encode_chunked=True)
     assert connection.getresponse().status == 413
+    status, answer = served[0].ask("POST", "/recommend", raw=b" " * 10 ** 7)  # the reason arrives all the same
+    assert status == 413 and "at most 3000" in answer["detail"]
 
 
 def test_health_metrics_and_openapi(served):
@@ -154,6 +156,8 @@ def test_health_metrics_and_openapi(served):
                  'gru4rec_request_seconds_count{path="/recommend"}', 'gru4rec_requests_total{path="refused",status="422"}'):
         assert float(re.search("^%s (.+)$" % re.escape(name), text, re.M).group(1)) >= 1, name
     paths = made.ask("GET", "/openapi.json")[1]["paths"]
+    schema = paths["/recommend"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["required"] == ["items"] and schema["properties"]["k"]["maximum"] == 40 and "$defs" not in schema
     assert {"/recommend", "/sessions/{session_id}/click", "/lists/{name}", "/healthz", "/metrics"} <= set(paths)
 
 
