@@ -48,10 +48,13 @@ setup(
         ],
         "parquet": ["pyarrow"],
         "prepare": ["duckdb>=1.2"],
+        # gru4rec.export --format onnx, and what runs its files; for Python 3.7 it wants a newer numpy than TensorFlow 1.15.
+        "onnx": ["onnx", "onnxruntime; python_version >= '3.9'"],
         "search": ["optuna"],
         "plots": ["matplotlib"],  # benchmarks/plot_train.py
         "serve": _SERVE,
-        "test": _SERVE + ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "optuna"],
+        "test": _SERVE + ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "optuna",
+                          "onnx; python_version >= '3.9'", "onnxruntime; python_version >= '3.9'"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -4,18 +4,15 @@ In the checkpoint directory lie, for epoch 2,
 
     gru-model-2.index  gru-model-2.data-00000-of-00001   tensors under the names of engine.state, as a TF Saver writes
     vocabulary.npz                                       item ids and support (data.vocab)
-    gru-model-2.json                                     manifest: configuration, position, sizes and checksums, and
-                                                         with a validation the epoch's value and the best epoch so far
+    gru-model-2.json                                     manifest (module of that name)
     rules.npz                                            sequential rules to compare with (baselines.rules), if asked for
     checkpoint                                           names the newest, for tf.train.latest_checkpoint
 
-Everything is written to a temporary directory and renamed; the manifest comes last, so a checkpoint without one was
-never finished and is not seen. Tensors are read as arrays: no engine, optimizer layout or device is baked in.
+A moment within an epoch is called gru-model-2-step5000, by the number of updates made. Everything is written to a temporary
+directory, synced and renamed; the manifest comes last, so a checkpoint without one was never finished and is not seen.
+Tensors are read as arrays: no engine, optimizer layout or device is baked in.
 """
 
-import contextlib
-import hashlib
-import json
 import logging
 import os
 import re
@@ -26,20 +23,42 @@ from typing import Any, Dict, NamedTuple, Optional
 import numpy as np
 
 from gru4rec import config as config_module
-from gru4rec.baselines import rules
+from gru4rec import durable, tensor_files
+from gru4rec import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
-from gru4rec.errors import CheckpointError, ConfigError, InputError
-from gru4rec.runlog import Metrics
+from gru4rec.errors import CheckpointError, ConfigError
 
 _log = logging.getLogger(__name__)
 
-FORMAT = 1
 PREFIX = "gru-model-"
 VOCABULARY = "vocabulary.npz"
 STATE_FILE = "checkpoint"
-_NAME = re.compile(r"gru-model-(0|[1-9][0-9]*)\.json\Z")
-_SHARD = ".data-00000-of-00001"
+MOMENTS = 2  # that stay with --keep 0: the newest, and one before it should it be damaged
+_NAME = re.compile(r"gru-model-(0|[1-9][0-9]*)(?:-step([1-9][0-9]*))?\.json\Z")
+
+
+class Name(NamedTuple):
+    """What a checkpoint is called after; ordered by age."""
+
+    epoch: int  # 0-based
+    step: float = float("inf")  # updates made, of a moment within the epoch; infinite for its end
+
+    @property
+    def is_epoch(self):
+        return self.step == float("inf")
+
+    def __str__(self):
+        return PREFIX + ("%d" % self.epoch if self.is_epoch else "%d-step%d" % self)
+
+    @property
+    def manifest(self):
+        """File name."""
+        return str(self) + ".json"
+
+    def files(self):
+        """Names of the files that belong to it alone, the manifest last."""
+        return [str(self) + ending for ending in tensor_files.ENDINGS] + [self.manifest]
 
 
 class Checkpoint(NamedTuple):
@@ -60,68 +79,49 @@ class Checkpoint(NamedTuple):
         return int(self.arrays[state.GLOBAL_STEP])
 
 
-def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=None):
-    """Write the checkpoint of an epoch; the earlier ones are not touched, whatever happens.
+def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=None, **more):
+    """Write a checkpoint; the others are not touched, whatever happens.
 
     Args:
       directory: exists. config: config.Config. vocabulary: Vocabulary. arrays: engine.arrays().
       epoch: int, 0-based. num_steps: int, steps of the whole run.
       validation: None, or validation.Validation.record of the epoch.
+      more: `position`, `data` and `phase` of the manifest, and `is_moment`: whether the epoch is not at its end.
     Returns: path prefix.
     Raises: CheckpointError if the disk refuses.
     """
-    name = "%s%d" % (PREFIX, epoch)
+    step = int(arrays[state.GLOBAL_STEP])
+    name = Name(epoch, step) if more.pop("is_moment", False) else Name(epoch)
     try:
-        temporary = tempfile.mkdtemp(prefix=".tmp-", dir=directory)
+        temporary = tempfile.mkdtemp(prefix=durable.TEMPORARY, dir=directory)
         try:
             files = _write_parts(temporary, name, directory, vocabulary, arrays)
-            manifest = dict(format=FORMAT, epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), num_steps=num_steps,
-                            num_items=len(vocabulary), config=config.to_dict(), files=files,
-                            validation=validation)
-            manifest["sha256"] = _manifest_checksum(manifest)
-            _write_text(os.path.join(temporary, name + ".json"), json.dumps(manifest, indent=1, sort_keys=True))
+            manifest = manifests.make(epoch=epoch, step=step, num_steps=num_steps, num_items=len(vocabulary),
+                                      config=config.to_dict(), files=files, validation=validation, **more)
+            _write_text(os.path.join(temporary, name.manifest), manifests.dump(manifest))
             _write_text(os.path.join(temporary, STATE_FILE),
                         'model_checkpoint_path: "%s"\nall_model_checkpoint_paths: "%s"\n' % (name, name))
-            for part in [p for p in os.listdir(temporary) if not p.endswith(".json") and p != STATE_FILE]:
-                os.replace(os.path.join(temporary, part), os.path.join(directory, part))
-            for part in (name + ".json", STATE_FILE):
-                os.replace(os.path.join(temporary, part), os.path.join(directory, part))
+            _move_into_place(temporary, directory, name)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
         raise CheckpointError("checkpoint %s cannot be written: %s; free space or give another --checkpoint_dir"
-                              % (os.path.join(directory, name), error)) from error
-    return os.path.join(directory, name)
+                              % (os.path.join(directory, str(name)), error)) from error
+    return os.path.join(directory, str(name))
 
 
 def _write_parts(temporary, name, directory, vocabulary, arrays):
     """Tensor files, and the vocabulary unless the directory has the same; returns name -> [size, sha256]."""
-    _write_tensors(os.path.join(temporary, name), arrays)
+    tensor_files.write(os.path.join(temporary, str(name)), arrays)
     vocabulary_path = os.path.join(temporary, VOCABULARY)
     vocabulary.save(vocabulary_path)
-    files = {part: _fingerprint(os.path.join(temporary, part)) for part in sorted(os.listdir(temporary))}
+    files = {part: manifests.fingerprint(os.path.join(temporary, part)) for part in sorted(os.listdir(temporary))}
     existing = os.path.join(directory, VOCABULARY)
-    if os.path.exists(existing) and _fingerprint(existing) == files[VOCABULARY]:
+    if os.path.exists(existing) and manifests.fingerprint(existing) == files[VOCABULARY]:
         os.remove(vocabulary_path)
+    for part in os.listdir(temporary):
+        durable.sync(os.path.join(temporary, part))
     return files
-
-
-def _write_tensors(prefix, arrays):
-    from gru4rec.tf_compat import tf
-    with tf.Graph().as_default():
-        placeholders = [tf.placeholder(a.dtype, a.shape) for a in arrays.values()]
-        op = tf.raw_ops.SaveV2(prefix=_tf_path(prefix), tensor_names=list(arrays), shape_and_slices=[""] * len(arrays),
-                               tensors=placeholders)
-        with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
-            try:
-                session.run(op, dict(zip(placeholders, arrays.values())))
-            except tf.errors.OpError as error:
-                raise OSError(str(error).splitlines()[0]) from error
-
-
-def _tf_path(path):
-    """A local path as TensorFlow must be told it: bytes, and absolute, so that no "s3:" in front means anything."""
-    return os.fsencode(os.path.abspath(path))
 
 
 def _write_text(path, text):
@@ -131,16 +131,55 @@ def _write_text(path, text):
         os.fsync(out.fileno())
 
 
-def _fingerprint(path):
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return [os.path.getsize(path), digest.hexdigest()]
+def _move_into_place(temporary, directory, name):
+    last = [name.manifest, STATE_FILE]
+    if os.path.exists(os.path.join(directory, last[0])):  # of the same name: its manifest must not speak of other files
+        os.remove(os.path.join(directory, last[0]))
+    for part in sorted(set(os.listdir(temporary)) - set(last)):
+        os.replace(os.path.join(temporary, part), os.path.join(directory, part))
+    durable.sync_directory(directory)
+    for part in last:
+        os.replace(os.path.join(temporary, part), os.path.join(directory, part))
+    durable.sync_directory(directory)
 
 
-def epochs(directory):
-    """Sorted epochs that have a finished checkpoint in a directory; CheckpointError if it cannot be read."""
+def record_validation(directory, epoch, record):
+    """Put validation.Validation.record into the manifest of an epoch that is saved; CheckpointError if it cannot be."""
+    path = os.path.join(directory, Name(epoch).manifest)
+    try:
+        manifests.amend(path, validation=record)
+    except OSError as error:
+        raise CheckpointError("%s cannot be written: %s; free space or give another --checkpoint_dir"
+                              % (path, error)) from error
+
+
+def prune(directory, keep, spare=None):
+    """Remove all but the newest checkpoints.
+
+    Args:
+      keep: int, how many of epochs and how many of moments within one stay; 0 for all epochs and two moments.
+      spare: None, or the epoch (0-based) that stays however old.
+    """
+    names = listing(directory)
+    ends, moments = [n for n in names if n.is_epoch], [n for n in names if not n.is_epoch]
+    old = (ends[:-keep] if keep else []) + moments[:-(keep or MOMENTS)]
+    remove(directory, [n for n in old if not (n.is_epoch and n.epoch == spare)])
+
+
+def remove(directory, names):
+    """Remove checkpoints, manifest first, so that none is half there."""
+    for name in names:
+        for part in reversed(name.files()):
+            try:
+                os.remove(os.path.join(directory, part))
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                raise CheckpointError("%s cannot be removed: %s" % (os.path.join(directory, part), error.strerror)) from error
+
+
+def listing(directory):
+    """Names of all checkpoints that were finished, oldest first; CheckpointError if the directory cannot be read."""
     if not os.path.isdir(directory):
         return []
     try:
@@ -148,20 +187,23 @@ def epochs(directory):
     except OSError as error:
         raise CheckpointError("%s cannot be read: %s; give another --checkpoint_dir"
                               % (directory, error.strerror)) from error
-    return sorted(int(m.group(1)) for m in map(_NAME.match, names) if m)
+    return sorted(Name(int(m.group(1)), int(m.group(2)) if m.group(2) else float("inf"))
+                  for m in map(_NAME.match, names) if m)
+
+
+def epochs(directory):
+    """Sorted epochs that have a checkpoint of their end."""
+    return [name.epoch for name in listing(directory) if name.is_epoch]
 
 
 def load(directory, epoch=None):
-    """Read a checkpoint.
+    """Read a checkpoint, chosen as by `pick` -> Checkpoint.
 
-    Args:
-      directory: checkpoint directory. epoch: 0-based, or None for the best of a run with validation, else the newest.
-    Returns: Checkpoint.
     Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
     """
     found = locate(directory, epoch)
-    arrays = _read_tensors(found.path, state.shapes(found.config, len(found.vocabulary)))
-    return found._replace(arrays=arrays)
+    return found._replace(arrays=tensors(directory, os.path.basename(found.path), found.config,
+                                          len(found.vocabulary)))
 
 
 def locate(directory, epoch=None, checksums=True):
@@ -170,121 +212,120 @@ def locate(directory, epoch=None, checksums=True):
     Args:
       checksums: False compares sizes only, for files too large to be read twice.
     """
-    prefix, epoch, manifest = _chosen(directory, epoch)
-    _verify(directory, os.path.basename(prefix), manifest, checksums)
-    try:
-        saved = config_module.from_dict(manifest["config"])
-    except ConfigError as error:
-        raise _damaged(prefix + ".json", str(error)) from error
+    name, found = pick(directory, epoch, checksums)
     vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
-    return Checkpoint(prefix, saved, vocabulary, {}, epoch, manifest["num_steps"], manifest.get("validation"),
-                      _version(epoch, manifest))
+    return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, {}, name.epoch,
+                      found["num_steps"], found.get("validation"), _version(name, found))
 
 
 def version(directory, epoch=None):
-    """What `locate` would give as `version`, from the manifests alone; CheckpointError as there."""
-    _, epoch, manifest = _chosen(directory, epoch, logging.DEBUG)
-    return _version(epoch, manifest)
+    """What `locate` would give as `version`, without reading the files; CheckpointError as there."""
+    return _version(*pick(directory, epoch, checksums=False, level=logging.DEBUG))
 
 
-def _version(epoch, manifest):
-    return "%d-%s" % (epoch, manifest["sha256"][:12])
+def _version(name, found):
+    return "%s-%s" % (str(name)[len(PREFIX):], found["sha256"][:12])
 
 
-def _chosen(directory, epoch, level=logging.INFO):
-    """(path prefix, epoch, manifest) of a checkpoint; None is the best by validation, else the newest."""
-    present = epochs(directory)
-    if not present:
-        raise CheckpointError("%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)
+def pick(directory, epoch=None, checksums=True, level=logging.INFO):
+    """The checkpoint to use, also in a directory in which a run is training; needs no TensorFlow.
+
+    Args:
+      epoch: 0-based, or None for the best of a run with validation, else the newest epoch; where no epoch is finished the
+        newest moment. One that is damaged is reported, and the one before it used.
+      checksums: as for `locate`. level: at which the choice is logged.
+    Returns: (Name, its manifest as from `verified`).
+    """
     if epoch is None:
-        epoch = _best(directory, present[-1], level)
+        def read(name):
+            best = _best(directory, name, level)
+            return (name, verified(directory, name, checksums)) if best in (None, name.epoch) else (Name(best), None)
+
+        name, found = newest(directory, read, epochs_first=True)
+        if not name.is_epoch:
+            _log.log(level, "%s of %s is used, a moment within epoch %d: no epoch is finished", name, directory, name.epoch)
+        if found:
+            return name, found
+        epoch = name.epoch
+    return _named(directory, epoch), verified(directory, Name(epoch), checksums)
+
+
+def newest(directory, read, epochs_first=False):
+    """What `read(Name)` returns for the newest checkpoint that is not damaged; those that are, are reported.
+
+    Args:
+      epochs_first: whether the end of any epoch comes before all moments within one.
+    Raises: CheckpointError if there is none, or each is damaged.
+    """
+    for _ in range(3):  # a run that is training here may remove one while it is read
+        names = listing(directory)[::-1]
+        if epochs_first:
+            names.sort(key=lambda name: not name.is_epoch)
+        errors = []
+        for name in names:
+            try:
+                found = read(name)
+            except CheckpointError as error:
+                errors.append(error)
+                continue
+            for error in errors:
+                _log.warning("%s", str(error).replace(manifests.REMEDY, "the one before it is used"))
+            return found
+        if listing(directory)[::-1] == sorted(names, reverse=True):
+            break
+    raise errors[0] if errors else CheckpointError(
+        "%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)
+
+
+def _named(directory, epoch):
+    present = epochs(directory)
     if epoch not in present:
         raise CheckpointError("%s has no checkpoint of epoch %d; --test takes one of: %s"
                               % (directory, epoch, ", ".join(map(str, present))))
-    prefix = os.path.join(directory, "%s%d" % (PREFIX, epoch))
-    return prefix, epoch, _manifest(prefix + ".json")
+    return Name(epoch)
 
 
-def _best(directory, newest, level):
-    """The best epoch by validation, as the newest epoch of the run says; without a validation the newest itself."""
-    found = _manifest(os.path.join(directory, "%s%d.json" % (PREFIX, newest))).get("validation") or {}
+def _best(directory, name, level):
+    """The best epoch by validation, as the manifest of a newer one says; None without a validation."""
+    found = manifests.read(os.path.join(directory, name.manifest)).get("validation") or {}
     best = found.get("best_epoch")
-    if best is None:
-        return newest
-    _log.log(level, "epoch %d of %s is used, the best by validation (%s %.4f); --test takes another", best, directory,
-             found["metric"], found["best_value"])
+    if best is not None:
+        _log.log(level, "epoch %d of %s is used, the best by validation (%s %.4f); --test takes another", best, directory,
+                 found["metric"], found["best_value"])
     return best
 
 
-def _damaged(path, what):
-    return CheckpointError("%s is damaged: %s; use another epoch (--test) or train again" % (path, what))
+def verified(directory, name, checksums=True):
+    """Manifest of a checkpoint whose files are what it says; needs no TensorFlow.
 
-
-def _manifest(path):
+    Args:
+      checksums: as for `locate`.
+    Returns: dict, see manifest.read, with `config` a config.Config.
+    Raises: CheckpointError naming the file that is damaged.
+    """
+    path = os.path.join(directory, name.manifest)
+    found = manifests.read(path)
+    manifests.verify(directory, name.files()[:-1] + [VOCABULARY], found, path, checksums)
     try:
-        with open(path, encoding="utf-8") as file:
-            manifest = json.load(file)
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, "not a manifest (%s)" % str(error).splitlines()[0]) from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise _damaged(path, "not a manifest of format %d" % FORMAT)
-    for key, kind in (("num_steps", int), ("num_items", int), ("config", dict), ("files", dict)):
-        if not isinstance(manifest.get(key), kind) or isinstance(manifest.get(key), bool):
-            raise _damaged(path, "%s is missing or of the wrong type" % key)
-    if manifest.get("sha256") != _manifest_checksum(manifest):
-        raise _damaged(path, "its checksum is not that of its content")
-    return manifest
+        return dict(found, config=config_module.from_dict(found["config"]))
+    except ConfigError as error:
+        raise manifests.damaged(path, str(error)) from error
 
 
-def _manifest_checksum(manifest):
-    """SHA-256 of everything else in a manifest: a changed configuration would change what the tensors mean."""
-    rest = {key: value for key, value in manifest.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
-
-
-def _verify(directory, name, manifest, checksums=True):
-    """Every file the manifest must list is there, with its size and checksum. Other names are never opened."""
-    for part in (name + ".index", name + _SHARD, VOCABULARY):
-        path = os.path.join(directory, part)
-        said = manifest["files"].get(part)
-        try:
-            found = _fingerprint(path) if checksums else [os.path.getsize(path)] + (said or [])[1:]
-        except OSError as error:
-            raise _damaged(path, error.strerror or "cannot be read") from error
-        if found != said:
-            raise _damaged(path, "size or checksum is not what %s.json says" % name)
-
-
-def _read_tensors(prefix, shapes):
-    """name -> array of every tensor in `shapes` (name -> (shape, dtype)); an error names the first that differs."""
-    from gru4rec.tf_compat import tf
-    arrays = {}
-    with _without_wildcards(prefix) as path:
-        try:
-            reader = tf.train.NewCheckpointReader(_tf_path(path))
-            stored, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-            for name, (shape, dtype) in shapes.items():
-                if name not in stored:
-                    raise _damaged(prefix, "tensor %s is missing" % name)
-                if (tuple(stored[name]), dtypes[name].as_numpy_dtype) != (tuple(shape), dtype):
-                    raise _damaged(prefix, "tensor %s is of type and shape %s %s, the configuration says %s %s"
-                                   % (name, dtypes[name].name, tuple(stored[name]), np.dtype(dtype), tuple(shape)))
-                arrays[name] = np.asarray(reader.get_tensor(name))
-        except (tf.errors.OpError, RuntimeError) as error:
-            raise _damaged(prefix, str(error).splitlines()[0]) from error
+def tensors(directory, name, config, num_items):
+    """name -> array, everything engine.state says a run of this configuration has; CheckpointError if it differs."""
+    prefix = os.path.join(directory, str(name))
+    try:
+        arrays = tensor_files.read(prefix, state.shapes(config, num_items))
+    except ValueError as error:
+        raise manifests.damaged(prefix, str(error)) from error
+    step = int(arrays[state.GLOBAL_STEP])
+    if not 0 <= step <= state.MAX_STEPS:
+        raise manifests.damaged(prefix, "%s is %d" % (state.GLOBAL_STEP, step))
+    for last in set(state.last_steps(config).values()):
+        if arrays[last].min() < 0 or arrays[last].max() > step:
+            raise manifests.damaged(prefix, "%s is outside 0..%d" % (last, step))
     return arrays
-
-
-@contextlib.contextmanager
-def _without_wildcards(prefix):
-    """A prefix of the same tensor files; another one where TensorFlow would read it as a pattern (`*`, `?`, `[`)."""
-    if not re.search(r"[*?\[\\]", os.path.abspath(prefix)):
-        yield prefix
-        return
-    with tempfile.TemporaryDirectory(prefix="gru4rec-") as plain:
-        for ending in (".index", _SHARD):
-            os.symlink(os.path.abspath(prefix + ending), os.path.join(plain, "model" + ending))
-        yield os.path.join(plain, "model")
 
 
 def check_flags(asked, checkpoint):
@@ -297,28 +338,3 @@ def check_flags(asked, checkpoint):
     for flag, ours, theirs in config_module.contradictions(asked, checkpoint.config):
         raise CheckpointError("--%s %s contradicts %s, which was trained with --%s %s; leave the flag out"
                               % (flag, ours, checkpoint.path, flag, theirs))
-
-
-def prepare_directory(directory):
-    """Make the directory of a new run; an earlier run found there is moved to previous-<N>/ and that is logged.
-
-    Raises: InputError if it cannot be made or written.
-    """
-    try:
-        os.makedirs(directory, exist_ok=True)
-        earlier = [n for n in os.listdir(directory)
-                   if n.startswith(PREFIX) or n in (VOCABULARY, STATE_FILE, Metrics.FILE, rules.FILE)]
-        if earlier:
-            number = 1
-            while os.path.exists(os.path.join(directory, "previous-%d" % number)):
-                number += 1
-            aside = os.path.join(directory, "previous-%d" % number)
-            os.mkdir(aside)
-            for name in earlier:
-                os.replace(os.path.join(directory, name), os.path.join(aside, name))
-            _log.warning("an earlier run in %s was moved to %s", directory, aside)
-        elif not os.access(directory, os.W_OK):
-            raise InputError("--checkpoint_dir %s is not writable; give another" % directory)
-    except OSError as error:
-        raise InputError("--checkpoint_dir %s cannot be used: %s; give another"
-                         % (directory, error.strerror or error)) from error

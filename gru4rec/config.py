@@ -17,6 +17,7 @@ from gru4rec.flags import (
     ranks_path,
     real,
     real_list,
+    save_interval,
     show,
     whole,
 )
@@ -95,6 +96,8 @@ class TrainConfig:
     session_order: str = flag("id", "order in which sessions are trained: by id, or by time of the first event",
                               choices=("id", "time"))
     seed: int = flag(0, "seed of initial weights, dropout and drawn negatives", kind=whole, low=0, high=2 ** 31 - 1)
+    init_from: Optional[str] = flag(None, "checkpoint directory whose weights to start from; new items get fresh rows",
+                                    "directory", shown="none")
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,12 @@ class RunConfig:
 
     train: int = flag(1, "1 trains, 0 evaluates a saved model", choices=(0, 1), kind=whole)
     checkpoint_dir: str = flag("checkpoint", "directory of checkpoints and metrics.jsonl", "directory")
+    resume: int = flag(0, "1 continues the run in --checkpoint_dir from its newest checkpoint; flags not given are as they "
+                       "were", choices=(0, 1), kind=whole)
+    save_every: Optional[str] = flag(AUTO, "also save within an epoch: each so many steps (500) or seconds (90s)",
+                                     "steps or s", kind=save_interval, shown="at the end of each epoch")
+    keep: int = flag(0, "newest checkpoints that stay, of epochs and of moments within one (0 = all epochs, two moments); "
+                     "the best epoch by validation stays too", "checkpoints", kind=whole, low=0)
     device: str = flag("auto", "auto tries npu, gpu, cpu and says why it fell back",
                        choices=("auto", "npu", "gpu", "cpu"))
     engine: str = flag("auto", "loop: many steps per session call, only the rows of the batch updated; plain: one step "
@@ -234,6 +243,8 @@ def from_flags(flags):
     explicit = tuple(sorted(given))
     if given.get("preset"):
         for name, value in presets.load(given["preset"]).items():
+            if name not in _FIELDS:
+                raise ConfigError("--preset %s holds the unknown flag %r; correct its file" % (given["preset"], name))
             given.setdefault(name, convert(_FIELDS[name], value))
     return _assemble(given, explicit)
 

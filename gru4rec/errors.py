@@ -23,6 +23,12 @@ class CheckpointError(InputError):
     """A checkpoint that is missing, damaged, or contradicts the flags."""
 
 
+class LockedError(Gru4RecError):
+    """Another run works in the directory."""
+
+    exit_status = 4
+
+
 class DeviceError(InputError):
     """A device that was asked for and cannot be had."""
 
@@ -36,6 +42,7 @@ class DivergenceError(Gru4RecError):
 class Interrupted(Gru4RecError):
     """A signal asked the run to stop; `exit_status` is 130 for SIGINT and 143 for SIGTERM."""
 
-    def __init__(self, signal_number):
-        super().__init__("interrupted; checkpoints of finished epochs are complete")
+    def __init__(self, signal_number, message="interrupted; checkpoints of finished epochs are complete"):
+        super().__init__(message)
+        self.signal_number = signal_number
         self.exit_status = 128 + signal_number

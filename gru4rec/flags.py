@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import re
 from dataclasses import field
 
 from gru4rec.errors import ConfigError
@@ -82,9 +83,17 @@ def ranks_path(value):
     return value
 
 
+def save_interval(value):
+    """"500" (steps) or "90s" (seconds) as it is; 0 and anything else is a ValueError."""
+    if not re.match(r"[1-9][0-9]{0,8}s?\Z", str(value), re.ASCII):
+        raise ValueError("not an interval")
+    return str(value)
+
+
 _KINDS = {text: "text of at least one character", whole: "a whole number", real: "a number",
           int_list: "whole numbers such as 100 or 100,50", real_list: "numbers such as 0.5 or 0.5,0.2",
           name_list: "a list of different names such as recall,mrr",
+          save_interval: "a number of steps such as 500 or of seconds such as 90s",
           id_list: "item ids such as 214536502,214536500",
           page_path: "a file name ending in .html",
           lists_path: "a file name ending in .parquet, .csv or .jsonl",

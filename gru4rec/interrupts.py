@@ -31,6 +31,26 @@ def restore(handlers):
         signal.signal(number, handler)
 
 
+def run_command(load):
+    """Import and run a command, so that a signal leaves one line, and its own status, at any moment.
+
+    While modules are imported nothing is there to be cleaned up, so the process ends at once; once the command has ended
+    its status stands.
+    Args:
+      load: function () -> the command's main, itself a function () -> exit status.
+    """
+    before = install(_end)
+    status = load()()
+    for number in before:
+        signal.signal(number, signal.SIG_IGN)
+    return status
+
+
+def _end(number, _):
+    os.write(2, b"error: interrupted\n")
+    os._exit(128 + number)
+
+
 class StopRequest:
     """Context in which SIGINT and SIGTERM wait for the next `check`; a second signal ends the process at once.
 

@@ -37,18 +37,35 @@ def _sample(name):
 
 
 def _train(config):
-    """Load, index, train. What can be wrong with flags and files is found before TensorFlow is imported."""
+    """Find out where to start, load, index, train. What can be wrong is found before TensorFlow is imported."""
+    from gru4rec import resume
+    from gru4rec.run_directory import RunDirectory
+    with RunDirectory(config.run.checkpoint_dir) as directory:
+        start = resume.find(config, directory) if config.run.resume else resume.afresh(config)
+        if start.is_finished:
+            _log.info("the run in %s is finished; nothing is left to do", config.run.checkpoint_dir)
+            return
+        if start.refit:
+            _refit(start, directory, _training_events(start.refit.config)[2])
+        else:
+            _train_from(start, directory)
+
+
+def _train_from(start, directory):
+    """Train from a resume.Start; then again on everything where --refit 1 asks for it."""
+    config = start.config
     events, held_out, everything = _training_events(config)
-    indexed = _index(events, config)
+    indexed = _index(events, config, start)
     test = None if held_out is None else _validation_set(held_out, indexed[0], config)
     del events, held_out
+    start.check_data(*indexed, test=test)
     device = _device(config, "train")
     from gru4rec import tf_compat, train
     with tf_compat.memory_errors():
         if test is None:
-            train.train(config, device, *indexed, progress=_progress("train", "step"))
+            train.train(config, device, *indexed, progress=_progress("train", "step"), start=start, directory=directory)
         else:
-            _train_validated(config, device, indexed, test, everything)
+            _train_validated(start, directory, device, indexed, test, everything)
 
 
 def _training_events(config):
@@ -65,12 +82,18 @@ def _training_events(config):
     return split.split(events, options.valid_fraction, options.valid_days) + (events if options.refit else None,)
 
 
-def _index(events, config):
-    """(Vocabulary, Sessions) of training events; what was counted and dropped is logged."""
+def _index(events, config, start):
+    """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from; counts are logged."""
+    from gru4rec import warm_start
     from gru4rec.data import sessions
     vocabulary, train_sessions, report = sessions.index_train(events, config.training.session_order)
     _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped", events.path,
               report.events, report.sessions, report.items, report.targets, report.short_sessions)
+    base = start.base_vocabulary()
+    if base is not None:
+        vocabulary, train_sessions = warm_start.onto(base, vocabulary, train_sessions)
+    if start.source:
+        warm_start.report(start.source, vocabulary)
     return vocabulary, train_sessions
 
 
@@ -82,20 +105,32 @@ def _validation_set(events, vocabulary, config):
     return test
 
 
-def _train_validated(config, device, indexed, test, everything):
+def _train_validated(start, directory, device, indexed, test, everything):
     """Train with a validation after each epoch; where `everything` is given, then on it for the best number of epochs."""
-    from gru4rec import train, validation
+    from gru4rec import resume, train, validation
+    config = start.config
     with StopRequest() as stop:
         chosen = validation.Validation(config, device, test)
-        train.train(config, device, *indexed, progress=_progress("train", "step"), validation=chosen)
+        train.train(config, device, *indexed, progress=_progress("train", "step"), validation=chosen, start=start,
+                    directory=directory)
         _log.info("%s", chosen.summary())
         if everything is None:
             return
         stop.check()
-        config = validation.refit_config(config, chosen.best_epoch)
-        _log.info("training again on all sessions for %d epochs", config.training.epoch)
-        train.train(config, device, *_index(everything, config), progress=_progress("train", "step"))
-        _log.info("trained again on all sessions for %d epochs: %s", config.training.epoch, chosen.summary())
+        _refit(resume.second_part(config, chosen.best_epoch, chosen.summary()), directory, everything, device)
+
+
+def _refit(start, directory, everything, device=None):
+    """The second part of a run with --refit 1: train on all events for the best number of epochs."""
+    config = start.config
+    _log.info("training again on all sessions for %d epochs", config.training.epoch)
+    indexed = _index(everything, config, start)
+    start.check_data(*indexed)
+    device = device or _device(config, "train")
+    from gru4rec import tf_compat, train
+    with tf_compat.memory_errors():
+        train.train(config, device, *indexed, progress=_progress("train", "step"), start=start, directory=directory)
+    _log.info("trained again on all sessions for %d epochs: %s", config.training.epoch, start.refit.summary)
 
 
 def _evaluate(config):

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from gru4rec import durable
 from gru4rec.errors import Gru4RecError, InputError
 
 
@@ -119,5 +120,32 @@ class Metrics:
             with open(self._path, "a", encoding="utf-8") as out:
                 out.write(line + "\n")
         except OSError as error:
-            raise InputError("%s cannot be written: %s; make room, or make it writable"
-                             % (self._path, error.strerror)) from None
+            raise self._error(error) from None
+
+    def rewind(self, epoch, step):
+        """Drop the rows a resumed training will write again: of epochs from `epoch` on, log lines after `step`, torn ones."""
+        if not os.path.exists(self._path):
+            return
+        try:
+            with open(self._path, encoding="utf-8", errors="replace") as rows:
+                lines = rows.readlines()
+            kept = "".join(line for line in lines if _precedes(line, epoch, step))
+            if kept != "".join(lines):
+                durable.write_text(self._path, kept)
+        except OSError as error:
+            raise self._error(error) from None
+
+    def _error(self, error):
+        return InputError("%s cannot be written: %s; make room, or make it writable" % (self._path, error.strerror))
+
+
+def _precedes(line, epoch, step):
+    """Whether a row was written before a moment of a training, or by something else than a training."""
+    try:
+        row = json.loads(line)
+        kind = row["kind"]
+        if kind == "train":
+            return row["step"] <= step
+        return kind not in ("epoch", "valid") or row["epoch"] < epoch
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False

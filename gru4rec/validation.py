@@ -16,12 +16,12 @@ _log = logging.getLogger(__name__)
 class Validation:
     """Told of every epoch by train.train; the best is the first epoch with the largest --valid_metric.
 
-    best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured.
+    best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured. test: protocol.TestSet.
     """
 
     def __init__(self, config, device, test):
         """config: config.Config with a validation; device: device.base.Device; test: protocol.TestSet to measure on."""
-        self._config, self._device, self._test = config, device, test
+        self._config, self._device, self.test = config, device, test
         self._cut_off = config.evaluation.cut_off[0]
         self._values, self.best_epoch, self.num_epochs = {}, None, 0
 
@@ -33,7 +33,7 @@ class Validation:
         Raises: DivergenceError, Interrupted: as evaluate.Evaluator.
         """
         started, name = time.perf_counter(), self._config.validation.valid_metric
-        values = measure(self._config, self._device, arrays, self._test)
+        values = measure(self._config, self._device, arrays, self.test)
         seconds = time.perf_counter() - started
         self._values[epoch] = values[name]
         self.num_epochs += 1
@@ -44,23 +44,40 @@ class Validation:
                   "the best so far" if epoch == self.best_epoch else "epoch %d is better" % self.best_epoch, seconds)
         Metrics(self._config.run.checkpoint_dir, self._config.run.tensorboard).add(
             "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds, best_epoch=self.best_epoch,
-            **protocol.eval_row(self._test, [(self._cut_off, values)]))
+            **protocol.eval_row(self.test, [(self._cut_off, values)]))
 
     def is_over(self, epoch):
         """Whether --patience epochs have passed since the best."""
-        patience = self._config.validation.patience
-        return patience > 0 and epoch - self.best_epoch >= patience
+        return is_over(epoch, self.best_epoch, self._config.validation.patience)
 
     def record(self, epoch):
-        """What the manifest of an epoch's checkpoint says of it: a dict; None stands for what was not measured."""
+        """What the manifest of an epoch's checkpoint says: a dict; None stands for what was not measured."""
+        last = max(self._values, default=-1)
         return {"metric": "%s@%d" % (self._config.validation.valid_metric, self._cut_off), "value": self._values.get(epoch),
-                "best_epoch": self.best_epoch, "best_value": self._values.get(self.best_epoch)}
+                "best_epoch": self.best_epoch, "best_value": self._values.get(self.best_epoch),
+                "values": [self._values.get(e) for e in range(last + 1)]}
+
+    def restore(self, record):
+        """Know what was measured before `record` (see `record`) was made."""
+        self._values = {epoch: value for epoch, value in enumerate(record["values"]) if value is not None}
+        self.best_epoch, self.num_epochs = record["best_epoch"], len(self._values)
 
     def summary(self):
         """`epoch 2 was the best of 5 trained (validation Recall@20: 0.5123)`."""
-        return ("epoch %d was the best of %d trained (validation %s@%d: %.4f)"
-                % (self.best_epoch, self.num_epochs, LABELS[self._config.validation.valid_metric], self._cut_off,
-                   self._values[self.best_epoch]))
+        return summary(self.record(self.best_epoch))
+
+
+def is_over(epoch, best_epoch, patience):
+    """Whether `patience` epochs (0: any number) have passed since the best."""
+    return patience > 0 and epoch - best_epoch >= patience
+
+
+def summary(record):
+    """`Validation.summary` of a Validation.record."""
+    metric, cut_off = record["metric"].split("@")
+    return ("epoch %d was the best of %d trained (validation %s@%s: %.4f)"
+            % (record["best_epoch"], sum(value is not None for value in record["values"]), LABELS[metric], cut_off,
+               record["best_value"]))
 
 
 def refit_config(config, best_epoch):

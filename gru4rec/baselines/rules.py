@@ -9,13 +9,14 @@ rules and Markov chain. Choices made here: rules of an item to itself count like
 1/lcm(1..window), so that equal weights are equal and no rounding decides a tie.
 """
 
-import zipfile
 import zlib
 from typing import NamedTuple
 
 import numpy as np
 
+from gru4rec import durable
 from gru4rec.baselines.counting import Counts, batches, contexts, lookup, ordinals, places_in_rows, sums
+from gru4rec.data import npz
 from gru4rec.errors import CheckpointError
 
 FILE = "rules.npz"  # in --checkpoint_dir
@@ -85,7 +86,8 @@ def save(path, rules, vocabulary):
     starts = np.searchsorted(rules.keys, np.arange(rules.num_items + 1) * rules.num_items)
     kind = np.int32 if rules.weights.max(initial=0) < 2 ** 31 else np.int64
     try:
-        with open(path, "wb") as out:  # uncompressed: packing takes longer than finding the rules
+        with durable.replacing(path) as temporary, open(temporary, "wb") as out:
+            # Uncompressed: packing takes longer than finding the rules.
             np.savez(out, lengths=np.diff(starts).astype(np.int32), items=(rules.keys % rules.num_items).astype(np.int32),
                      weights=rules.weights.astype(kind), vocabulary=np.int64(_stamp(vocabulary)))
     except OSError as error:
@@ -99,17 +101,15 @@ def load(path, vocabulary):
     Raises: CheckpointError if the file is missing, damaged or belongs to another vocabulary.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            lengths, items, weights, stamp = (stored[name] for name in ("lengths", "items", "weights", "vocabulary"))
+        stored = npz.read(path)
+        lengths, items, weights, stamp = (stored[name] for name in ("lengths", "items", "weights", "vocabulary"))
         keys = np.repeat(np.arange(len(lengths)), lengths) * len(lengths) + items
         if len(items) != len(weights) or (np.diff(keys) <= 0).any() or weights.min(initial=1) < 1:
             raise ValueError("its arrays do not fit together")
         stamp = int(stamp)
     except FileNotFoundError:
         raise CheckpointError("%s: no such file (trained with --compare_rules 0?)" % path) from None
-    # The zip and .npy readers raise any of these on damaged bytes.
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError, OverflowError,
-            RuntimeError, SyntaxError, zipfile.BadZipFile, zlib.error) as error:
+    except npz.ERRORS as error:
         raise CheckpointError("%s: damaged, or not written by this program (%s); train again, or give --compare_rules 0"
                               % (path, type(error).__name__)) from None
     if len(lengths) != len(vocabulary) or stamp != _stamp(vocabulary):

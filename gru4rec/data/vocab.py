@@ -1,14 +1,12 @@
 """Item id <-> item index, with the support of each item; frozen, and saved beside the weights."""
 
 import re
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from gru4rec.data import npz
 from gru4rec.errors import CheckpointError
 
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)
@@ -98,6 +96,24 @@ class Vocabulary:
             raise IndexError("item index outside 0..%d" % (len(self) - 1))
         return self.ids[indices]
 
+    def extended(self, other):
+        """This vocabulary with the items of another appended where it does not know them.
+
+        Returns: (Vocabulary, int32 [J] its index of each item of `other`); support is that of `other`, 0 where it has not the
+          item. Ids are integer if both are, else text.
+        Example: ids [30, 10], other [10, 20] -> ids [30, 10, 20], index [1, 2].
+        """
+        ids, theirs = self.ids, other.ids
+        if self.is_integer != other.is_integer:
+            ids, theirs = (_object_array([str(i) for i in part.tolist()]) for part in (ids, theirs))
+        index = pd.Index(ids, dtype=ids.dtype).get_indexer(pd.Index(theirs, dtype=theirs.dtype)).astype(np.int32)
+        new = index < 0
+        index[new] = len(ids) + np.arange(int(new.sum()))
+        ids = np.concatenate([ids, theirs[new]])
+        support = np.zeros(len(ids), np.int64)
+        support[index] = other.support
+        return Vocabulary(ids, support), index
+
     def to_arrays(self):
         """dict of `support` and `ids`, or for text ids `id_bytes` (uint8, UTF-8) and `id_offsets` (int64 [I + 1])."""
         if self.is_integer:
@@ -135,16 +151,12 @@ class Vocabulary:
         Raises: CheckpointError naming the file, if it is missing, damaged or something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in stored.files}
-            return cls.from_arrays(arrays)
+            return cls.from_arrays(npz.read(path))
         except CheckpointError as error:
             raise CheckpointError("%s: %s" % (path, error)) from None
         except FileNotFoundError:
             raise CheckpointError("%s: no such vocabulary file; train first or correct the path" % path) from None
-        # The zip and .npy readers raise any of these on damaged bytes.
-        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError,
-                OverflowError, RuntimeError, SyntaxError, struct.error, zipfile.BadZipFile, zlib.error) as error:
+        except npz.ERRORS as error:
             reason = " ".join(str(error).split())[:120]
             raise CheckpointError("%s: not a readable vocabulary (%s: %s); restore the file or train again"
                                   % (path, type(error).__name__, reason)) from None

@@ -19,7 +19,8 @@ class Sources:
         if training.n_sample:
             self._alias = variables.add("alias", negatives.alias_table(support, training.sample_alpha))
         if training.logq:
-            self._log_support = variables.add("log_support", np.log(np.asarray(support)).astype(np.float32))
+            occurring = np.maximum(support, 1)  # an item that a warm start kept may not occur; log 0 times 0 is NaN
+            self._log_support = variables.add("log_support", np.log(occurring).astype(np.float32))
         columns = num_items if self._model.loss == "full-cross-entropy" else training.batch_size + training.n_sample
         self.scratch = []  # per table int32 variable [I] that `graph.duplicates` may write, None where it need not
         for members in state.tables(self._model):

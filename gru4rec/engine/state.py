@@ -19,6 +19,8 @@ import numpy as np
 
 from gru4rec import lazy_adam, lr_schedule, similarity
 
+MAX_STEPS = 10 ** 8  # of a run: a typing error in --epoch must not take the memory; each step has a row in three tables
+
 EMBEDDING, SOFTMAX_W, SOFTMAX_B, GLOBAL_STEP = "embedding", "softmax_w", "softmax_b", "global_step"
 M_SLOT, V_SLOT, LAST_STEP = "/Adam", "/Adam_1", "/last_step"
 _SLOTS = {"adam": (M_SLOT, V_SLOT), "adagrad": ("/Adagrad",), "rmsprop": ("/RMSProp",), "sgd": ()}

@@ -2,6 +2,12 @@
 
 import sys
 
-from gru4rec.prepare.cli import main
+from gru4rec.interrupts import run_command
 
-sys.exit(main())
+
+def _load():
+    from gru4rec.prepare.cli import main
+    return main
+
+
+sys.exit(run_command(_load))

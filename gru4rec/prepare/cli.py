@@ -8,10 +8,12 @@ import re
 import shutil
 import signal
 import sys
+import time
 import uuid
 from typing import NamedTuple, Optional, Tuple
 
-from gru4rec.errors import ConfigError, Gru4RecError, InputError
+from gru4rec.errors import ConfigError, Gru4RecError, InputError, LockedError
+from gru4rec.locks import Lock
 from gru4rec.prepare import files, formats, protocol, readers
 from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report
@@ -20,6 +22,7 @@ from gru4rec.runlog import say, setup_logging
 _LOG = logging.getLogger(__name__)
 PARTS = ("_train_full.txt", "_test.txt", "_train_tr.txt", "_train_valid.txt")
 SLICES = (4, 64)
+_SCRATCH, _GRACE = ".prepare-", 10.0  # seconds
 
 
 class Dataset(NamedTuple):
@@ -194,11 +197,14 @@ def run(job):
     """Do it; returns the Report. Outputs appear under their names only when all of them are complete."""
     out, names = os.path.abspath(job.out), job.names()
     _refuse_existing(job, out, names)
-    made, scratch = _missing(out), os.path.join(out, ".prepare-" + uuid.uuid4().hex[:12])
+    made, scratch = _missing(out), os.path.join(out, _SCRATCH + uuid.uuid4().hex[:12])
+    lock = Lock(scratch)
     with Signals() as signals:
         try:
             try:
+                _remove_dead(out)
                 os.makedirs(scratch, 0o700)
+                lock.acquire()
                 return _run_in(job, out, scratch, names, signals)
             finally:
                 signals.hold()
@@ -207,9 +213,24 @@ def run(job):
                 job.out, error.strerror or error)) from None
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+            lock.release()
             for path in made:
                 with contextlib.suppress(OSError):  # not empty: the outputs are there
                     os.rmdir(path)
+
+
+def _remove_dead(out):
+    """Remove what a run that was killed has left; a run that lives holds the lock in its directory."""
+    for name in os.listdir(out) if os.path.isdir(out) else ():
+        path = os.path.join(out, name)
+        # A run that is only just beginning has not locked its directory yet.
+        if name.startswith(_SCRATCH) and os.path.isdir(path) and time.time() - os.path.getmtime(path) > _GRACE:
+            lock = Lock(path)
+            with contextlib.suppress(LockedError, FileNotFoundError):
+                lock.acquire()
+                shutil.rmtree(path, ignore_errors=True)
+                lock.release()
+                _LOG.info("%s is removed, the rest of a run that was killed", path)
 
 
 def _refuse_existing(job, out, names):

@@ -31,5 +31,12 @@ def table():
 def _read(name):
     if name not in names():
         raise ConfigError("--preset %r is unknown; use one of: %s, or list to see them" % (name, ", ".join(names())))
-    with open(os.path.join(_HERE, name + ".json"), encoding="utf-8") as file:
-        return json.load(file)
+    path = os.path.join(_HERE, name + ".json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            preset = json.load(file)
+        if not isinstance(preset["about"], str) or not isinstance(preset["flags"], dict):
+            raise ValueError("it must hold a text `about` and an object `flags`")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError("--preset %s: %s is damaged (%s); restore the file" % (name, path, str(error)[:100])) from error
+    return preset

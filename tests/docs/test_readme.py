@@ -45,6 +45,16 @@ RUN_BY.update({command: ("tests/e2e/test_evidence.py", "test_model_and_baseline_
     "python -m gru4rec.main --train 0 --checkpoint_dir runs/a --ranks_out model.parquet",
     "python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv --baseline rules --ranks_out rules.parquet",
     "python -m gru4rec.compare model.parquet rules.parquet")})
+RUN_BY.update({command: ("tests/e2e/test_export_command.py", test) for command, test in (
+    ("python -m gru4rec.export --checkpoint_dir runs/a --format frozen_pb --out frozen", "test_commands_of_the_readme"),
+    ("python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv", "test_commands_of_the_readme"),
+    ("python -m gru4rec.export --checkpoint_dir runs/a --format saved_model --out served",
+     "test_the_other_formats_replay_as_the_evaluation"),
+    ("python -m gru4rec.export --checkpoint_dir runs/a --format onnx --out model",
+     "test_the_other_formats_replay_as_the_evaluation"),
+    ("sh frozen/step/atc.sh", "test_atc_gets_the_whole_command"),
+    ("python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv --runtime acl",
+     "test_om_files_replay_through_pyacl"))})
 RUN_BY.update({command: ("tests/unit/test_recommend_command.py", "test_commands_of_the_readme") for command in (
     "python -m gru4rec.recommend --checkpoint_dir checkpoint --items 214619433,214014470 -k 5",
     "python -m gru4rec.recommend --checkpoint_dir checkpoint --sessions_path sessions.tsv --out recs.parquet")})

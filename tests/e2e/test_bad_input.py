@@ -188,13 +188,17 @@ def test_a_damaged_checkpoint(refused, model, inline, name):
     whole = path.read_bytes()
     for content in (whole[:-1], b"", whole[:50] + bytes([whole[50] ^ 1]) + whole[51:], whole + b" x"):
         path.write_bytes(content)
-        line = refused("--train", 0)
+        line = refused("--train", 0, "--test", 1)
         assert name in line and "damaged" in line
     path.unlink()
     if name != "gru-model-1.json":
+        assert name in refused("--train", 0, "--test", 1)
+    if name == "vocabulary.npz":
         assert name in refused("--train", 0)
-    if name != "vocabulary.npz":  # the earlier epoch is as good as before
-        assert inline("--train", 0, "--test", 0)[0] == 0
+    else:  # the earlier epoch is as good as before
+        status, out, err = inline("--train", 0)
+        assert status == 0 and (name == "gru-model-1.json" or name + " is damaged" in err)
+        assert out == inline("--train", 0, "--test", 0)[1]
 
 
 @pytest.mark.parametrize("flags, words", [
@@ -226,8 +230,8 @@ def test_evaluation_of_a_model_whose_directory_takes_no_row(inline, model):
 
 def test_a_disk_that_fills_up_while_training(inline, model, monkeypatch):
     """The tensors of the second epoch find no room; the first stays whole, nothing temporary is left."""
-    from gru4rec import checkpoint
-    real, calls = checkpoint._write_tensors, []
+    from gru4rec import checkpoint, tensor_files
+    real, calls = tensor_files.write, []
 
     def write(prefix, arrays):
         calls.append(prefix)
@@ -235,7 +239,7 @@ def test_a_disk_that_fills_up_while_training(inline, model, monkeypatch):
             raise OSError(28, "No space left on device")
         real(prefix, arrays)
 
-    monkeypatch.setattr(checkpoint, "_write_tensors", write)
+    monkeypatch.setattr(tensor_files, "write", write)
     status, _, err = inline("--train_path", "train.tsv", "--checkpoint_dir", "new", *SMALL)
     assert status == 2 and "gru-model-1 cannot be written: [Errno 28]" in err.splitlines()[-1]
     assert sorted(os.listdir(str(model / "new"))) == ["checkpoint", "gru-model-0.data-00000-of-00001",

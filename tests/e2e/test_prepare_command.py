@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
 
+from gru4rec import locks  # noqa: E402
 from gru4rec.prepare import cli  # noqa: E402
 
 
@@ -164,3 +165,50 @@ def test_the_benchmark_runs(tmp_path, repo_root):
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["duckdb"] and found["results"]["peak_mib"]["max"] > 10 and found["results"]["seconds"]["min"] > 0
     assert found["results"]["summary"]["files"][0]["rows"] == found["results"]["rows"] > 2500
+
+
+HOOKED = """
+import atexit, os, runpy, signal, sys
+number, moment = int(sys.argv[1]), sys.argv[2]
+
+class Hook:
+    def find_spec(self, name, path=None, target=None):
+        if name == "gru4rec.prepare.readers" and moment == "import":
+            os.kill(os.getpid(), number)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Hook())
+if moment == "exit":
+    atexit.register(lambda: os.kill(os.getpid(), number))
+sys.argv = ["prepare"] + sys.argv[3:]
+runpy.run_module("gru4rec.prepare", run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("number,status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("moment", ["import", "exit"])
+def test_a_signal_before_or_after_the_work_is_no_traceback(tmp_path, clicks, moment, number, status):
+    """While modules are imported it is one line; once the work is done its status stands."""
+    done = subprocess.run([sys.executable, "-c", HOOKED, str(int(number)), moment, "rsc15", str(clicks), "--out", "out",
+                           "--slices", "none"], cwd=str(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
+    if moment == "import":
+        assert (done.returncode, done.stderr) == (status, "error: interrupted\n") and not (tmp_path / "out").exists()
+    else:
+        assert done.returncode == 0 and (tmp_path / "out" / "rsc15_test.txt").exists(), done.stderr
+
+
+def test_what_killed_runs_left_is_removed_and_what_a_live_one_uses_is_not(tmp_path, clicks, main):
+    out = tmp_path / "out"
+    for name in ("dead", "unlocked", "live", "beginning"):
+        (out / (".prepare-" + name)).mkdir(parents=True)
+        (out / (".prepare-" + name) / "part").write_text("")
+    (out / ".prepare-dead" / ".lock").write_text("1\n")
+    live = locks.Lock(str(out / ".prepare-live"))
+    live.acquire()
+    for name in ("dead", "unlocked", "live"):
+        os.utime(str(out / (".prepare-" + name)), (1, 1))
+    main("rsc15", clicks, "--out", out, "--slices", "none")
+    live.release()
+    assert sorted(name for name in os.listdir(str(out)) if name.startswith(".")) == [".prepare-beginning", ".prepare-live"]
+    assert (out / "rsc15_test.txt").exists()

@@ -65,7 +65,7 @@ def test_validation_measures_what_an_evaluation_of_the_held_out_sessions_prints(
         assert result.startswith("events: %d sessions: %d unknown items: 1 (in 1 events" % (row["events"], row["sessions"]))
         assert manifest("checkpoint", epoch)["validation"] == {
             "metric": "recall@5", "value": row["recall@5"], "best_epoch": row["best_epoch"],
-            "best_value": max(r["recall@5"] for r in found[:epoch + 1])}
+            "best_value": max(r["recall@5"] for r in found[:epoch + 1]), "values": [r["recall@5"] for r in found[:epoch + 1]]}
     # Held out or from a file of its own: the same sessions, the same numbers.
     write(clicks[clicks["SessionId"] <= 80], "early.tsv")
     status, _, err = inline("--train_path", "early.tsv", "--valid_path", "held.tsv", "--checkpoint_dir", "other", "--epoch",
@@ -152,11 +152,11 @@ def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_one_i
         inline, clicks, monkeypatch, scripted):
     real, saves = checkpoint.save, []
 
-    def save(directory, cfg, *args):
+    def save(directory, cfg, *args, **more):
         saves.append(cfg.validation.is_on)
         if len(saves) == wanted:
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(directory, cfg, *args)
+        return real(directory, cfg, *args, **more)
 
     monkeypatch.setattr(checkpoint, "save", save)
     for wanted, expected in ((2, [True, True]), (3, [True, True, False])):

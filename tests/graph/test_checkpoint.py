@@ -1,15 +1,18 @@
 """Checkpoints: what is written is read back, by us and by TensorFlow, and a damaged or half-written one is refused."""
 
 import json
+import logging
 import os
 
 import numpy as np
 import pytest
 
 from gru4rec import checkpoint, config
+from gru4rec import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import CheckpointError
+from gru4rec.run_directory import RunDirectory
 from gru4rec.tf_compat import tf
 
 CFG = config.parse(["--size", "5,3", "--batch_size", "4"])
@@ -66,24 +69,24 @@ def test_a_damaged_file_is_named(saved, name, damage):
         content[len(content) // 2] ^= 4
         path.write_bytes(bytes(content if damage == "flip" else content[:-3]))
     with pytest.raises(CheckpointError, match=name.replace(".", r"\.") + " is damaged"):
-        checkpoint.load(str(saved[0]))
+        checkpoint.load(str(saved[0]), 1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', "[" * 100000, "\x00", '{"format": 2}'])
 def test_a_manifest_of_junk_is_refused(saved, text):
     (saved[0] / "gru-model-1.json").write_text(text)
     with pytest.raises(CheckpointError, match="gru-model-1.json is damaged"):
-        checkpoint.load(str(saved[0]))
+        checkpoint.load(str(saved[0]), 1)
 
 
 def test_a_manifest_with_other_shapes_is_refused(saved):
     path = saved[0] / "gru-model-1.json"
     manifest = json.loads(path.read_text())
     manifest["config"]["model"]["size"] = [5, 4]
-    manifest["sha256"] = checkpoint._manifest_checksum(manifest)
+    manifest["sha256"] = manifests.checksum(manifest)
     path.write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match="tensor softmax_w .* shape"):
-        checkpoint.load(str(saved[0]))
+        checkpoint.load(str(saved[0]), 1)
 
 
 def test_no_byte_of_a_manifest_changes_unnoticed(saved):
@@ -93,7 +96,7 @@ def test_no_byte_of_a_manifest_changes_unnoticed(saved):
     for place in range(len(content)):
         path.write_bytes(content[:place] + bytes([content[place] ^ 2]) + content[place + 1:])
         with pytest.raises(CheckpointError, match="gru-model-1.json is damaged"):
-            checkpoint.load(str(saved[0]))
+            checkpoint.load(str(saved[0]), 1)
 
 
 def test_a_tensor_of_another_type_is_refused(saved):
@@ -110,7 +113,8 @@ def test_a_directory_of_any_name_holds_checkpoints(tmp_path, monkeypatch, name):
     """TensorFlow takes `*` for a pattern and `s3://` for a service, and cannot encode every name of a file system."""
     monkeypatch.chdir(str(tmp_path))
     directory = os.fsdecode(name)
-    checkpoint.prepare_directory(directory)
+    with RunDirectory(directory) as made:
+        made.begin()
     if directory.startswith("s3:"):
         directory = "s3://bucket"
     arrays = state.initial(CFG, 7)
@@ -127,25 +131,24 @@ def test_a_directory_that_cannot_be_read_is_named(saved, monkeypatch):
         checkpoint.load(str(saved[0]))
 
 
-def test_an_earlier_run_is_moved_aside_each_time(saved):
-    """Whatever else lies in the directory stays where it is."""
-    directory = saved[0]
-    (directory / "notes.txt").write_text("mine")
-    before = set(os.listdir(str(directory))) - {"notes.txt"}
-    checkpoint.prepare_directory(str(directory))
-    assert sorted(os.listdir(str(directory))) == ["notes.txt", "previous-1"]
-    assert set(os.listdir(str(directory / "previous-1"))) == before
-    assert checkpoint.load(str(directory / "previous-1")).step == 20
-    checkpoint.prepare_directory(str(directory))  # nothing to move
-    assert sorted(os.listdir(str(directory))) == ["notes.txt", "previous-1"]
-    checkpoint.save(str(directory), CFG, Vocabulary.build(np.arange(7)), state.initial(CFG, 7), 0, 20)
-    checkpoint.prepare_directory(str(directory))
-    assert sorted(os.listdir(str(directory))) == ["notes.txt", "previous-1", "previous-2"]
-    assert checkpoint.epochs(str(directory / "previous-2")) == [0]
+def test_a_run_that_was_moved_aside_is_whole(saved):
+    with RunDirectory(str(saved[0])) as directory:
+        directory.begin()
+    assert checkpoint.epochs(str(saved[0])) == []
+    assert checkpoint.load(str(saved[0] / "previous-1")).step == 20
+
+
+@pytest.mark.parametrize("damage", ["gru-model-1.index", "gru-model-1.json"])
+def test_the_newest_is_damaged_and_the_one_before_it_is_loaded(saved, damage, caplog):
+    (saved[0] / damage).write_bytes(b"x")
+    with caplog.at_level(logging.WARNING, "gru4rec"):
+        assert checkpoint.load(str(saved[0])).epoch == 0
+    assert damage + " is damaged" in caplog.text and "the one before it is used" in caplog.text
 
 
 def test_names_that_only_resemble_a_checkpoint_are_none(saved):
-    for name in ("gru-model-007.json", "gru-model-9.json.bak", "gru-model-3-step5.json", "gru-model-x.json", "9.json"):
+    for name in ("gru-model-007.json", "gru-model-9.json.bak",
+                 "gru-model-3-step05.json", "gru-model-3-step.json", "gru-model-x.json", "9.json"):
         (saved[0] / name).write_text("{}")
     assert checkpoint.epochs(str(saved[0])) == [0, 1]
 

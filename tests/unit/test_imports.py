@@ -16,6 +16,8 @@ DATA = ["gru4rec.data"] + ["gru4rec.data." + m.name for m in pkgutil.iter_module
 WITHOUT_TF = ["gru4rec"] + DATA + ["gru4rec." + name for name in (
     "schedule", "metrics", "config", "errors", "lazy_adam", "lr_schedule", "runlog", "engine", "device", "main", "protocol",
     "validation", "compare", "baselines.__main__", "baselines.rules", "baselines.neighbours", "baselines.popularity",
+    "export.__main__", "export.directory", "export.source", "export.signature", "export.atc", "export.onnx_model",
+    "offline.__main__", "offline.exported", "offline.replay", "offline.runtimes", "offline.acl_runtime",
     "tensor_bundle", "checkpoint", "recommend", "serving.model", "serving.cli", "serving.listfile", "serving.weights",
     "serving.batcher", "serving.server", "serving.store", "serving.reload", "serving.limits", "serve",
     "report.__main__", "report.page", "report.bias")]

@@ -46,10 +46,13 @@ def test_the_best_epoch_and_the_end(run, flags, best, stopped):
 
 def test_what_the_manifest_says(run):
     found, _ = run([])
-    assert found.record(0) == {"metric": "recall@20", "value": None, "best_epoch": None, "best_value": None}
+    assert found.record(0) == {"metric": "recall@20", "value": None, "best_epoch": None, "best_value": None,
+                               "values": []}
     found, _ = run(VALUES[:4], "--cut_off", "5,20", "--valid_metric", "mrr")
-    assert found.record(3) == {"metric": "mrr@5", "value": 0.2, "best_epoch": 0, "best_value": 0.3}
-    assert found.record(4) == {"metric": "mrr@5", "value": None, "best_epoch": 0, "best_value": 0.3}
+    assert found.record(3) == {"metric": "mrr@5", "value": 0.2, "best_epoch": 0, "best_value": 0.3,
+                               "values": [0.3, 0.1, 0.2, 0.2]}
+    assert found.record(4) == {"metric": "mrr@5", "value": None, "best_epoch": 0, "best_value": 0.3,
+                               "values": [0.3, 0.1, 0.2, 0.2]}
     assert found.summary() == "epoch 0 was the best of 4 trained (validation MRR@5: 0.3000)"
 
 

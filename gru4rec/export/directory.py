@@ -1,0 +1,105 @@
+"""The directory of an export: written beside its place and renamed into it, with vocabulary and manifest.
+
+    vocabulary.json   the item ids by index: a JSON array, numbers or strings as in the training file
+    manifest.json     format, versions, source checkpoint, configuration, and of each graph its file, inputs and outputs
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import tempfile
+
+import numpy as np
+
+import gru4rec
+from gru4rec.errors import InputError
+
+VERSION = 1
+MANIFEST, VOCABULARY = "manifest.json", "vocabulary.json"
+
+
+def check(out, overwrite):
+    """Refuse, before anything is read, an output that is not to be replaced or cannot be written.
+
+    Raises: InputError naming the flag.
+    """
+    parent = os.path.dirname(os.path.abspath(out))
+    if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
+        raise InputError("--out %s cannot be written: %s is no directory that can be written; make it first" % (out, parent))
+    if not os.path.lexists(out):
+        return
+    if not overwrite:
+        raise InputError("--out %s exists; give another, or --overwrite 1" % out)
+    if os.path.islink(out) or not os.path.isfile(os.path.join(out, MANIFEST)):
+        raise InputError("--out %s exists and holds no export (no %s), so --overwrite 1 leaves it alone; give another"
+                         % (out, MANIFEST))
+
+
+@contextlib.contextmanager
+def replacing(out):
+    """A temporary directory beside `out` that takes its place when the block ends well, and is gone otherwise.
+
+    Raises: InputError if the disk refuses.
+    """
+    out = os.path.abspath(out)
+    try:
+        temporary = tempfile.mkdtemp(prefix=".tmp-export-", dir=os.path.dirname(out))
+        try:
+            new = os.path.join(temporary, "new")
+            os.mkdir(new)
+            yield new
+            old = os.path.join(temporary, "old")
+            if os.path.lexists(out):
+                os.rename(out, old)
+            try:
+                os.rename(new, out)
+            except OSError:
+                if os.path.lexists(old):
+                    os.rename(old, out)
+                raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise InputError("--out %s cannot be written: %s; make room or give another"
+                         % (out, error.strerror or error)) from error
+
+
+def write_vocabulary(path, vocabulary):
+    """The ids by index as a JSON array, one a line."""
+    with open(path, "w", encoding="ascii") as out:
+        out.write("[\n%s\n]\n" % ",\n".join(map(json.dumps, vocabulary.ids.tolist())))
+
+
+def write_manifest(directory, export_format, source, graphs, versions):
+    """Write the manifest.
+
+    Args:
+      directory: holds every other file. export_format: of export.FORMATS. source: export.source.Source.
+      graphs: name -> entry. versions: name -> version of the libraries that wrote the graphs.
+    """
+    files = {name: sha256(os.path.join(directory, name)) for name in _files(directory)}
+    manifest = dict(version=VERSION, format=export_format, num_items=source.num_items, source=source.record,
+                    config=source.config, graphs=graphs, sha256=files,
+                    versions=dict(versions, gru4rec=gru4rec.__version__, numpy=np.__version__,
+                                  python=platform.python_version()))
+    with open(os.path.join(directory, MANIFEST), "w", encoding="ascii") as out:
+        json.dump(manifest, out, indent=1, sort_keys=True)
+        out.write("\n")
+
+
+def _files(directory):
+    """Paths of all files below a directory, relative to it, with "/"."""
+    return sorted(os.path.relpath(os.path.join(folder, name), directory).replace(os.sep, "/")
+                  for folder, _, names in os.walk(directory) for name in names)
+
+
+def sha256(path):
+    """Hex digest of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,115 @@
+"""The inference graphs in TensorFlow: one step, and whole prefixes; weights are constants, nothing of training is in them.
+
+Ids are item indices. Any id outside 0..I-1 stands for an item the model does not know: it leaves the state as it is.
+"""
+
+from typing import Any, NamedTuple, Tuple
+
+import numpy as np
+
+from gru4rec.engine import state
+from gru4rec.errors import InputError
+from gru4rec.graph import model as net
+from gru4rec.tf_compat import tf
+
+MAX_BYTES = 2 ** 31 - 2 ** 20  # protobuf's limit of a message, less room for the nodes
+
+
+class Weights(NamedTuple):
+    """Constants of a graph."""
+
+    model: Any  # config.ModelConfig
+    num_items: int
+    dense: Tuple[Any, ...]  # order of engine.state.dense_shapes
+    embedding: Any  # [I, E]
+    output_ih: Any  # [I, H], engine.state.output_rows without the bias
+    bias_i: Any  # [I]
+
+
+def constants(source):
+    """Weights of an export.source.Source, in the default graph.
+
+    Raises: InputError if a graph cannot hold them.
+    """
+    if source.num_bytes > MAX_BYTES:
+        raise InputError("the weights take %.1f GiB, a TensorFlow graph holds at most 2 GiB; train with a smaller --size or "
+                         "fewer items, or take --format onnx" % (source.num_bytes / 2.0 ** 30))
+    arrays = source.weights
+    rows = state.output_rows(source.model, arrays)
+    output_ih = tf.constant(rows[:, :-1], name="softmax_w")
+    one_table = source.model.embedding == "shared" and source.model.score == "dot"
+    embedding = output_ih if one_table else tf.constant(state.input_rows(source.model, arrays), name="embedding")
+    dense = tuple(tf.constant(arrays[name], name=name.replace("/", "_")) for name in state.dense_shapes(source.model))
+    return Weights(source.model, source.num_items, dense, embedding, output_ih,
+                   tf.constant(arrays[state.SOFTMAX_B], name="softmax_b"))
+
+
+def step(weights, id_b, states):
+    """New states [B, H] per layer after one input each. id_b: [B] int32; states: per layer [B, H]."""
+    row_b = tf.minimum(tf.maximum(id_b, 0), weights.num_items - 1)
+    known_b1 = tf.expand_dims(tf.cast(tf.equal(row_b, id_b), tf.float32), 1)
+    _, new = net.advance(weights.model, weights.dense, tf.gather(weights.embedding, row_b), states)
+    return tuple(known_b1 * fresh + (1.0 - known_b1) * old for fresh, old in zip(new, states))
+
+
+def unrolled(weights, ids_bt, length_b):
+    """States after the first `length_b` ids of each row, T steps written out: no loop, no shape op.
+
+    Args: ids_bt: [B, T] int32, T static. length_b: [B] int32.
+    """
+    places = np.arange(ids_bt.shape.as_list()[1], dtype=np.int32)[None, :]
+    inside_bt = tf.cast(tf.less(tf.constant(places), tf.expand_dims(length_b, 1)), tf.int32)
+    ids_bt = (ids_bt + 1) * inside_bt - 1
+    states = _zero_states(weights, length_b)
+    for id_b in tf.unstack(ids_bt, axis=1):
+        states = step(weights, id_b, states)
+    return states
+
+
+def looped(weights, ids_bt, length_b):
+    """As `unrolled`, in a loop: T may be any number."""
+    ids_tb = tf.transpose(ids_bt)
+
+    def body(t, *states):
+        id_b = tf.where(t < length_b, ids_tb[t], -tf.ones_like(length_b))
+        return (t + 1,) + step(weights, id_b, states)
+
+    end = tf.while_loop(lambda t, *_: t < tf.shape(ids_tb)[0], body, (tf.constant(0),) + _zero_states(weights, length_b),
+                        back_prop=False)
+    return end[1:]
+
+
+def _zero_states(weights, length_b):
+    """Per layer [B, H] of zeros, B being that of length_b, static or not."""
+    zero_b1 = tf.cast(tf.expand_dims(length_b * 0, 1), tf.float32)
+    return tuple(zero_b1 * tf.zeros([1, hidden]) for hidden in weights.model.size)
+
+
+def scores(weights, states):
+    """[B, I] raw scores of all items."""
+    output = net.score_vectors(weights.model, states[-1])
+    return tf.matmul(output, weights.output_ih, transpose_b=True) + weights.bias_i
+
+
+def best(weights, scores_bi, k):
+    """(item indices [B, k'] int32, their scores), best first, the lower index first among equals; k' = min(k, I)."""
+    top = tf.nn.top_k(scores_bi, min(k, weights.num_items), name="top_k")
+    return top.indices, top.values
+
+
+def placeholders(signature):
+    """One placeholder per input of an export.signature.Signature, under its name."""
+    return [tf.placeholder(t.dtype, t.shape, name=t.name) for t in signature.inputs]
+
+
+def named(tensors, signature):
+    """The tensors under the names of the signature's outputs."""
+    return [tf.identity(tensor, name=t.name) for tensor, t in zip(tensors, signature.outputs)]
+
+
+def graph_def():
+    """GraphDef of the default graph: no devices, no attribute at its default, which another TensorFlow may not know."""
+    definition = tf.train.export_meta_graph(strip_default_attrs=True, clear_devices=True).graph_def
+    for node in definition.node:
+        node.attr.pop("_output_shapes", None)  # a note of the exporter's
+    return definition

@@ -1,0 +1,53 @@
+"""What an export is made of: the weights inference needs, up to date and checked, and where they come from."""
+
+import hashlib
+import os
+from typing import Any, Dict, NamedTuple
+
+import numpy as np
+
+from gru4rec import checkpoint
+from gru4rec.data.vocab import Vocabulary
+from gru4rec.engine import state
+from gru4rec.errors import DivergenceError
+
+
+class Source(NamedTuple):
+    """The model of one checkpoint, as far as inference needs it."""
+
+    model: Any  # config.ModelConfig, resolved
+    weights: Dict[str, np.ndarray]  # engine.state.weight_shapes, float32
+    vocabulary: Vocabulary
+    config: Dict[str, Any]  # the whole configuration, as config.Config.to_dict
+    record: Dict[str, Any]  # of the manifest: which checkpoint this is
+
+    @property
+    def num_items(self):
+        return len(self.vocabulary)
+
+    @property
+    def num_bytes(self):
+        """Bytes of all weights; a shared table that ranks by the cosine is there twice, as it is and normalised."""
+        twice = self.model.score == "cosine" and self.model.embedding == "shared"
+        return sum(array.nbytes for array in self.weights.values()) + twice * self.weights[state.SOFTMAX_W].nbytes
+
+
+def read(directory, epoch=None):
+    """The model of a checkpoint, rows that lazy Adam left behind caught up.
+
+    Args:
+      directory: checkpoint directory. epoch: 0-based, or None as checkpoint.load.
+    Returns: Source.
+    Raises: CheckpointError as checkpoint.load; DivergenceError if a weight is not finite.
+    """
+    found = checkpoint.load(directory, epoch)
+    arrays = state.caught_up(found.config, found.arrays)
+    weights = {name: arrays[name] for name in state.weight_shapes(found.config.model, len(found.vocabulary))}
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise DivergenceError("weight %s of %s is not finite; export an earlier epoch (--test)" % (name, found.path))
+    with open(found.path + ".json", "rb") as file:
+        digest = hashlib.sha256(file.read()).hexdigest()
+    record = dict(checkpoint_dir=directory, checkpoint=os.path.basename(found.path), epoch=found.epoch, step=found.step,
+                  manifest_sha256=digest)
+    return Source(found.config.model, weights, found.vocabulary, found.config.to_dict(), record)

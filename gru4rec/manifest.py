@@ -1,0 +1,161 @@
+"""The manifest of a checkpoint: one JSON file that says what the others hold and what their bytes must be.
+
+Keys: format, epoch, step, num_steps, num_items, config, files (name -> [size, SHA-256]), sha256 (of all the rest), and
+
+    position    Position of the run, None for a checkpoint that no run can go on from
+    data        what was trained on (`run_state.data_of`), None likewise
+    phase       "train", or "refit" for the second part of a run with --refit 1
+    validation  validation.Validation.record, None without a validation
+
+No name in it is ever opened: which files belong to a checkpoint follows from its own name.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+from typing import NamedTuple
+
+from gru4rec import durable
+from gru4rec.errors import CheckpointError
+
+FORMAT = 1
+PHASES = ("train", "refit")
+REMEDY = "use another epoch (--test) or train again"
+
+
+class Position(NamedTuple):
+    """Where a run is; what its log lines need to go on as if nothing had happened."""
+
+    epoch: int  # 0-based, the one being trained
+    steps: int  # made in it
+    loss_sum: float  # of the losses of these steps
+    seconds: float  # spent on them
+
+
+def make(**values):
+    """dict of a manifest with its checksum."""
+    manifest = dict(values, format=FORMAT)
+    manifest["sha256"] = checksum(manifest)
+    return manifest
+
+
+def dump(manifest):
+    """Its text."""
+    return json.dumps(manifest, indent=1, sort_keys=True)
+
+
+def checksum(manifest):
+    """SHA-256 of everything else in a manifest: a changed configuration would change what the tensors mean."""
+    rest = {key: value for key, value in manifest.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def read(path):
+    """Read and check a manifest -> dict, `position` a Position or None.
+
+    Raises: CheckpointError naming the file and what is wrong with it.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, "not a manifest (%s)" % str(error).splitlines()[0]) from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise damaged(path, "not a manifest of format %d" % FORMAT)
+    for key, holds in _KEYS.items():
+        if not holds(manifest.get(key)):
+            raise damaged(path, "%s is missing or of the wrong type" % key)
+    if manifest.get("sha256") != checksum(manifest):
+        raise damaged(path, "its checksum is not that of its content")
+    for key in ("position", "data", "phase", "validation"):  # absent where nothing can go on from it
+        manifest.setdefault(key, None)
+    if manifest["position"]:
+        manifest["position"] = Position(**manifest["position"])
+    return manifest
+
+
+def amend(path, **values):
+    """Change keys of a manifest; OSError if the disk refuses, and then it is as it was."""
+    manifest = dict(read(path), **values)
+    if manifest["position"]:
+        manifest["position"] = manifest["position"]._asdict()
+    durable.write_text(path, dump(make(**{key: value for key, value in manifest.items() if key != "sha256"})))
+
+
+def fingerprint(path):
+    """[size, SHA-256] of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 20), b""):
+            digest.update(block)
+    return [os.path.getsize(path), digest.hexdigest()]
+
+
+def verify(directory, names, manifest, where, checksums=True):
+    """CheckpointError unless each of these files is there with its size and checksum; `where` is the manifest's path.
+
+    checksums: False compares sizes only.
+    """
+    for name in names:
+        path = os.path.join(directory, name)
+        try:
+            found = fingerprint(path) if checksums else [os.path.getsize(path)]
+        except OSError as error:
+            raise damaged(path, error.strerror or "cannot be read") from error
+        said = manifest["files"].get(name)
+        if not isinstance(said, list) or found != (said if checksums else said[:1]):
+            raise damaged(path, "size or checksum is not what %s says" % os.path.basename(where))
+
+
+def damaged(path, what):
+    """The CheckpointError of a file."""
+    return CheckpointError("%s is damaged: %s; %s" % (path, what, REMEDY))
+
+
+def _whole(value):
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2 ** 63
+
+
+def _number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+
+
+def _or_none(holds):
+    return lambda value: value is None or holds(value)
+
+
+def _object(**keys):
+    """Test for a JSON object with exactly these keys."""
+    return lambda value: (isinstance(value, dict) and set(value) == set(keys)
+                          and all(holds(value[key]) for key, holds in keys.items()))
+
+
+def _history(value):
+    return isinstance(value, list) and all(map(_or_none(_number), value))
+
+
+def _record(value):
+    return (_object(metric=_metric, value=_or_none(_number), best_epoch=_or_none(_whole), best_value=_or_none(_number),
+                    values=_history)(value)
+            and (value["best_epoch"] is None) == (value["best_value"] is None))
+
+
+def _metric(value):
+    return _text(value) and bool(re.match(r"(recall|mrr)@[0-9]{1,18}\Z", value))
+
+
+def _text(value):
+    return isinstance(value, str)
+
+
+_KEYS = {
+    "epoch": _whole, "step": _whole, "num_steps": _whole, "num_items": _whole,
+    "config": lambda value: isinstance(value, dict),
+    "files": lambda value: isinstance(value, dict),
+    "position": _or_none(_object(epoch=_whole, steps=_whole, loss_sum=_number, seconds=_number)),
+    "data": _or_none(_object(train=_text, validation=_or_none(_text), events=_whole, items=_whole)),
+    "phase": lambda value: value is None or value in PHASES,
+    "validation": _or_none(_record),
+}

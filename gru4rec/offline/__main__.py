@@ -1,0 +1,122 @@
+"""Command: an export and a test file -> the Recall and MRR that `--train 0` prints, by the exported graph.
+
+    python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv
+"""
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Optional
+
+from gru4rec.config import EvalConfig
+from gru4rec.errors import ConfigError, InputError
+from gru4rec.export.signature import PREFIX, STEP
+from gru4rec.flags import flag, parse_groups, whole
+from gru4rec.metrics import OF_LISTS
+from gru4rec.runlog import counts_line, exit_status, say, setup_logging
+
+_log = logging.getLogger("gru4rec.offline")  # __name__ is "__main__" when this runs as the command
+
+KEYS = ("session_key", "item_key", "time_key")
+_OF_A_CHECKPOINT = ("test", "eval_batch_size", "compare_rules")
+
+
+@dataclass(frozen=True)
+class OfflineConfig:
+    """What is replayed, and by what."""
+
+    model_dir: Optional[str] = flag(None, "directory that gru4rec.export made", "directory", shown="none, must be given")
+    graph: str = flag(STEP, "step: one call a click, ranks among all items; prefix: one call a target, places in its lists",
+                      choices=(STEP, PREFIX))
+    runtime: str = flag("auto", "auto: TensorFlow or ONNX Runtime on the CPU; acl: the .om on an NPU, through pyACL",
+                        choices=("auto", "acl"))
+    device_id: int = flag(0, "NPU of --runtime acl", kind=whole, low=0, high=10 ** 4)
+    test_path: Optional[str] = flag(None, "test events", "file", shown="that of training")
+    session_key: Optional[str] = flag(None, "column of the session id", "column", shown="that of training")
+    item_key: Optional[str] = flag(None, "column of the item id", "column", shown="that of training")
+    time_key: Optional[str] = flag(None, "column of the event time", "column", shown="that of training")
+
+
+def parse(argv):
+    """Command line -> (OfflineConfig, EvalConfig).
+
+    Raises: ConfigError.
+    """
+    which, options = parse_groups(argv, (("replay", OfflineConfig), ("evaluation", EvalConfig)),
+                                  prog="python -m gru4rec.offline", leave_out=_OF_A_CHECKPOINT,
+                                  description=__doc__.splitlines()[0])
+    if which.model_dir is None:
+        raise ConfigError("--model_dir is missing; give the directory that python -m gru4rec.export made")
+    lists = [name for name in options.metrics if name in OF_LISTS]
+    if lists:
+        raise ConfigError("--metrics %s needs the model itself; use recall, mrr and ndcg, or --train 0" % lists[0])
+    if which.graph == PREFIX and options.tie != "conservative":
+        raise ConfigError("--tie %s: lists of --graph prefix put the lower item index first; use --graph step" % options.tie)
+    if which.graph == PREFIX and options.ranks_out is not None:
+        raise ConfigError("--ranks_out: --graph prefix knows no rank beyond its lists; use --graph step")
+    return which, options
+
+
+def run(which, options):
+    """Replay and print; the configurations are those of `parse`."""
+    from gru4rec import protocol
+    from gru4rec.data import loader
+    from gru4rec.offline import exported, runtimes
+    found = exported.read(which.model_dir)
+    graph = exported.graph(found, which.graph)
+    runtimes.check(found, graph, which.runtime)
+    if which.graph == PREFIX:
+        k = graph.signature.outputs[0].shape[1]
+        if max(options.cut_off) > k and k < len(found.vocabulary):
+            raise ConfigError("--cut_off %d is beyond the lists of %d items; export with --k %d, or use --graph step"
+                              % (max(options.cut_off), k, max(options.cut_off)))
+    path = which.test_path or found.config.data.test_path or _bundled(found.config)
+    protocol.check_ranks_out(options.ranks_out, path)
+    keys = [getattr(which, key) or getattr(found.config.data, key) for key in KEYS]
+    test = protocol.load(loader.load_events(path, *keys), found.vocabulary, options)
+    ranks = _ranks(found, graph, which, test)
+    say(counts_line(test.report, options.unknown))
+    for line in protocol.result_lines(protocol.results(test, ranks)):
+        say(line)
+    for line in protocol.split_lines(protocol.split_rows(test, ranks), options.cut_off):
+        say(line)
+    protocol.write_ranks(test, ranks)
+
+
+def _bundled(config):
+    """The bundled sample, if the model was trained on it."""
+    from gru4rec.main import SAMPLE_DIR
+    path = os.path.join(SAMPLE_DIR, "sample_test.tsv.gz")
+    if config.data.train_path is not None or not os.path.exists(path):
+        raise InputError("--test_path is missing: the model was trained without a test file; give one")
+    return path
+
+
+def _ranks(found, graph, which, test):
+    """[counted targets] float64 ranks; those not in a list of a prefix graph have the last place."""
+    from gru4rec import protocol
+    from gru4rec.main import _progress
+    from gru4rec.offline import replay, runtimes
+    runner = runtimes.open_graph(found, graph, which.runtime, which.device_id)
+    try:
+        with _progress("replay", "event")(test.report.events) as bar:
+            if which.graph == STEP:
+                return protocol.ranks(test, protocol.counted(test, replay.by_step(runner, test.sessions, bar)))
+            places = replay.by_prefix(runner, test.sessions, len(found.vocabulary), bar)
+    finally:
+        runner.close()
+    if places.num_cut:
+        _log.warning("%d of %d prefixes are longer than the graph takes; their last ids alone were used (export with a "
+                     "larger --max_length)", places.num_cut, len(places.rank))
+    return places.rank if test.wanted is None else places.rank[test.wanted]
+
+
+def main(argv=None):
+    """Run the command; returns its exit status (runlog.exit_status)."""
+    setup_logging()
+    return exit_status(lambda: run(*parse(sys.argv[1:] if argv is None else list(argv))))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

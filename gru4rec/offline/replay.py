@@ -1,0 +1,86 @@
+"""Test sessions through an exported graph -> ranks, or places in its lists."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from gru4rec import schedule
+from gru4rec.baselines.counting import Counts, contexts
+from gru4rec.export.signature import IDS, LENGTHS, NEW_STATE, SCORES, STATE, TOP_IDS
+from gru4rec.offline.runtimes import start_states
+
+
+class Places(NamedTuple):
+    """Where the lists of a prefix graph have the targets."""
+
+    rank: np.ndarray  # [n] float64, place in the list, 1 is best; the number of items where it is not in the list
+    num_cut: int  # prefixes longer than the graph takes, of which the last ids were used
+
+
+def _names(tensors, role):
+    """Names of the tensors of a role, states by layer."""
+    return [t.name for t in sorted(tensors, key=lambda t: t.layer) if t.role == role]
+
+
+def by_step(runner, sessions, progress=None):
+    """Counts of every target from the scores of a step graph, the state fed back.
+
+    Args:
+      runner: of offline.runtimes. sessions: data.sessions.EvalSessions. progress: None, or an object with update(count).
+    Returns: baselines.counting.Counts, session by session.
+    """
+    epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, runner.lanes, sessions.leading_skip)
+    (ids,), (scores,) = _names(runner.signature.inputs, IDS), _names(runner.signature.outputs, SCORES)
+    fed_back = list(zip(_names(runner.signature.inputs, STATE), _names(runner.signature.outputs, NEW_STATE)))
+    states = start_states(runner.signature, runner.lanes)
+    greater, greater_equal = np.zeros((2,) + epoch.x.shape, np.int32)
+    for t in range(epoch.num_steps):
+        states = {name: np.where(epoch.reset[t][:, None], np.float32(0), value) for name, value in states.items()}
+        found = runner.run(dict(states, **{ids: epoch.x[t]}))
+        states = {into: found[out] for into, out in fed_back}
+        live = np.flatnonzero(epoch.weight[t])
+        rows = found[scores][live]
+        own = rows[np.arange(len(live)), epoch.y[t, live]][:, None]
+        greater[t, live], greater_equal[t, live] = (rows > own).sum(1), (rows >= own).sum(1)
+        if progress is not None:
+            progress.update(len(live))
+    return Counts(greater.ravel()[cells], greater_equal.ravel()[cells])
+
+
+def by_prefix(runner, sessions, num_items, progress=None):
+    """Places of every target in the lists of a prefix graph.
+
+    Args:
+      runner, sessions, progress: as `by_step`. num_items: I.
+    Returns: Places, session by session.
+    """
+    (ids,), (lengths,) = _names(runner.signature.inputs, IDS), _names(runner.signature.inputs, LENGTHS)
+    top_ids, = _names(runner.signature.outputs, TOP_IDS)
+    taken = next(t.shape[1] for t in runner.signature.inputs if t.name == ids)
+    target, _, first, length = contexts(sessions)
+    width = max(1, int(length.max(initial=0))) if taken is None else taken
+    ranks = np.empty(len(target))
+    for start in range(0, len(target), runner.lanes):
+        part = slice(start, start + runner.lanes)
+        ids_bt, length_b = prefixes(sessions.items, first[part], length[part], width, runner.lanes)
+        lists = runner.run({ids: ids_bt, lengths: length_b})[top_ids][:len(target[part])]
+        hits = lists == target[part, None]
+        ranks[part] = np.where(hits.any(1), hits.argmax(1) + 1, num_items)
+        if progress is not None:
+            progress.update(len(lists))
+    return Places(ranks, int((length > width).sum()))
+
+
+def prefixes(items, first, length, width, rows):
+    """Padded prefixes: (ids [rows, width] int32, -1 after the last id; lengths [rows] int32, 0 in rows beyond the n given).
+
+    Args:
+      items: [E]. first, length: [n]; a prefix is items[first:first + length], of which the last `width` are taken.
+      rows: at least n.
+    """
+    ids, lengths = np.full((rows, width), -1, np.int32), np.zeros(rows, np.int32)
+    lengths[:len(length)] = np.minimum(length, width)
+    inside = np.arange(width) < lengths[:, None]
+    at = (first + length)[:, None] - np.minimum(length, width)[:, None] + np.arange(width)
+    ids[inside] = items[at[inside[:len(length)]]]
+    return ids, lengths

@@ -1,0 +1,216 @@
+"""Where a training starts: afresh, from the weights of another model, or where an earlier run in the directory stopped.
+
+Everything here comes before TensorFlow is imported, but for `Start.arrays`.
+"""
+
+import dataclasses
+import json
+import logging
+import os
+from typing import Any, Dict, NamedTuple, Optional
+
+from gru4rec import checkpoint, run_state, validation, warm_start
+from gru4rec import config as config_module
+from gru4rec.data.vocab import Vocabulary
+from gru4rec.engine import state
+from gru4rec.errors import CheckpointError, ConfigError
+from gru4rec.flags import show
+from gru4rec.manifest import Position
+from gru4rec.run_directory import REFIT
+
+_log = logging.getLogger(__name__)
+
+# Of the evaluation group, what a validation measures by; the rest of that group changes no number of a training.
+_MEASURED_BY = ("cut_off", "tie", "unknown", "eval_target")
+
+
+class Refit(NamedTuple):
+    """The second part of a run with --refit 1; what the file REFIT holds."""
+
+    config: Any  # config.Config of the whole run
+    best_epoch: int  # 0-based
+    summary: str  # validation.Validation.summary
+
+    def text(self):
+        return json.dumps(dict(self._asdict(), config=self.config.to_dict()), indent=1, sort_keys=True) + "\n"
+
+
+class Start(NamedTuple):
+    """Where and with what a training starts."""
+
+    config: Any  # config.Config of this part of the run
+    name: Optional[checkpoint.Name] = None  # checkpoint in the directory to go on from; None: a new run
+    manifest: Optional[Dict[str, Any]] = None  # its own, see checkpoint.verified
+    refit: Optional[Refit] = None  # in the second part of a run with --refit 1
+    source: Optional[warm_start.Source] = None  # of a new run's weights
+    is_finished: bool = False
+
+    @property
+    def phase(self):
+        return "refit" if self.refit else "train"
+
+    @property
+    def record(self):
+        """validation.Validation.record of the checkpoint, None without."""
+        return self.manifest["validation"] if self.manifest else None
+
+    def base_vocabulary(self):
+        """Vocabulary whose item indices the weights have; None for a new run with fresh weights."""
+        if self.name is not None:
+            return Vocabulary.load(os.path.join(self.config.run.checkpoint_dir, checkpoint.VOCABULARY))
+        return self.source.vocabulary if self.source else None
+
+    def check_data(self, vocabulary, sessions, test=None):
+        """CheckpointError if the run was trained or validated on other events than these; arguments as run_state.data_of."""
+        if self.name is None:
+            return
+        ours, theirs = run_state.data_of(vocabulary, sessions, test), self.manifest["data"]
+        for key, flag in (("train", "train_path"), ("validation", "valid_path")):
+            if ours[key] != theirs[key]:
+                old, new = (getattr(group, flag) for config in (self.manifest["config"], self.config)
+                            for group in (config.data, config.validation) if hasattr(group, flag))
+                raise CheckpointError(
+                    "--%s %s does not hold the events %s was trained with (--%s %s; then %d events of %d items, now %d of "
+                    "%d); give that file, or train afresh without --resume"
+                    % (flag, new or "(default)", os.path.join(self.config.run.checkpoint_dir, str(self.name)), flag,
+                       old or "(default)", theirs["events"], theirs["items"], ours["events"], ours["items"]))
+
+    def arrays(self, vocabulary):
+        """State to start from, names of engine.state; imports TensorFlow unless the weights are fresh."""
+        if self.name is not None:
+            return checkpoint.tensors(self.config.run.checkpoint_dir, self.name, self.config, len(vocabulary))
+        fresh = state.initial(self.config, len(vocabulary))
+        return warm_start.filled(self.source, self.config, fresh) if self.source else fresh
+
+    def position(self):
+        """run_state.Position the training goes on at; None for a new run. The end of an epoch is the start of the next,
+        unless a validation did not come to its end."""
+        if self.name is None:
+            return None
+        found = self.manifest["position"]
+        measured = self.record is None or self.record["value"] is not None
+        return Position(found.epoch + 1, 0, 0.0, 0.0) if self.name.is_epoch and measured else found
+
+
+def afresh(config):
+    """Start of a new run."""
+    source = warm_start.find(config)
+    return Start(warm_start.with_model_of(source, config) if source else config, source=source)
+
+
+def second_part(config, best_epoch, summary):
+    """Start of the training on everything that --refit 1 asks for; config: config.Config of the whole run."""
+    return Start(validation.refit_config(config, best_epoch), refit=Refit(config, best_epoch, summary),
+                 source=warm_start.find(config))
+
+
+def find(asked, directory):
+    """Start of a run that goes on where the newest checkpoint that is not damaged was saved.
+
+    Args:
+      asked: config.Config of the command; flags not given are those of the run. directory: run_directory.RunDirectory.
+    Returns: Start; `afresh` if there is nothing to go on with.
+    Raises: ConfigError for a flag that contradicts the run; CheckpointError if no checkpoint can be used.
+    """
+    directory.tidy()
+    refit = _read_refit(directory)
+    if not checkpoint.listing(directory.path) and refit is None:
+        _log.warning("nothing to resume in %s: starting afresh", directory.path)
+        return afresh(asked)
+    name, found = None, None
+    if checkpoint.listing(directory.path):
+        name, found = checkpoint.newest(directory.path, lambda n: (n, checkpoint.verified(directory.path, n)))
+        if found["position"] is None or found["data"] is None:
+            raise CheckpointError("%s cannot be resumed: it does not say where in the run it was saved; train afresh without "
+                                  "--resume" % directory.file(str(name)))
+    if refit is None:
+        start = _first_part(asked, name, found)
+    else:
+        start = _second_part(asked, name, found, refit)
+    if start.name is not None and not start.is_finished:
+        _log.info("going on from %s (epoch %d, step %d)", directory.file(str(start.name)), name.epoch, found["step"])
+    return start
+
+
+def _first_part(asked, name, found):
+    saved = found["config"]
+    config = continued(asked, saved)
+    trained = name.epoch + name.is_epoch
+    if name.epoch >= config.training.epoch:
+        raise ConfigError("--epoch %d contradicts the run in %s, which is in epoch %d already (--epoch %d); give a larger one"
+                          % (config.training.epoch, config.run.checkpoint_dir, name.epoch, saved.training.epoch))
+    record = found["validation"]
+    measured = record is None or record["value"] is not None
+    over = record is not None and name.is_epoch and measured and validation.is_over(
+        name.epoch, record["best_epoch"], config.validation.patience)
+    if not (name.is_epoch and measured and (trained == config.training.epoch or over)):
+        return Start(config, name, found)
+    if config.validation.refit:
+        return second_part(config, record["best_epoch"], validation.summary(record))
+    return Start(config, name, found, is_finished=True)
+
+
+def _second_part(asked, name, found, refit):
+    config = continued(asked, refit.config, ("epoch",))
+    if name is None or found["phase"] != "refit":  # stopped before its first checkpoint
+        return second_part(config, refit.best_epoch, refit.summary)
+    return Start(validation.refit_config(config, refit.best_epoch), name, found, refit._replace(config=config),
+                 is_finished=name.is_epoch and name.epoch == refit.best_epoch)
+
+
+def _read_refit(directory):
+    path = directory.file(REFIT)
+    if not os.path.exists(path):
+        return None
+    try:
+        with open(path, encoding="utf-8") as file:
+            values = json.load(file)
+        best, summary = values["best_epoch"], values["summary"]
+        if isinstance(best, bool) or not isinstance(best, int) or best < 0 or not isinstance(summary, str):
+            raise ValueError("a value is of the wrong type")
+        return Refit(config_module.from_dict(values["config"]), best, summary)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError("%s is damaged (%s); train afresh without --resume"
+                              % (path, " ".join(str(error).split())[:120])) from error
+
+
+def continued(asked, saved, fixed=()):
+    """config.Config of a run that goes on: the saved one, with those given flags that change no number.
+
+    Those are --epoch (the learning rate depends on the step alone, so a longer run has the same beginning), the run
+    group, where files lie (their content is compared), and without a validation the evaluation group.
+    Args:
+      asked, saved: config.Config. fixed: names of further flags that must be as they were.
+    Raises: ConfigError naming the first flag that differs, and both values.
+    """
+    parts = {}
+    for group, cls in config_module.GROUPS:
+        ours, theirs = getattr(asked, group), getattr(saved, group)
+        given = {f.name: getattr(ours, f.name) for f in dataclasses.fields(cls) if f.name in asked.explicit}
+        for name in sorted(given):
+            if (name in fixed or not _may_differ(group, name, saved)) and not _equal(given[name], getattr(theirs, name)):
+                raise ConfigError("--%s %s contradicts the run in %s, which has --%s %s; leave the flag out, or train afresh "
+                                  "without --resume" % (name, show(given[name]), asked.run.checkpoint_dir, name,
+                                                        show(getattr(theirs, name))))
+        free = {name: value for name, value in given.items() if _may_differ(group, name, saved)}
+        if group == "run":
+            free.update(train=1, resume=1, checkpoint_dir=asked.run.checkpoint_dir)
+        parts[group] = dataclasses.replace(theirs, **free)
+    return config_module.Config(explicit=asked.explicit, **parts)
+
+
+def _may_differ(group, name, saved):
+    if group == "training":
+        return name == "epoch"
+    if group == "validation":
+        return name == "valid_path"
+    if group == "evaluation":
+        return not (saved.validation.is_on and name in _MEASURED_BY)
+    return group in ("run", "data")
+
+
+def _equal(ours, theirs):
+    """Whether a flag says what was saved; one size or rate stands for each layer."""
+    if isinstance(ours, tuple) and len(ours) == 1:
+        ours = ours * len(theirs)
+    return ours == theirs

@@ -1,0 +1,101 @@
+"""--checkpoint_dir of a training: one run at a time in it, and an earlier run moved aside, never half and never lost."""
+
+import contextlib
+import logging
+import os
+import re
+import shutil
+
+from gru4rec import durable
+from gru4rec.baselines import rules
+from gru4rec.checkpoint import PREFIX, STATE_FILE, VOCABULARY
+from gru4rec.errors import InputError
+from gru4rec.locks import Lock
+from gru4rec.runlog import Metrics
+
+_log = logging.getLogger(__name__)
+
+REFIT = "refit.json"  # the second part of a run with --refit 1 has begun; see resume.Refit
+_OF_A_RUN = (VOCABULARY, STATE_FILE, Metrics.FILE, rules.FILE, REFIT)
+_UNDER_WAY = ".part"  # ending of previous-<N> while files are moved to it
+
+
+class RunDirectory:
+    """Context of a run in a directory: locked from the start if it exists, else from `begin` on."""
+
+    def __init__(self, path):
+        self.path, self._lock = path, Lock(path)
+
+    def __enter__(self):
+        if os.path.isdir(self.path):
+            with self._errors():
+                self._lock.acquire()
+        return self
+
+    def __exit__(self, *_):
+        self._lock.release()
+
+    def tidy(self):
+        """Remove what dead runs were writing, and finish moving an earlier run aside if that was cut short."""
+        if not os.path.isdir(self.path):
+            return
+        with self._errors():
+            for name in os.listdir(self.path):
+                if name.startswith(durable.TEMPORARY):
+                    self._remove(name)
+            for name in os.listdir(self.path):
+                if re.match(r"previous-[1-9][0-9]*%s\Z" % re.escape(_UNDER_WAY), name):
+                    # REFIT goes first when it goes (`_earlier`): where it is still there it is of the part to come.
+                    self._move_to(name, but=(REFIT,))
+
+    def begin(self, refit=None):
+        """Make the directory ready for a new run: an earlier one found there is moved to previous-<N>/ and that is logged.
+
+        Args:
+          refit: None, or text of the file REFIT, which is written before the first part of the run is moved aside.
+        Raises: InputError if the directory cannot be made or written; LockedError if another run is in it.
+        """
+        with self._errors():
+            os.makedirs(self.path, exist_ok=True)
+            self._lock.acquire()
+            self.tidy()
+            if refit is not None:
+                durable.write_text(self.file(REFIT), refit)
+            but = () if refit is None else (REFIT,)
+            if self._earlier(but):
+                number = 1
+                while os.path.exists(self.file("previous-%d" % number)):
+                    number += 1
+                aside = "previous-%d" % number
+                os.mkdir(self.file(aside + _UNDER_WAY))
+                self._move_to(aside + _UNDER_WAY, but)
+                _log.warning("an earlier run in %s was moved to %s", self.path, self.file(aside))
+
+    def file(self, name):
+        return os.path.join(self.path, name)
+
+    def _earlier(self, but):
+        """Names of the files of the run in the directory, without those in `but`; REFIT is the first."""
+        names = [n for n in os.listdir(self.path) if (n.startswith(PREFIX) or n in _OF_A_RUN) and n not in but]
+        return sorted(names, key=lambda n: n != REFIT)
+
+    def _move_to(self, part, but):
+        for name in self._earlier(but):
+            os.replace(self.file(name), os.path.join(self.file(part), name))
+        os.rename(self.file(part), self.file(part[:-len(_UNDER_WAY)]))
+        durable.sync_directory(self.path)
+
+    def _remove(self, name):
+        path = self.file(name)
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.remove(path)
+
+    @contextlib.contextmanager
+    def _errors(self):
+        try:
+            yield
+        except OSError as error:
+            raise InputError("--checkpoint_dir %s cannot be used: %s; give another"
+                             % (self.path, error.strerror or error)) from error

@@ -1,0 +1,126 @@
+"""Saving a run: at the end of each epoch, at --save_every, and when a signal stops it. What is saved is never NaN."""
+
+import hashlib
+import logging
+import shlex
+import time
+
+import numpy as np
+
+from gru4rec import checkpoint
+from gru4rec.engine import state
+from gru4rec.errors import DivergenceError, Interrupted
+from gru4rec.manifest import Position
+
+_log = logging.getLogger(__name__)
+
+START = Position(0, 0, 0.0, 0.0)
+NEVER = 2 ** 62
+
+
+def interval(text):
+    """--save_every -> (steps or None, seconds or None)."""
+    if text is None:
+        return None, None
+    return (None, float(text[:-1])) if text.endswith("s") else (int(text), None)
+
+
+def data_of(vocabulary, sessions, test=None):
+    """What a run is trained on, for its manifest: counts, and SHA-256 of indexed sessions and of validation sessions.
+
+    Args:
+      vocabulary: Vocabulary. sessions: data.sessions.Sessions. test: None, or protocol.TestSet to validate with.
+    """
+    arrays = vocabulary.to_arrays()
+    trained = _digest([sessions.items, sessions.offsets] + [arrays[name] for name in sorted(arrays)])
+    held_out = None if test is None else _digest([test.sessions.items, test.sessions.offsets, test.sessions.leading_skip])
+    return {"train": trained, "validation": held_out, "events": sessions.num_events, "items": len(vocabulary)}
+
+
+def _digest(arrays):
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(("%s %d " % (array.dtype.str, len(array))).encode("ascii"))
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def not_finite(config, arrays):
+    """Name of the first weight or hidden state that holds a NaN or an infinity; None if all are finite."""
+    names = list(state.weight_shapes(config.model, 0)) + [state.hidden_state(i) for i in range(config.model.layer)]
+    return next((name for name in names if not np.isfinite(arrays[name]).all()), None)
+
+
+class Saver:
+    """Writes the checkpoints of one run; knows when the next is due and what was saved last."""
+
+    def __init__(self, config, directory, vocabulary, num_steps, data, phase="train", validation=None):
+        """directory: str, exists. data: function () -> `data_of`. validation: None or validation.Validation."""
+        self._config, self._directory, self._vocabulary, self._num_steps = config, directory, vocabulary, num_steps
+        self._make_data, self._data, self._phase, self._validation = data, None, phase, validation
+        self._steps, self._seconds = interval(config.run.save_every)
+        self._clock, self.saved_step, self._path = time.monotonic(), None, None
+
+    def next_step(self, done):
+        """The first step after `done` that --save_every names: a chunk ends there. Far away if it names none."""
+        return (done // self._steps + 1) * self._steps if self._steps else NEVER
+
+    def is_due(self, done):
+        """Whether --save_every asks for a save after update `done`."""
+        if self._steps:
+            return done % self._steps == 0
+        return self._seconds is not None and time.monotonic() - self._clock >= self._seconds
+
+    def resumed(self, path, step):
+        """Tell of the checkpoint the run goes on from."""
+        self._path, self.saved_step = path, step
+
+    def save(self, arrays, position, is_moment):
+        """Write a checkpoint unless this step was the last to be saved.
+
+        Args:
+          arrays: engine.arrays(). position: Position. is_moment: whether the epoch goes on.
+        Raises: DivergenceError naming the tensor, and nothing is written; CheckpointError if the disk refuses.
+        """
+        step = int(arrays[state.GLOBAL_STEP])
+        if step == self.saved_step:
+            return
+        bad = not_finite(self._config, arrays)
+        if bad is not None:
+            raise DivergenceError("%s is not finite after step %d (epoch %d); it was not saved, checkpoints saved before are "
+                                  "intact, train again with a lower --lr or with --grad_cap" % (bad, step, position.epoch))
+        if self._data is None:
+            self._data = self._make_data()
+        self._path = checkpoint.save(
+            self._directory, self._config, self._vocabulary, arrays, position.epoch, self._num_steps,
+            self._validation.record(position.epoch) if self._validation else None,
+            position=position._asdict(), data=self._data, phase=self._phase, is_moment=is_moment)
+        self.saved_step = step
+        self.prune()
+        self._clock = time.monotonic()
+
+    def record_validation(self, epoch):
+        """Add what the validation found to the checkpoint of an epoch."""
+        checkpoint.record_validation(self._directory, epoch, self._validation.record(epoch))
+        self.prune()
+
+    def prune(self):
+        """Remove what --keep does not ask for."""
+        checkpoint.prune(self._directory, self._config.run.keep, self._validation.best_epoch if self._validation else None)
+
+    def finished(self):
+        """The run is over: what was saved within epochs is needed no more."""
+        checkpoint.remove(self._directory, [n for n in checkpoint.listing(self._directory) if not n.is_epoch])
+
+    def stopped(self, error, arrays, position, is_moment):
+        """Save what a signal would lose -> the Interrupted to raise, which says how to go on.
+
+        Args:
+          error: Interrupted, as raised. arrays, position, is_moment: as for `save`.
+        """
+        if int(arrays[state.GLOBAL_STEP]) > 0:
+            self.save(arrays, position, is_moment)
+        if self._path is None:
+            return Interrupted(error.signal_number, "interrupted before the first step; nothing was saved")
+        return Interrupted(error.signal_number, "interrupted; saved %s; go on with: python -m gru4rec.main --resume 1 "
+                           "--checkpoint_dir %s" % (self._path, shlex.quote(self._directory)))

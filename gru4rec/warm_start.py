@@ -1,0 +1,94 @@
+"""Starting from the weights of another model (--init_from): the daily retrain on newer events.
+
+The vocabulary is that of the model with the new items appended, so old items keep their rows and vanished ones stay.
+Weights are brought up to date and copied, new items keep their fresh rows. The optimizer starts anew: steps and learning
+rate begin at 1, and the corrections of Adam for its first steps would be wrong for moments that are old.
+"""
+
+import dataclasses
+import logging
+import os
+from typing import Any, NamedTuple
+
+from gru4rec import checkpoint, presets
+from gru4rec import config as config_module
+from gru4rec.data.sessions import Sessions
+from gru4rec.data.vocab import Vocabulary
+from gru4rec.engine import state
+
+_log = logging.getLogger(__name__)
+_FREE = ("dropout", "embed_dropout")  # of the model group, what belongs to training alone
+
+
+class Source(NamedTuple):
+    """The model to start from."""
+
+    directory: str
+    name: checkpoint.Name
+    config: Any  # config.Config it was trained with
+    vocabulary: Vocabulary
+
+    @property
+    def path(self):
+        return os.path.join(self.directory, str(self.name))
+
+
+def find(config):
+    """Source of a configuration, None without --init_from; needs no TensorFlow.
+
+    Raises: CheckpointError if there is no checkpoint, or none that can be read.
+    """
+    directory = config.training.init_from
+    if directory is None:
+        return None
+    name, manifest = checkpoint.pick(directory)
+    return Source(directory, name, manifest["config"], Vocabulary.load(os.path.join(directory, checkpoint.VOCABULARY)))
+
+
+def with_model_of(source, config):
+    """The configuration with the model flags that were not given taken from a Source.
+
+    Raises: CheckpointError for a model flag, given or of a preset, that contradicts the model; names both values.
+    """
+    of_preset = tuple(presets.load(config.training.preset)) if config.training.preset else ()
+    asked = dataclasses.replace(config, explicit=tuple(sorted(set(config.explicit + of_preset))))
+    checkpoint.check_flags(asked, source)
+    rates = {name: getattr(config.model, name) for name in _FREE if name in asked.explicit}
+    config = dataclasses.replace(config, model=dataclasses.replace(source.config.model, **rates))
+    checked = config_module.from_dict(config.to_dict())  # its parts must still have a meaning together
+    return dataclasses.replace(checked, explicit=config.explicit)
+
+
+def onto(base, vocabulary, sessions):
+    """Sessions in the item indices of an older vocabulary, to which new items are appended.
+
+    Args:
+      base: Vocabulary of the weights. vocabulary, sessions: of the training file, as data.sessions.index_train gives them.
+    Returns: (Vocabulary with the support of the training file, Sessions).
+    """
+    extended, index = base.extended(vocabulary)
+    return extended, Sessions(index[sessions.items], sessions.offsets)
+
+
+def report(source, vocabulary):
+    """Log how many items are new and how many have vanished."""
+    old = len(source.vocabulary)
+    _log.info("starting from %s: %d of its %d items occur in the training file, %d do not and keep their rows; %d new items "
+              "have fresh rows", source.path, int((vocabulary.support[:old] > 0).sum()), old,
+              int((vocabulary.support[:old] == 0).sum()), len(vocabulary) - old)
+
+
+def filled(source, config, arrays):
+    """A fresh state with the weights of a Source put in: rows of old items, and everything that is no row.
+
+    Args:
+      config: config.Config of the training. arrays: engine.state.initial of it; changed in place and returned.
+    """
+    found = checkpoint.tensors(source.directory, source.name, source.config, len(source.vocabulary))
+    found = state.caught_up(source.config, found)
+    for name in state.weight_shapes(config.model, 0):
+        if name in state.dense_shapes(config.model):
+            arrays[name] = found[name]
+        else:
+            arrays[name][:len(found[name])] = found[name]
+    return arrays

@@ -1,0 +1,178 @@
+"""Kill a training with SIGKILL at random moments, resume it, and compare it with one that was never interrupted:
+
+    python scripts/kill_test.py --kills 100 [--seed 0] [--fork 1] [FLAG ...]
+
+Each resume is killed in its turn, until the run gets to its end; then weights and rows of metrics.jsonl must be those of the
+uninterrupted run, which saves at other moments. If kills are left, another run begins. More than half of the kills wait
+until a save has begun. FLAGs go to both trainings (after --, such as -- --engine plain). With --fork 1 processes are forks of
+one that has imported TensorFlow, so that a kill costs tenths of a second; without it each is the real command. Exit status
+1 if anything differs.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from gru4rec.data import synthetic  # noqa: E402
+
+SMALL = ["--size", "8", "--batch_size", "4", "--xla", "off", "--log_every", "50", "--epoch", "4", "--device", "cpu",
+         "--train_path", "clicks.tsv"]
+OFTEN = ["--save_every", "60", "--keep", "0", "--resume", "1"]
+TIMES = ("seconds", "seconds_per_step", "events_per_s")  # of a row, what no two runs have in common
+
+
+def start_fork(flags, log):
+    """Process id of a fork that runs the command."""
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 99
+    try:
+        with open(log, "ab") as out:
+            os.dup2(out.fileno(), 1)
+            os.dup2(out.fileno(), 2)
+        from gru4rec import main
+        status = main.main(flags)
+    finally:
+        os._exit(status)
+
+
+def start_command(flags, log):
+    """Process id of the real command."""
+    with open(log, "ab") as out:
+        return subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + flags, stdout=out, stderr=out,
+                                env=dict(os.environ, PYTHONPATH=ROOT)).pid
+
+
+def is_saving(directory):
+    try:
+        return any(name.startswith(".tmp-") for name in os.listdir(directory))
+    except OSError:
+        return False
+
+
+def wait(pid, until=None):
+    """Exit status of a process (negative: the signal); None if `until()` was true before its end."""
+    while True:
+        done, status = os.waitpid(pid, os.WNOHANG if until else 0)
+        if done:
+            return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+        if until():
+            return None
+
+
+def kill_once(pid, directory, chance, seconds):
+    """Kill a process at a random moment -> its exit status, or None if it was killed.
+
+    Args:
+      chance: random.Random. seconds: about how long a process runs.
+    """
+    in_save, skip = chance.random() < 0.6, chance.randrange(4)
+    deadline = time.monotonic() + seconds * chance.random() ** 0.5  # a start is the larger part of a small run
+    state = {"saves": 0, "saving": False}
+
+    def moment():
+        time.sleep(0.0005)
+        if not in_save:
+            return time.monotonic() >= deadline
+        saving = is_saving(directory)
+        state["saves"] += saving and not state["saving"]
+        state["saving"] = saving
+        return saving and state["saves"] > skip
+
+    status = wait(pid, moment)
+    if status is None:
+        if in_save:
+            time.sleep(chance.uniform(0, 0.015))
+        os.kill(pid, signal.SIGKILL)
+        status = wait(pid)
+    return None if status == -signal.SIGKILL else status
+
+
+def final(directory):
+    """{file or row number: what must be equal}: tensors and vocabulary of every epoch, rows without their times.
+
+    With --refit 1 also those of the first part, which lies in a previous-<N> that holds checkpoints.
+    """
+    found = {}
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        if name.startswith("previous-") and any(part.startswith("gru-model") for part in os.listdir(path)):
+            found.update(("first part: " + key, value) for key, value in final(path).items())
+        elif name.startswith("gru-model") and not name.endswith(".json") or name.endswith(".npz"):
+            with open(path, "rb") as file:
+                found[name] = file.read()
+    with open(os.path.join(directory, "metrics.jsonl")) as rows:
+        for number, row in enumerate(map(json.loads, rows)):
+            found["row %d" % number] = {key: value for key, value in row.items() if key not in TIMES}
+    return found
+
+
+def chain(start, flags, directory, chance, kills, count, seconds):
+    """Run to the end under at most `kills` kills; counts them. Raises SystemExit if a process ends otherwise."""
+    log, flags = directory + ".log", flags + OFTEN + ["--checkpoint_dir", directory]
+    while True:
+        pid = start(flags, log)
+        status = kill_once(pid, directory, chance, seconds) if count["kills"] < kills else wait(pid)
+        if status is not None:
+            if status:
+                with open(log) as text:
+                    raise SystemExit("%sexit status %d" % (text.read()[-3000:], status))
+            return
+        count["kills"] += 1
+        count["in a save"] += is_saving(directory)
+        if os.path.isdir(directory):
+            saved = [name for name in os.listdir(directory) if name.startswith("gru-model") and name.endswith(".json")]
+            count["before the first checkpoint"] += not saved
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sessions", type=int, default=300, help="of the training file [default: 300]")
+    parser.add_argument("--fork", type=int, choices=(0, 1), default=0)
+    parser.add_argument("flags", nargs="*", help="flags of the trainings, after --")
+    args = parser.parse_args(argv)
+    chance, count, begun = random.Random(args.seed), Counter(), time.monotonic()
+    if args.fork:
+        from gru4rec import evaluate, tf_compat, train  # noqa: F401  imported once, before the forks
+        tf_compat.setup()
+    start = start_fork if args.fork else start_command
+    with tempfile.TemporaryDirectory() as scratch:
+        os.chdir(scratch)
+        synthetic.markov_sessions(args.sessions, 40, 1, noise=0.4).to_csv("clicks.tsv", sep="\t", index=False)
+        flags, before = SMALL + args.flags, time.monotonic()
+        if wait(start(flags + ["--checkpoint_dir", "whole"], "whole.log")):
+            with open("whole.log") as text:
+                raise SystemExit(text.read())
+        seconds, whole = time.monotonic() - before, final("whole")
+        while count["kills"] < args.kills:
+            count["runs"] += 1
+            directory = "run-%d" % count["runs"]
+            chain(start, flags, directory, chance, args.kills, count, seconds)
+            found = final(directory)
+            for key in sorted(set(whole) | set(found)):
+                if whole.get(key) != found.get(key):
+                    raise SystemExit("%s of %s differs after %d kills" % (key, directory, count["kills"]))
+            count["files and rows equal"] += len(whole)
+        os.chdir(ROOT)
+    print("%d kills survived: %d in a save, %d before the first checkpoint; %d runs got to their end; %d files and rows "
+          "equal those of the uninterrupted run, bit for bit; nothing lost (%.0f s)" % (
+              count["kills"], count["in a save"], count["before the first checkpoint"], count["runs"],
+              count["files and rows equal"], time.monotonic() - begun))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

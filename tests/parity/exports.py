@@ -1,0 +1,96 @@
+"""Models of every kind, and what one step and a prefix must give, in float64 by the reference of the family."""
+
+import numpy as np
+
+from gru4rec.data.vocab import Vocabulary
+from gru4rec.engine import state
+from gru4rec.export.source import Source
+from tests import helpers
+from tests.parity import family
+
+NUM_ITEMS, LANES, LENGTH, K = 23, 6, 7, 5
+
+# name -> flags
+MODELS = {
+    "gru-separate-tanh": dict(size="8"),
+    "gru-shared-relu": dict(embedding="shared", hidden_act="relu", size="7"),
+    "gru-none-elu-2": dict(embedding="none", hidden_act="elu", elu=0.7, size="6,4"),
+    "official-separate-elu0-3": dict(cell="official", hidden_act="elu", elu=0.0, size="5,6,4", embed_size=3),
+    "official-none-tanh": dict(cell="official", embedding="none", size="8"),
+    "official-shared-relu-2": dict(cell="official", embedding="shared", hidden_act="relu", size="4,4", embed_size=4),
+    "gru-shared-cosine": dict(embedding="shared", score="cosine", score_scale=5, size="7"),
+}
+
+
+def source(name, seed=3, text_ids=False):
+    """export.source.Source of a model with random weights, large enough to bend every activation."""
+    config = helpers.make_config(epoch=1, **MODELS[name])
+    arrays = helpers.start_arrays(config, NUM_ITEMS, 0.7, seed)
+    weights = {key: arrays[key] for key in state.weight_shapes(config.model, NUM_ITEMS)}
+    ids = np.arange(NUM_ITEMS) * 10 + 100
+    ids = np.array(["it\u00e9m %d" % i for i in ids], object) if text_ids else ids.astype(np.int64)
+    record = dict(checkpoint_dir="none", checkpoint="gru-model-0", epoch=0, step=0, manifest_sha256="")
+    return Source(config.model, weights, Vocabulary(ids, np.ones(NUM_ITEMS, np.int64)), config.to_dict(), record)
+
+
+class Reference:
+    """The model in float64."""
+
+    def __init__(self, source):
+        self.model, self._num_items = source.model, source.num_items
+        self._weights = {k: v.astype(np.float64) for k, v in source.weights.items()}
+
+    def step(self, id_b, states):
+        """New states; an id outside 0..I-1 leaves a state as it is."""
+        known = (id_b >= 0) & (id_b < self._num_items)
+        output = state.input_rows(self.model, self._weights)[np.where(known, id_b, 0)]
+        new = []
+        for layer, old in enumerate(states):
+            output = family.cell_step(self.model, self._weights, layer, output, old)
+            new.append(np.where(known[:, None], output, old))
+        return new
+
+    def scores(self, states):
+        output, rows = states[-1], self._weights["softmax_w"]
+        if self.model.score == "cosine":
+            output, rows = self.model.score_scale * family.unit(output), family.unit(rows)
+        return output.dot(rows.T) + self._weights["softmax_b"]
+
+    def prefix(self, ids, lengths):
+        """Scores [B, I] after the first `lengths` ids of each row."""
+        states = [np.zeros((len(ids), hidden)) for hidden in self.model.size]
+        for t in range(ids.shape[1]):
+            states = self.step(np.where(t < lengths, ids[:, t], -1), states)
+        return self.scores(states)
+
+
+def softmax(scores):
+    e = np.exp(scores - scores.max(1, keepdims=True))
+    return e / e.sum(1, keepdims=True)
+
+
+def step_inputs(model, lanes=LANES, seed=1):
+    """(ids [B] int32 with unknown ones of every kind, per layer [B, H] float32 states)."""
+    random = np.random.RandomState(seed)
+    ids = random.randint(0, NUM_ITEMS, lanes).astype(np.int32)
+    ids[:4] = -1, NUM_ITEMS, NUM_ITEMS - 1, -2 ** 31
+    return ids, [random.standard_normal((lanes, hidden)).astype(np.float32) for hidden in model.size]
+
+
+def prefix_inputs(lanes=LANES, length=LENGTH, seed=2, num_items=NUM_ITEMS):
+    """(ids [B, T], lengths [B]): an empty prefix, a full one, unknown ids inside, and known ids beyond the length."""
+    random = np.random.RandomState(seed)
+    ids = random.randint(0, num_items, (lanes, length)).astype(np.int32)
+    lengths = random.randint(1, length, lanes).astype(np.int32)
+    lengths[:2] = 0, length
+    ids[2, 0], ids[1, 3], ids[3] = -1, 2 ** 31 - 1, num_items
+    return ids, lengths
+
+
+def assert_best(ids, scores, expected, k=K):
+    """Lists of k items against float64 scores [B, I]: best first, to 1e-5."""
+    assert ids.shape == scores.shape == (len(expected), k) and ids.dtype == np.int32
+    order = np.argsort(-expected, 1, kind="stable")[:, :k]
+    np.testing.assert_allclose(scores, np.take_along_axis(expected, order, 1), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(expected, ids.astype(np.int64), 1), scores, rtol=1e-5, atol=1e-5)
+    assert all(len(set(row)) == k for row in ids.tolist())
