@@ -8,11 +8,11 @@ import time
 from typing import Annotated, List, NamedTuple, Optional, Union
 
 import orjson
-from fastapi import FastAPI, HTTPException, Response
+from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, create_model
+from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError, create_model
 from pydantic import Field as Limit
 
 from gru4rec.serving import page
@@ -143,13 +143,15 @@ def _add_ranking(app, state, Session, Click):
         state.metrics.answered(path, time.perf_counter() - began)
         return _json(answer)
 
-    async def recommend(body: Session):
+    async def recommend(request: Request):
         """Next items of a session given by its items, oldest first; nothing is kept."""
+        body = Session.model_validate_json(await request.body())
         return await ranked("/recommend", body, body.items)
 
-    async def click(session_id: str, body: Click):
+    async def click(session_id: str, request: Request):
         """Next items of a session after one more click; the session is kept for a while, and begins with its first click."""
         _check_session(session_id)
+        body = Click.model_validate_json(await request.body())
         return await ranked("/sessions/click", body, [body.item], session_id)
 
     async def forget(session_id: str):
@@ -158,9 +160,15 @@ def _add_ranking(app, state, Session, Click):
             raise HTTPException(404, "no session %r is kept" % session_id)
         return Response(status_code=204)
 
-    app.post("/recommend")(recommend)
-    app.post("/sessions/{session_id}/click")(click)
+    # The framework's own way from body to model took a fifth of the event loop's time.
+    app.post("/recommend", openapi_extra=_takes(Session))(recommend)
+    app.post("/sessions/{session_id}/click", openapi_extra=_takes(Click))(click)
     app.delete("/sessions/{session_id}", status_code=204)(forget)
+
+
+def _takes(model):
+    """What OpenAPI is told of a body that is read as `model`."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
 def _check_session(session_id):
@@ -221,7 +229,8 @@ def _add_service(app, state):
 
     async def invalid(request, error):
         state.metrics.requests.labels("refused", 422).inc()
-        return _problem(422, [{"where": ".".join(map(str, found["loc"])), "why": found["msg"]}
+        inside = ("body",) if isinstance(error, ValidationError) else ()
+        return _problem(422, [{"where": ".".join(map(str, inside + tuple(found["loc"]))), "why": found["msg"]}
                               for found in error.errors()[:5]])
 
     async def refused(request, error):
@@ -231,6 +240,7 @@ def _add_service(app, state):
     app.get("/healthz")(healthz)
     app.get("/metrics")(metrics)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(ValidationError, invalid)
     app.add_exception_handler(HTTPException, refused)
 
 

@@ -58,8 +58,9 @@ class Guard:
 
 
 async def _refuse(send, status, reason):
+    # The connection stays: closing it on a client that still sends would take the answer from it as well.
     body = json.dumps({"detail": reason}).encode("utf-8")
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -45,6 +45,13 @@ class Server:
         is_json = response.getheader("content-type", "").startswith("application/json")
         return response.status, json.loads(text) if is_json and text else text
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.communicate(timeout=30)
+
     def stop(self, number=signal.SIGTERM):
         """Exit status and stderr after a signal."""
         self.process.send_signal(number)
@@ -59,9 +66,8 @@ def served(tmp_path_factory):
     (directory / "checkpoint").mkdir()
     helpers.save(directory / "checkpoint", patch)
     patch.undo()
-    made = Server(directory, *FLAGS)
-    yield made, gru4rec.load(str(directory / "checkpoint"))
-    made.stop()
+    with Server(directory, *FLAGS) as made:
+        yield made, gru4rec.load(str(directory / "checkpoint"))
 
 
 def assert_list(answer, expected):
@@ -115,7 +121,7 @@ def test_named_lists_are_filters(served):
     ("POST", "/recommend", {"items": [1007], "k": 41}, 422, "less than or equal to 40"),
     ("POST", "/recommend", {"items": [1007], "k": "5"}, 422, "valid integer"),
     ("POST", "/recommend", {"items": [1007] * 31}, 422, "at most 30"),
-    ("POST", "/recommend", {"items": "1007"}, 422, "valid list"), ("POST", "/recommend", {"items": [1.5]}, 422, "integer"),
+    ("POST", "/recommend", {"items": "1007"}, 422, "valid array"), ("POST", "/recommend", {"items": [1.5]}, 422, "integer"),
     ("POST", "/recommend", {"items": [None]}, 422, "items.0"), ("POST", "/recommend", {"items": ["x" * 300]}, 422, "256"),
     ("POST", "/recommend", {"items": [1], "K": 3}, 422, "Extra inputs"), ("POST", "/recommend", {}, 422, "body.items"),
     ("POST", "/recommend", [1], 422, "body"), ("POST", "/recommend", {"items": [1007] * 700}, 413, "at most 3000"),
@@ -136,6 +142,8 @@ def test_a_body_that_is_no_json_or_grows_beyond_the_limit(served):
     connection.request("POST", "/recommend", (b" " * 1000 for _ in range(9)), {"Content-Type": "application/json"},
                        encode_chunked=True)
     assert connection.getresponse().status == 413
+    status, answer = served[0].ask("POST", "/recommend", raw=b" " * 10 ** 7)  # the reason arrives all the same
+    assert status == 413 and "at most 3000" in answer["detail"]
 
 
 def test_health_metrics_and_openapi(served):
@@ -148,6 +156,8 @@ def test_health_metrics_and_openapi(served):
                  'gru4rec_request_seconds_count{path="/recommend"}', 'gru4rec_requests_total{path="refused",status="422"}'):
         assert float(re.search("^%s (.+)$" % re.escape(name), text, re.M).group(1)) >= 1, name
     paths = made.ask("GET", "/openapi.json")[1]["paths"]
+    schema = paths["/recommend"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["required"] == ["items"] and schema["properties"]["k"]["maximum"] == 40 and "$defs" not in schema
     assert {"/recommend", "/sessions/{session_id}/click", "/lists/{name}", "/healthz", "/metrics"} <= set(paths)
 
 
@@ -164,44 +174,44 @@ def test_concurrent_requests_are_answered_together_and_right(served):
 def test_a_new_checkpoint_is_used_without_losing_a_request(tmp_path, monkeypatch):
     (tmp_path / "checkpoint").mkdir()
     helpers.save(tmp_path / "checkpoint", monkeypatch)
-    made, statuses, stop = Server(tmp_path, *FLAGS), [], threading.Event()
+    statuses, stop = [], threading.Event()
+    with Server(tmp_path, *FLAGS) as made:
+        def keep_asking(number):
+            while not stop.is_set():
+                statuses.append(made.ask("POST", "/sessions/%d/click" % number, {"item": 1007})[0])
 
-    def keep_asking(number):
-        while not stop.is_set():
-            statuses.append(made.ask("POST", "/sessions/%d/click" % number, {"item": 1007})[0])
-
-    with ThreadPoolExecutor(4) as pool:
-        asking = [pool.submit(keep_asking, number) for number in range(4)]
-        made.ask("POST", "/sessions/a/click", {"item": 1014})
-        config = helpers.make_config(size="5,3")
-        helpers.save(tmp_path / "checkpoint", monkeypatch, config, helpers.random_arrays(config, 40, seed=4), epoch=1)
-        model = gru4rec.load(str(tmp_path / "checkpoint"))
-        for _ in range(200):
-            if made.ask("GET", "/healthz")[1]["model"] == model.version:
-                break
-            time.sleep(0.05)
-        stop.set()
-        [future.result(30) for future in asking]
-    assert len(statuses) > 8 and set(statuses) == {200}
-    _, answer = made.ask("POST", "/sessions/a/click", {"item": 1021, "k": 7})
-    assert answer["model"] == model.version and answer["clicks"] == 2
-    assert_list(answer, model.recommend([1014, 1021], 7))
-    assert "gru4rec_reloads_total 1.0" in made.ask("GET", "/metrics")[1]
-    status, err = made.stop()
-    assert status == 0 and "model %s is used from now on" % model.version in err and "every request was answered" in err
+        with ThreadPoolExecutor(4) as pool:
+            asking = [pool.submit(keep_asking, number) for number in range(4)]
+            made.ask("POST", "/sessions/a/click", {"item": 1014})
+            config = helpers.make_config(size="5,3")
+            helpers.save(tmp_path / "checkpoint", monkeypatch, config, helpers.random_arrays(config, 40, seed=4), epoch=1)
+            model = gru4rec.load(str(tmp_path / "checkpoint"))
+            for _ in range(200):
+                if made.ask("GET", "/healthz")[1]["model"] == model.version:
+                    break
+                time.sleep(0.05)
+            stop.set()
+            [future.result(30) for future in asking]
+        assert len(statuses) > 8 and set(statuses) == {200}
+        _, answer = made.ask("POST", "/sessions/a/click", {"item": 1021, "k": 7})
+        assert answer["model"] == model.version and answer["clicks"] == 2
+        assert_list(answer, model.recommend([1014, 1021], 7))
+        assert "gru4rec_reloads_total 1.0" in made.ask("GET", "/metrics")[1]
+        status, err = made.stop()
+        assert status == 0 and "model %s is used from now on" % model.version in err and "every request was answered" in err
 
 
 def test_a_token_is_asked_for_and_a_signal_stops(tmp_path, monkeypatch):
     (tmp_path / "checkpoint").mkdir()
     helpers.save(tmp_path / "checkpoint", monkeypatch)
-    made = Server(tmp_path, GRU4REC_SERVE_TOKEN="s3cret")
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
-        status, answer = made.ask("POST", "/recommend", {"items": [1007]}, headers)
-        assert status == 401 and "Bearer" in answer["detail"]
-    assert made.ask("POST", "/recommend", {"items": [1007]}, {"Authorization": "Bearer s3cret"})[0] == 200
-    assert made.ask("GET", "/healthz")[0] == 200 and made.ask("GET", "/metrics")[0] == 401
-    status, err = made.stop(signal.SIGINT)
-    assert status == 0 and "Traceback" not in err
+    with Server(tmp_path, GRU4REC_SERVE_TOKEN="s3cret") as made:
+        for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "s3cret"}):
+            status, answer = made.ask("POST", "/recommend", {"items": [1007]}, headers)
+            assert status == 401 and "Bearer" in answer["detail"]
+        assert made.ask("POST", "/recommend", {"items": [1007]}, {"Authorization": "Bearer s3cret"})[0] == 200
+        assert made.ask("GET", "/healthz")[0] == 200 and made.ask("GET", "/metrics")[0] == 401
+        status, err = made.stop(signal.SIGINT)
+        assert status == 0 and "Traceback" not in err
 
 
 @pytest.mark.parametrize("flags, environment, expected", [
@@ -253,8 +263,13 @@ def test_the_page_in_chromium(tmp_path, monkeypatch):
     (tmp_path / "checkpoint").mkdir()
     helpers.save(tmp_path / "checkpoint", monkeypatch)
     metrics_of_a_run(tmp_path / "checkpoint")
-    made, model = Server(tmp_path), gru4rec.load(str(tmp_path / "checkpoint"))
-    page = chromium.Page("http://127.0.0.1:%d/" % made.port)
+    model = gru4rec.load(str(tmp_path / "checkpoint"))
+    with Server(tmp_path) as made:
+        click_through(chromium.Page("http://127.0.0.1:%d/" % made.port), model)
+
+
+def click_through(page, model):
+    """Search, click twice, begin again; the list is that of the model each time."""
     listed = "[...document.querySelectorAll('#list span:first-of-type')].map(e => e.textContent)"
     try:
         page.until("document.querySelectorAll('#curves svg').length === 2")
@@ -278,4 +293,3 @@ def test_the_page_in_chromium(tmp_path, monkeypatch):
         assert len(page.urls) >= 7
     finally:
         page.close()
-        made.stop()
