@@ -48,8 +48,8 @@ setup(
         "onnx": ["onnx", "onnxruntime; python_version >= '3.9'"],
         "search": ["optuna"],
         "plots": ["matplotlib"],  # benchmarks/plot_train.py
-        "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "onnx; python_version >= '3.9'",
-                 "onnxruntime; python_version >= '3.9'"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "optuna",
+                 "onnx; python_version >= '3.9'", "onnxruntime; python_version >= '3.9'"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

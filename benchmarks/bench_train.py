@@ -81,9 +81,9 @@ class Runner:
         return 1e3 * common.seconds_of(lambda: self.run(self.steps)) / self.steps
 
 
-def shapes_of_products(batch, hidden):
-    """(rows, inner, columns) of the forward products of a step."""
-    return (batch, 2 * hidden, 2 * hidden), (batch, 2 * hidden, hidden), (batch, hidden, batch)
+def shapes_of_products(batch, hidden, drawn=0):
+    """(rows, inner, columns) of the forward products of a step; drawn: negatives beside those of the batch."""
+    return (batch, 2 * hidden, 2 * hidden), (batch, 2 * hidden, hidden), (batch, hidden, batch + drawn)
 
 
 def normal(random, rows, columns):
@@ -93,10 +93,10 @@ def normal(random, rows, columns):
 class Products:
     """The float32 products of a step in numpy, forward and backward."""
 
-    def __init__(self, batch, hidden, seed):
+    def __init__(self, batch, hidden, seed, drawn=0):
         random = np.random.RandomState(seed)
         self._pairs = []
-        for rows, inner, columns in shapes_of_products(batch, hidden):
+        for rows, inner, columns in shapes_of_products(batch, hidden, drawn):
             a, b, g = normal(random, rows, inner), normal(random, inner, columns), normal(random, rows, columns)
             self._pairs += [(a, b, np.empty((rows, columns), np.float32)),
                             (g, b.T, np.empty((rows, inner), np.float32)),
@@ -125,10 +125,10 @@ class GraphProducts(Products):
     largest singular value 1, so that they neither grow nor vanish.
     """
 
-    def __init__(self, batch, hidden, seed, device, compiled):
+    def __init__(self, batch, hidden, seed, device, compiled, drawn=0):
         from gru4rec.tf_compat import jit_function, tf
         random, start, fixed = np.random.RandomState(seed), [], []
-        for rows, inner, columns in shapes_of_products(batch, hidden):
+        for rows, inner, columns in shapes_of_products(batch, hidden, drawn):
             b = normal(random, inner, columns)
             fixed.append(b / np.float32(np.linalg.norm(b, 2)))
             start += [normal(random, rows, inner), normal(random, rows, columns), np.zeros((inner, columns), np.float32)]

@@ -56,6 +56,8 @@ class ModelConfig:
                                     shown="softmax for the cross-entropies, tanh for bpr and top1, elu for bpr-max and "
                                     "top1-max")
     elu: float = flag(1.0, "alpha of the activation elu (0 makes it linear as a final_act)", kind=real, low=0.0, high=1e6)
+    score: str = flag("dot", "score of an item: product of output and row, or cosine between them", choices=("dot", "cosine"))
+    score_scale: float = flag(12.0, "what the cosine is multiplied by", "factor", kind=real, above=0.0, high=1e4)
     loss: str = flag("cross-entropy", "training loss; full-cross-entropy takes every item as a negative",
                      choices=tuple(FINAL_ACTS))
     dropout: Tuple[float, ...] = flag((0.5,), "share of each layer's outputs dropped in training (0 = off); a list gives "
@@ -324,6 +326,8 @@ def _check_family(model, training, explicit):
          "it belongs to --loss bpr-max"),
         ("elu" in explicit and not elu, "--elu %s" % model.elu,
          "--final_act %s and --hidden_act %s" % (model.final_act, model.hidden_act), "neither is elu; leave it out"),
+        ("score_scale" in explicit and model.score == "dot", "--score_scale %s" % model.score_scale, "--score dot",
+         "it belongs to --score cosine"),
         ("sample_alpha" in explicit and not training.n_sample, "--sample_alpha %s" % training.sample_alpha, "--n_sample 0",
          "no negatives are drawn; give --n_sample or leave it out"),
         ("grad_cap_mode" in explicit and not training.grad_cap, "--grad_cap_mode %s" % training.grad_cap_mode,

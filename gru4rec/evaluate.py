@@ -41,7 +41,7 @@ class Evaluator:
         """
         self._model, self._lanes, self._list_lengths = config.model, lanes, tuple(list_lengths)
         self._arrays, self._xla, self._compiled_counts = arrays, xla and device.xla, None
-        self._rows = np.concatenate([arrays[state.SOFTMAX_W], arrays[state.SOFTMAX_B][:, None]], 1)
+        self._rows = state.output_rows(config.model, arrays)
         self._check_weights()
         self._tile = _tile(len(self._rows), STEPS_PER_RUN * lanes)
         variables = Variables(device.use_resource)

@@ -4,7 +4,8 @@
         --test_path $REALDATA/rsc15_64/test.tsv.gz --out docs/results/rsc15_64_presets.json
 
 Each run is the pair of commands a user would type. The interval is the 95 % bootstrap over the sessions of the first seed's
-run. Results of other presets already in --out are kept. Run it with the Python that is to be measured.
+run. Results of other presets already in --out are kept, and the table of docs/results.md is printed at the end. Run it with
+the Python that is to be measured.
 """
 
 import argparse
@@ -74,7 +75,23 @@ def summary(runs):
     return out
 
 
-def main():
+def table(presets):
+    """Markdown of the JSON's "presets", one line for each of them and treatment of unknown items."""
+    lines = ["| preset | protocol | events | Recall@20, mean | lowest to highest | 95 % of sessions | MRR@20, mean | "
+             "lowest to highest | 95 % of sessions |", "|---|---|---|---|---|---|---|---|---|"]
+    for name, found in presets.items():
+        for unknown in ("drop", "miss"):
+            first = found["runs"][0][unknown]
+            cells = ["`%s`" % name, "`%s`" % unknown, "{:,}".format(first["events"])]
+            for metric in ("recall", "mrr"):
+                value = found["summary"]["%s %s@20" % (unknown, metric)]
+                cells += ["%.4f" % value["mean"], "%.4f to %.4f" % (value["min"], value["max"]),
+                          "%.4f to %.4f" % tuple(first[metric + "_interval"])]
+            lines.append("| %s |" % " | ".join(cells))
+    return "\n".join(lines)
+
+
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="+")
     parser.add_argument("--train_path", required=True)
@@ -82,7 +99,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side; their times are then no benchmark")
     parser.add_argument("--out", required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     record = {"presets": {}}
     if os.path.exists(args.out):
         with open(args.out, encoding="utf-8") as file:
@@ -99,7 +116,7 @@ def main():
                          "--test_path $REALDATA/rsc15_64/test.tsv.gz" % preset,
                          "python -m gru4rec.main --train 0 --unknown UNKNOWN --cut_off 20 --ranks_out RANKS.parquet"]}
         record_results.write(args.out, record)
-        print(preset, json.dumps(record["presets"][preset]["summary"]))
+    print(table(record["presets"]))
 
 
 if __name__ == "__main__":

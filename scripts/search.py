@@ -16,12 +16,13 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 import optuna
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIXED = {"--loss": "cross-entropy", "--embedding": "shared", "--optimizer": "adagrad", "--session_order": "time",
-         "--decay": 1, "--logq": 1, "--cell": "gru"}
+         "--decay": 1, "--logq": 1, "--cell": "gru", "--score": "cosine"}
 SPACE = {
     "size": optuna.distributions.CategoricalDistribution([100, 128, 160, 192, 256]),
     "batch_size": optuna.distributions.CategoricalDistribution([32, 48, 64, 96]),
@@ -30,6 +31,7 @@ SPACE = {
     "embed_dropout": optuna.distributions.FloatDistribution(0.0, 0.6, step=0.05),
     "n_sample": optuna.distributions.CategoricalDistribution([512, 1024, 2048]),
     "sample_alpha": optuna.distributions.FloatDistribution(0.25, 0.75, step=0.05),
+    "score_scale": optuna.distributions.FloatDistribution(8.0, 20.0, step=1.0),
     "label_smoothing": optuna.distributions.FloatDistribution(0.0, 0.3, step=0.05),
 }
 
@@ -53,15 +55,22 @@ def run(params, args):
     return [row for row in rows if row["kind"] == "valid"]
 
 
+def outcome(rows):
+    """dict: the best epoch of rows of kind "valid", its score, and what every epoch had."""
+    best = max(range(len(rows)), key=lambda i: score(rows[i]))
+    return {"best_epoch": best, "score": score(rows[best]),
+            "epochs": [{name: row[name] for name in ("recall@20", "mrr@20")} for row in rows]}
+
+
 def read_log(path):
-    """Finished trials of a log."""
+    """Finished trials of a log, as far as they had the flags of FIXED."""
     if not os.path.exists(path):
         return []
     with open(path, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+        return [trial for trial in map(json.loads, file) if trial["fixed"] == FIXED]
 
 
-def main():
+def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--train_path", required=True)
     parser.add_argument("--log", required=True, help="JSON lines, one per trial")
@@ -72,28 +81,32 @@ def main():
     parser.add_argument("--valid_fraction", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="trials side by side")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     args.train_path = os.path.abspath(args.train_path)
-    logging.basicConfig(level=logging.INFO)
 
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=args.seed, constant_liar=True))
     for trial in read_log(args.log):
         study.add_trial(optuna.trial.create_trial(params=trial["params"], distributions=SPACE, value=trial["score"]))
-    for params in json.load(open(args.start, encoding="utf-8")) if args.start else []:
-        study.enqueue_trial(params, skip_if_exists=True)
+    if args.start:
+        with open(args.start, encoding="utf-8") as file:
+            for params in json.load(file):
+                study.enqueue_trial(params, skip_if_exists=True)
 
-    def objective(trial):
-        params = {name: trial._suggest(name, distribution) for name, distribution in SPACE.items()}
-        rows = run(params, args)
-        best = max(range(len(rows)), key=lambda i: score(rows[i]))
-        line = dict(params=params, score=score(rows[best]), best_epoch=best, fixed=FIXED, seed=args.seed,
-                    valid_fraction=args.valid_fraction,
-                    epochs=[{name: row[name] for name in ("recall@20", "mrr@20")} for row in rows])
+    def one_trial(_):
+        trial = study.ask(SPACE)
+        try:
+            line = dict(outcome(run(trial.params, args)), params=trial.params, fixed=FIXED, seed=args.seed,
+                        valid_fraction=args.valid_fraction)
+        except subprocess.CalledProcessError as error:
+            logging.warning("trial %d failed with status %d: %s", trial.number, error.returncode, trial.params)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            return
         with open(args.log, "a", encoding="utf-8") as out:
             out.write(json.dumps(line, sort_keys=True) + "\n")
-        return line["score"]
+        study.tell(trial, line["score"])
 
-    study.optimize(objective, n_trials=args.trials, n_jobs=args.jobs, catch=(subprocess.CalledProcessError,))
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(one_trial, range(args.trials)))
     print("best: %.4f %s" % (study.best_value, json.dumps(study.best_params)))
 
 

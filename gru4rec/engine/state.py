@@ -17,7 +17,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from gru4rec import lazy_adam, lr_schedule
+from gru4rec import lazy_adam, lr_schedule, similarity
 
 EMBEDDING, SOFTMAX_W, SOFTMAX_B, GLOBAL_STEP = "embedding", "softmax_w", "softmax_b", "global_step"
 M_SLOT, V_SLOT, LAST_STEP = "/Adam", "/Adam_1", "/last_step"
@@ -45,6 +45,20 @@ def last_steps(config):
 def input_rows(model, arrays):
     """[I, E] the rows that stand for items at the input."""
     return arrays[SOFTMAX_W if model.embedding == "shared" else EMBEDDING]
+
+
+def output_rows(model, arrays):
+    """[I, H + 1] float32 rows that rank items, bias last: a score is their product with the output and a 1.
+
+    For --score cosine they are of length --score_scale, and the output must be a `similarity.unit`.
+
+    Args:
+      model: config.ModelConfig. arrays: canonical, up to date (`caught_up`).
+    """
+    weights = arrays[SOFTMAX_W]
+    if model.score == "cosine":
+        weights = np.float32(model.score_scale) * similarity.unit(weights)
+    return np.concatenate([weights, arrays[SOFTMAX_B][:, None]], 1)
 
 
 def hidden_state(layer):

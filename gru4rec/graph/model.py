@@ -4,6 +4,7 @@ from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 
+from gru4rec import similarity
 from gru4rec.graph import activations, cell, losses, optimizers
 from gru4rec.tf_compat import tf
 
@@ -98,6 +99,13 @@ def advance(model, dense, x_be, states, dropout=None):
     return output, tuple(new_states)
 
 
+def score_vectors(model, vectors):
+    """[..., H] as they enter a score: of length 1 for --score cosine, else unchanged (`similarity.unit` in the graph)."""
+    if model.score == "dot":
+        return vectors
+    return vectors * tf.rsqrt(tf.reduce_sum(tf.square(vectors), -1, keepdims=True) + similarity.EPSILON)
+
+
 def zero_where(zero_b, states):
     """States [B, H] with the lanes zeroed where `zero_b` [B] is true, such as those in which a session starts."""
     keep_b1 = 1.0 - tf.cast(zero_b, states[0].dtype)[:, None]
@@ -121,7 +129,7 @@ def train_step(model, training, dense, rows, batch, columns, states, dropout):
     states = tuple(tf.stop_gradient(s) for s in zero_where(idle_b, states))
     x_be, columns_md = rows if len(rows) == 2 else _inputs_and_columns(rows[0], batch.x_b.shape.as_list()[0])
     output_bh, new_states = advance(model, dense, x_be, states, dropout)
-    scores_bm = output_scores(output_bh, columns_md)
+    scores_bm = output_scores(model, output_bh, columns_md)
     loss = losses.total(model, training, scores_bm, batch.weight_b, columns)
     gradients = tf.gradients(loss, list(dense) + list(rows))
     return Step(loss, new_states, tuple(gradients[:len(dense)]), tuple(gradients[len(dense):]))
@@ -134,8 +142,10 @@ def _inputs_and_columns(rows_nd, lanes):
     return tf.split(inputs_bd, [width - 1, 1], 1)[0], columns_md
 
 
-def output_scores(output_bh, rows_md):
-    """[B, M] scores of M rows [M, H + 1], the bias being the last column."""
+def output_scores(model, output_bh, rows_md):
+    """[B, M] scores of M rows [M, H + 1], the bias being the last column; see `similarity`."""
     hidden = output_bh.shape.as_list()[1]
     weights_mh, bias_m1 = tf.split(rows_md, [hidden, 1], 1)
+    if model.score == "cosine":
+        output_bh, weights_mh = model.score_scale * score_vectors(model, output_bh), score_vectors(model, weights_mh)
     return tf.matmul(output_bh, weights_mh, transpose_b=True) + bias_m1[:, 0]

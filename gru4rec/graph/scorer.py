@@ -24,7 +24,7 @@ def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
       dense: weights, order of `engine.state.dense_shapes`. embedding: [I, E].
       x_kb: [K, B] int32, -1 where a lane has no input and keeps its state.
       reset_kb: [K, B] bool. states: per layer [B, H], before the first reset.
-    Returns: ([K, B, H] float outputs of the last layer, tuple of states after step K).
+    Returns: ([K, B, H] float outputs of the last layer as they enter a score, tuple of states after step K).
     """
     k, lanes = x_kb.shape.as_list()
     width = model.size[-1]
@@ -39,7 +39,7 @@ def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
 
     end = tf.while_loop(lambda i, *_: i < k, body, [tf.constant(0), outputs] + list(states), parallel_iterations=1,
                         back_prop=False)
-    return end[1].stack(), tuple(end[2:])
+    return net.score_vectors(model, end[1].stack()), tuple(end[2:])
 
 
 def rank_counts(hidden_nh, target_n, rows_id, top=0, compiled=False):

@@ -45,6 +45,24 @@ def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, rep
     assert "tensorflow" in report["versions"] and point["other_tensorflow"]
 
 
+def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_root):
+    drawn = ["--preset", "rsc15-gru", "--n_sample", "40"]
+    for flags, own in (([], {"no catch-up"}), (drawn, {"no draw"})):
+        results = run("profile_step.py", tmp_path / "profile.json", repo_root, "--", "--xla", "off", *flags)["results"]
+        assert set(results["ms_per_step"]) == {"step", "no dropout", "no loss", "no row updates", "no dense updates",
+                                               "no duplicates", "products", "products_loop"} | own
+        for row in results["ms_per_step"].values():
+            assert_summary(row)
+        assert set(results["ratios"]) == {"products", "products_loop"}
+
+
+def test_a_preset_is_timed_and_judged(tmp_path, repo_root):
+    results = run("bench_preset.py", tmp_path / "preset.json", repo_root)["results"]
+    assert set(results) == {"seconds", "recall@20", "mrr@20"}
+    for row in results.values():
+        assert_summary(row)
+
+
 def _benchmark(repo_root, name):
     directory = os.path.join(repo_root, "benchmarks")
     if directory not in sys.path:

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tests.parity import reference
+from tests.parity import family
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
 from gru4rec import config  # noqa: E402
 from gru4rec.graph import losses  # noqa: E402
 
-PAIRS = [(loss, act) for loss in ("bpr", "cross-entropy", "top1") for act in config.FINAL_ACTS[loss]]
+PAIRS = [(loss, act) for loss in config.FINAL_ACTS for act in config.FINAL_ACTS[loss]]
 WEIGHTS = {"all": [1, 1, 1, 1, 1, 1], "some": [1, 0, 1, 1, 0, 1], "one": [0, 0, 0, 1, 0, 0], "none": [0] * 6}
 
 
@@ -24,6 +24,21 @@ def graph_losses(loss, final_act, cases, dtype=np.float64):
         return [session.run(fetches, {scores_ph: scores, weight_ph: weight}) for scores, weight in cases]
 
 
+def twin(scores, weight, loss, final_act):
+    """Value and gradient (complex step) of the same in float64, lane by lane."""
+    model, training = config.ModelConfig(loss=loss, final_act=final_act), config.TrainConfig()
+
+    def value(at):
+        return sum(family.lane_loss(model, training, at[i], i, weight, np.zeros(len(at))) for i in np.flatnonzero(weight)
+                   ) / len(at)
+    gradient = np.zeros(scores.shape)
+    for at in np.ndindex(*scores.shape):
+        moved = scores.astype(complex)
+        moved[at] += 1e-30j
+        gradient[at] = np.imag(value(moved)) / 1e-30
+    return float(np.real(value(scores))), gradient
+
+
 @pytest.fixture
 def scores():
     return 2.0 * np.random.RandomState(5).randn(6, 6)
@@ -34,8 +49,8 @@ def test_value_and_gradient(scores, loss, final_act):
     weights = [np.array(weight) for weight in WEIGHTS.values()]
     found = graph_losses(loss, final_act, [(scores, weight) for weight in weights])
     for weight, (value, gradient) in zip(weights, found):
-        assert value == pytest.approx(reference.loss_value(scores, weight, loss, final_act), rel=1e-12, abs=1e-15)
-        expected = reference.loss_grad(scores, weight, loss, final_act)
+        wanted, expected = twin(scores, weight, loss, final_act)
+        assert value == pytest.approx(wanted, rel=1e-12, abs=1e-15)
         np.testing.assert_allclose(gradient, expected, rtol=1e-10, atol=1e-14)
         assert not gradient[weight == 0].any() and not gradient[:, weight == 0].any()
 
@@ -54,6 +69,8 @@ def test_what_stands_in_a_masked_row_or_column_does_not_matter(scores, loss, fin
 @pytest.mark.parametrize("loss, final_act", PAIRS)
 @pytest.mark.parametrize("dtype, size", [(np.float32, 1e4), (np.float16, 200.0)])
 def test_extreme_scores_stay_finite(loss, final_act, dtype, size):
+    if (dtype, loss, final_act) == (np.float16, "bpr-max", "linear"):
+        size = 100.0  # its regulariser is a square of the score: four lanes of 200 ** 2 are no float16
     scores = size * np.sign(np.random.RandomState(1).randn(6, 6))
     for value in graph_losses(loss, final_act, [(scores, WEIGHTS["some"])], dtype)[0]:
         assert np.isfinite(value).all()

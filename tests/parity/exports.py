@@ -18,6 +18,8 @@ MODELS = {
     "official-separate-elu0-3": dict(cell="official", hidden_act="elu", elu=0.0, size="5,6,4", embed_size=3),
     "official-none-tanh": dict(cell="official", embedding="none", size="8"),
     "official-shared-relu-2": dict(cell="official", embedding="shared", hidden_act="relu", size="4,4", embed_size=4),
+    "gru-separate-cosine": dict(size="6", score="cosine", score_scale=5.0),
+    "official-shared-cosine-2": dict(cell="official", embedding="shared", size="5,5", score="cosine"),
 }
 
 
@@ -50,7 +52,10 @@ class Reference:
         return new
 
     def scores(self, states):
-        return states[-1].dot(self._weights["softmax_w"].T) + self._weights["softmax_b"]
+        output, rows = states[-1], self._weights["softmax_w"]
+        if self.model.score == "cosine":
+            output, rows = self.model.score_scale * family.unit(output), family.unit(rows)
+        return output.dot(rows.T) + self._weights["softmax_b"]
 
     def prefix(self, ids, lengths):
         """Scores [B, I] after the first `lengths` ids of each row."""

@@ -39,6 +39,11 @@ def cell_step(model, weights, layer, x, h):
     return (1 - u) * h + u * c if model.cell == "official" else u * h + (1 - u) * c
 
 
+def unit(x):
+    """Vectors of length 1, a complex step kept (no conjugate)."""
+    return x / np.sqrt((x * x).sum(-1, keepdims=True) + 1e-6)
+
+
 def lane_loss(model, training, scores, own, live, shift):
     """Loss of one lane from its row of scores [M]; own: its column; live: [M] 0/1; shift: [M]."""
     r = act(model.final_act, model.elu, scores) - shift
@@ -88,7 +93,10 @@ class Step:
             clean = cell_step(model, weights, layer, output, self.states[layer])
             output = clean * self.masks[layer]
             carried.append(output if model.cell == "official" else clean)
-        scores = output.dot(weights["softmax_w"][self.columns].T) + weights["softmax_b"][self.columns]
+        rows = weights["softmax_w"][self.columns]
+        if model.score == "cosine":
+            output, rows = model.score_scale * unit(output), unit(rows)
+        scores = output.dot(rows.T) + weights["softmax_b"][self.columns]
         full = model.loss == "full-cross-entropy"
         shift = training.logq * np.log(self.support[self.columns])
         shift[lanes:] *= training.sample_alpha

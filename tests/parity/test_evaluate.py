@@ -158,6 +158,21 @@ def test_trained_weights_rank_nearly_as_in_float64():
     assert (ranked.greater_equal >= 1).all() and (ranked.greater < ranked.greater_equal).all()
 
 
+def test_the_cosine_ranks_as_in_float64(monkeypatch):
+    config = helpers.make_config(size="8,6", score="cosine", score_scale=3)
+    arrays, lists = helpers.start_arrays(config, NUM_ITEMS, 0.5), random_lists(60)
+    by_product = np.array(reference.evaluate(weights_of(config, arrays), lists, "drop").counts)
+
+    def cosine(h, weights, items):
+        length = [np.sqrt((x ** 2).sum(1, keepdims=True) + 1e-6) for x in (h, weights["softmax_w"][items])]
+        return 3 * (h / length[0]).dot((weights["softmax_w"][items] / length[1]).T) + weights["softmax_b"][items]
+    monkeypatch.setattr(reference, "score_matrix", cosine)
+    counts = np.array(reference.evaluate(weights_of(config, arrays), lists, "drop").counts)
+    ranked = rank(config, arrays, sessions_of(lists, "drop")[0], lanes=6)
+    assert (ranked.greater_equal == counts[:, 1]).mean() > 0.99
+    assert (by_product[:, 1] == counts[:, 1]).mean() < 0.5
+
+
 @pytest.mark.parametrize("num_items", [23, 32, 300 * 32 + 7])
 @pytest.mark.parametrize("compile_from", [0, 10 ** 18])
 def test_equal_scores_everywhere_are_the_last_place(num_items, compile_from, monkeypatch):

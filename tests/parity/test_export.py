@@ -18,7 +18,8 @@ OPS = {"Const": {"dtype", "value"}, "Placeholder": {"dtype", "shape"}, "Identity
        "MatMul": {"T", "transpose_a", "transpose_b"}, "GatherV2": {"Tparams", "Tindices", "Taxis", "batch_dims"},
        "ConcatV2": {"T", "N", "Tidx"}, "Split": {"T", "num_split"}, "SplitV": {"T", "Tlen", "num_split"},
        "Unpack": {"T", "num", "axis"}, "ExpandDims": {"T", "Tdim"}, "Cast": {"SrcT", "DstT", "Truncate"},
-       "TopKV2": {"T", "sorted"}, "Equal": {"T"}, "Less": {"T"}}
+       "TopKV2": {"T", "sorted"}, "Equal": {"T"}, "Less": {"T"}, "Square": {"T"},
+       "Sum": {"T", "Tidx", "keep_dims"}, "Rsqrt": {"T"}}
 OPS.update({name: {"T"} for name in ("Add", "AddV2", "Sub", "Mul", "Sigmoid", "Tanh", "Relu", "Exp", "Maximum", "Minimum")})
 
 

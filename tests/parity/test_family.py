@@ -35,6 +35,8 @@ CASES = {
     "none-official": dict(ADAGRAD, embedding="none", cell="official", size="4,3"),
     "none-adam": dict(embedding="none", lr=0.01),
     "embed-size": dict(ADAGRAD, embed_size=3, size="4,2", embed_dropout=0.4, dropout="0,0.3"),
+    "cosine": dict(ADAGRAD, score="cosine", score_scale=5, n_sample=4, embedding="shared", dropout=0.3),
+    "cosine-adam-bpr-max": dict(score="cosine", lr=0.01, loss="bpr-max", size="4,3"),
     "elu-hidden": dict(optimizer="sgd", lr=0.1, hidden_act="elu", elu=0.6),
     "rmsprop-momentum": dict(optimizer="rmsprop", lr=0.01, momentum=0.5, embedding="shared"),
     "sgd": dict(optimizer="sgd", lr=0.2, decay=0.5, decay_steps=6),
