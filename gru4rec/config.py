@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from gru4rec import presets
+from gru4rec.device import flags as device_flags
+from gru4rec.device.flags import AcceleratorConfig
 from gru4rec.errors import ConfigError
 from gru4rec.flags import (
     build_parser,
@@ -175,7 +177,8 @@ class RunConfig:
 
 
 GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("validation", ValidConfig),
-           ("evaluation", EvalConfig), ("run", RunConfig))
+           ("evaluation", EvalConfig), ("run", RunConfig), ("accelerator", AcceleratorConfig))
+LATER = ("accelerator",)  # groups that checkpoints of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -188,6 +191,7 @@ class Config:
     validation: ValidConfig = ValidConfig()
     evaluation: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
+    accelerator: AcceleratorConfig = AcceleratorConfig()
     explicit: Tuple[str, ...] = ()  # names of the flags the user gave
 
     def to_dict(self):
@@ -240,6 +244,8 @@ def from_dict(saved):
         raise ConfigError("configuration is not a JSON object")
     given = {}
     for group, _, item in fields_of(GROUPS):
+        if group in LATER and group not in saved:
+            continue
         part = saved.get(group)
         if not isinstance(part, dict) or item.name not in part:
             raise ConfigError("configuration lacks %s.%s" % (group, item.name))
@@ -259,7 +265,23 @@ def _assemble(given, explicit):
     if parts["run"].train:
         _check_family(parts["model"], parts["training"], explicit)
         _check_validation(parts["validation"], explicit)
+    npu_session_options(parts["run"], parts["accelerator"])
     return Config(explicit=explicit, **parts)
+
+
+def npu_session_options(run, accelerator):
+    """Options that the flags ask for from the session of an NPU, checked: dict key -> value (`device.flags.options`).
+
+    Args:
+      run: RunConfig. accelerator: AcceleratorConfig.
+    """
+    return device_flags.options(accelerator, "train" if run.train else "infer", npu_steps(run))
+
+
+def npu_steps(run):
+    """Steps of one session call on an NPU; elsewhere they are the loop engine's own affair."""
+    on_device = run.train and run.device in ("npu", "auto") and run.engine != "loop"
+    return run.steps_per_run or 1 if on_device else 1
 
 
 def resolve_model(model, given=()):

@@ -1,11 +1,13 @@
 """Command line: flags -> train or evaluate. `python -m gru4rec.main --help` lists the flags."""
 
 import contextlib
+import json
 import logging
 import os
 import sys
 
 from gru4rec import config as config_module
+from gru4rec.device import flags as device_flags
 from gru4rec.errors import InputError
 from gru4rec.interrupts import StopRequest
 from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
@@ -24,7 +26,21 @@ def main(argv=None):
 
 def _run(argv):
     config = config_module.parse(argv)
+    device_flags.check_files(config.accelerator, "train" if config.run.train else "infer")
+    if config.accelerator.print_device_config:
+        return _print_device_config(config)
     (_train if config.run.train else _evaluate)(config)
+
+
+def _print_device_config(config):
+    from gru4rec import tf_compat
+    tf_compat.setup()
+    from gru4rec.device import describe
+    run = config.run
+    found = describe.resolved(run.device, config_module.npu_session_options(run, config.accelerator),
+                              "train" if run.train else "infer", config_module.npu_steps(run))
+    found["accelerator"] = config.to_dict()["accelerator"]
+    say(json.dumps(found, indent=2, sort_keys=True))
 
 
 def _sample(name):
@@ -191,7 +207,8 @@ def _device(config, job):
     from gru4rec import tf_compat
     tf_compat.setup()
     from gru4rec import device
-    return device.choose(config.run.device, job=job)
+    return device.choose(config.run.device, config_module.npu_session_options(config.run, config.accelerator), job,
+                         config_module.npu_steps(config.run))
 
 
 def _progress(text, unit):

@@ -65,16 +65,16 @@ def _op_seed(seed, stream):
     return stream_seed(seed, stream) % 2 ** 31  # op seeds are not negative
 
 
-def open_npu(reason, options, job):
+def open_npu(reason, options, job, steps_per_run=1):
     """Npu, if adapter, device node and libraries are there.
 
     Args:
       reason: why it is wanted, for the log.
       options: dict of session options, or None.
-      job: "train" | "infer".
+      job: "train" | "infer". steps_per_run: steps a session call makes on the device.
     Raises: Missing: the first piece that is not there, and what mends it.
     """
-    resolved = npu_options.resolve(options or {}, job)
+    resolved = npu_options.resolve(options or {}, job, steps_per_run)
     root = _adapter_name()
     if not _installed(root):
         raise _absent(root)
