@@ -48,7 +48,7 @@ class AcceleratorConfig:
     over_dump: bool = flag(False, "dump what overflows", kind=truth)
     over_dump_path: Optional[str] = flag(None, "where to", "directory", shown="none")
     data_dump_flag: bool = flag(False, "dump the tensors of steps", kind=truth)
-    data_dump_step: Optional[str] = flag(None, "which: 0|5|10-20", "steps", shown="all")
+    data_dump_step: Optional[str] = flag(None, "which, such as 10 or 10-20; several with a bar between", "steps", shown="all")
     data_dump_path: Optional[str] = flag(None, "where to", "directory", shown="none")
     profiling: bool = flag(False, "record what the device does when", kind=truth)
     profiling_dump_path: Optional[str] = flag(None, "where to", "directory", shown="none")
