@@ -7,7 +7,7 @@ from typing import Optional, Tuple
 
 from gru4rec import presets
 from gru4rec.device import flags as device_flags
-from gru4rec.device.flags import AcceleratorConfig
+from gru4rec.device.flags import AcceleratorConfig, PortConfig
 from gru4rec.errors import ConfigError
 from gru4rec.flags import (
     build_parser,
@@ -177,8 +177,9 @@ class RunConfig:
 
 
 GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("validation", ValidConfig),
-           ("evaluation", EvalConfig), ("run", RunConfig), ("accelerator", AcceleratorConfig))
-LATER = ("accelerator",)  # groups that checkpoints of earlier versions lack
+           ("evaluation", EvalConfig), ("run", RunConfig), ("accelerator", AcceleratorConfig),
+          ("port", PortConfig))
+LATER = ("accelerator", "port")  # groups that checkpoints of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,7 @@ class Config:
     evaluation: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
     accelerator: AcceleratorConfig = AcceleratorConfig()
+    port: PortConfig = PortConfig()
     explicit: Tuple[str, ...] = ()  # names of the flags the user gave
 
     def to_dict(self):
@@ -260,6 +262,7 @@ def _assemble(given, explicit):
     parts = {group: cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given})
              for group, cls in GROUPS}
     parts["model"] = resolve_model(parts["model"], given)
+    parts["data"], parts["port"] = _resolve_port(parts["data"], parts["port"])
     if parts["run"].train or "loss" in given:  # at evaluation the loss not given is the saved model's, not the default
         _check_pair(parts["model"])
     if parts["run"].train:
@@ -267,6 +270,13 @@ def _assemble(given, explicit):
         _check_validation(parts["validation"], explicit)
     npu_session_options(parts["run"], parts["accelerator"])
     return Config(explicit=explicit, **parts)
+
+
+def _resolve_port(data, port):
+    """(DataConfig, PortConfig): the older port's names end in the paths they stand for, and are not saved."""
+    train_path, test_path = device_flags.port_paths(port, data.train_path, data.test_path)
+    return (dataclasses.replace(data, train_path=train_path, test_path=test_path),
+            PortConfig(log_format=port.log_format))
 
 
 def npu_session_options(run, accelerator):

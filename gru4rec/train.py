@@ -12,7 +12,7 @@ from gru4rec.baselines import rules
 from gru4rec.engine import state
 from gru4rec.errors import ConfigError, DivergenceError
 from gru4rec.interrupts import StopRequest
-from gru4rec.runlog import Metrics, say, time_line, train_line
+from gru4rec.runlog import Metrics, modelzoo_lines, say, time_line, train_line
 
 _log = logging.getLogger(__name__)
 
@@ -63,17 +63,20 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None):
 def _train_epoch(trainer, epoch, number, log, bar, stop):
     before, start = number * epoch.num_steps, 0
     log.start_epoch(number)
+    trainer.start_epoch(epoch, before)
     while start < epoch.num_steps:
         stop.check()
-        # A log line ends a chunk, so that its time is that of its own steps.
-        end = min(start + trainer.steps_per_run, epoch.num_steps, log.next_line(before + start) - before)
+        end = min(start + trainer.steps_per_run, epoch.num_steps)
+        if not trainer.whole_calls:  # a log line ends a call, so that its time is that of its own steps
+            end = min(end, log.next_line(before + start) - before)
+        began = time.perf_counter()
         losses = trainer.run(engine.chunk_of(epoch, start, end, before))
         bad = np.flatnonzero(~np.isfinite(losses))
         if len(bad):
             raise DivergenceError("the loss is %s at step %d (epoch %d); checkpoints of earlier epochs are intact, train "
                                   "again with a lower --lr or with --grad_cap"
                                   % (losses[bad[0]], before + start + bad[0] + 1, number))
-        log.add(before + end, losses)
+        log.add(before + start, losses, epoch.weight[start:end], began)
         if bar is not None:
             bar.update(end - start)
         start = end
@@ -85,7 +88,8 @@ class _Log:
     def __init__(self, config):
         self._training, self._every = config.training, config.run.log_every
         self._metrics = Metrics(config.run.checkpoint_dir)
-        self._steps_since, self._clock = 0, time.perf_counter()
+        self._modelzoo = config.port.log_format == "modelzoo"
+        self._steps_since, self._targets_since, self._clock = 0, 0, time.perf_counter()
 
     def start_epoch(self, number):
         self._epoch, self._loss_sum, self._count = number, 0.0, 0
@@ -95,21 +99,37 @@ class _Log:
         """The first step after `done` that is logged: 1, then each multiple of --log_every."""
         return 1 if done == 0 else (done // self._every + 1) * self._every
 
-    def add(self, step, losses):
-        """Count a chunk that ended with update `step`; writes the lines if it is one that is logged."""
-        self._loss_sum += float(np.sum(losses, dtype=np.float64))
-        self._count += len(losses)
-        self._steps_since += len(losses)
-        if step == 1 or step % self._every == 0:
-            self._write(step)
+    def add(self, done, losses, weight, began):
+        """Count the steps of a session call and write the lines due; a step inside it ended after its share of the time.
 
-    def _write(self, step):
+        Args:
+          done: updates made before. losses: [n] float. weight: [n, B] bool, of the schedule.
+          began: time.perf_counter() before the call.
+        """
+        seconds, count, start = time.perf_counter() - began, len(losses), 0
+        while start < count:
+            stop = min(count, self.next_line(done + start) - done)
+            self._loss_sum += float(np.sum(losses[start:stop], dtype=np.float64))
+            self._count += stop - start
+            self._steps_since += stop - start
+            if self._modelzoo:
+                self._targets_since += int(weight[start:stop].sum())
+            if done + stop == self.next_line(done + stop - 1):
+                self._write(done + stop, began + seconds * stop / count)
+            start = stop
+
+    def _write(self, step, now):
+        writing = time.perf_counter()
         lr, loss = self._rate(step), self._loss_sum / self._count
-        seconds = (time.perf_counter() - self._clock) / self._steps_since
+        seconds = (now - self._clock) / self._steps_since
         say(train_line(self._epoch, step, lr, loss))
         say(time_line(seconds))
+        if self._modelzoo:
+            for line in modelzoo_lines(seconds, self._targets_since / (seconds * self._steps_since)):
+                say(line)
         self._metrics.add("train", epoch=self._epoch, step=step, lr=lr, loss=loss, seconds_per_step=seconds)
-        self._steps_since, self._clock = 0, time.perf_counter()
+        self._steps_since, self._targets_since = 0, 0
+        self._clock = now + time.perf_counter() - writing
 
     def _rate(self, step):
         return float(lr_schedule.learning_rate(step, self._training.lr, self._training.decay, self._training.decay_steps))

@@ -22,6 +22,15 @@ class Chunk(NamedTuple):
     first_step: int  # number (1-based, as in the log) of the update its first row makes
 
 
+class Engine:
+    """What engines have in common."""
+
+    whole_calls = False
+
+    def start_epoch(self, epoch, steps_before):
+        """Told of a schedule.Epoch before its first chunk is run; `steps_before` updates were made."""
+
+
 def chunk_of(epoch, start, stop, steps_before):
     """Rows start..stop of a schedule.Epoch; `steps_before` updates were made before the epoch began."""
     part = slice(start, stop)
@@ -36,7 +45,8 @@ def create(config, device, arrays, num_steps, support=None):
       arrays: the state to start from, names of `engine.state`.
       num_steps: steps of the whole run; the schedule's tables are made for so many.
       support: [I] int, training events of each item; needed with --n_sample and --logq.
-    Returns: object with `steps_per_run`, `run(chunk)`, `arrays()`, `close()`.
+    Returns: object with `steps_per_run`, `whole_calls` (whether a call makes that many steps but at the end of an epoch),
+      `start_epoch(epoch, steps_before)`, `run(chunk)`, `arrays()`, `close()`.
     """
     run = config.run
     if run.engine == "plain" or (run.engine == "auto" and device.conservative_optimizer):

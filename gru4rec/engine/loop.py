@@ -5,7 +5,7 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam
-from gru4rec.engine import state
+from gru4rec.engine import Engine, state
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.graph import clip, duplicates, optimizers, tables
@@ -16,7 +16,7 @@ from gru4rec.tf_compat import jit_function, tf
 STEPS_PER_RUN = 250
 
 
-class LoopEngine:
+class LoopEngine(Engine):
     """Engine (see `engine.create`): a compiled (TF >= 2.6) or plain `tf.while_loop` over the steps of a chunk.
 
     The loop always has room for `steps_per_run` steps and makes as many as the chunk has, so it is compiled once and a

@@ -10,7 +10,7 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam, lr_schedule
-from gru4rec.engine import state
+from gru4rec.engine import Engine, state
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
 from gru4rec.graph import clip, duplicates, optimizers
@@ -18,7 +18,7 @@ from gru4rec.graph import model as net
 from gru4rec.tf_compat import tf
 
 
-class PlainEngine:
+class PlainEngine(Engine):
     """Engine (see `engine.create`) on `tf.train.AdamOptimizer`, whose sparse gradients update every row, as TF1 does."""
 
     steps_per_run = 1

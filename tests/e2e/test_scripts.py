@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-TOOLS = ("sh", "bash", "cat", "cp", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep", "tail", "tee")
+TOOLS = ("sh", "bash", "cat", "cp", "date", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep", "tail", "tee")
 RUN_SCRIPTS = [("run_gpu.sh", "gpu"), ("run_npu_1p.sh", "npu_1p")]
 BASE = "sys venv numpy pandas"
 WITH_TF = "tensorflow pip " + BASE
@@ -349,6 +349,22 @@ def test_npu_script_mixes_no_rank_size_into_a_table_less_setup(sandbox, shell):
     sandbox.stub("python3", WITH_TF)
     sandbox.run(shell, "run_npu_1p.sh", STUB_ENV="RANK_SIZE|RANK_ID|CM_WORKER_SIZE", CM_WORKER_SIZE="1")
     assert sandbox.seen() == {"CM_WORKER_SIZE": "1"}
+
+
+def test_data_path_is_the_older_ports_way_to_start(sandbox, shell):
+    sandbox.stub("python3", WITH_TF)
+    (sandbox.cwd / "my data").mkdir()
+    result = sandbox.run(shell, "run_npu_1p.sh", "--lr=0.1", "--data_path=my data", "a b", ASCEND_DEVICE_ID="3")
+    assert result.returncode == 0, result.stderr
+    train, evaluate, summary = sandbox.calls()
+    given = ["[--path_to_train=my data]", "[--path_to_test=my data]", "[--log_format=modelzoo]", "[--lr=0.1]", "[a b]"]
+    assert train[3:] == ["[--train]", "[1]", "[--epoch]", "[10]", "[--device]", "[auto]"] + given
+    assert evaluate[3:] == ["[--train]", "[0]", "[--device]", "[auto]"] + given
+    assert summary[1] == "[%s/scripts/modelzoo_summary.py]" % sandbox.root and summary[4:] == given
+    assert summary[2] == "[output/3/train_3.log]" and "to stdout: 1" in sandbox.log("3/train_3.log")
+    assert sandbox.run(shell, "run_npu_1p.sh", "--data_path=x", STUB_TRAIN="3").returncode == 2
+    assert sandbox.run(shell, "run_npu_1p.sh", "--data_path=my data", STUB_TRAIN="3").returncode == 3
+    assert len(sandbox.calls()) == 4
 
 
 # --- set_env.sh
