@@ -95,6 +95,30 @@ def signs():
     return bool(device_nodes()) or _installed(_adapter_name())
 
 
+def findings():
+    """What of an NPU is here, without loading its libraries: dict for JSON."""
+    root = _adapter_name()
+    return {"adapter": root, "adapter_installed": _installed(root), "adapter_version": _version(root),
+            "hccl_installed": _installed("hccl"), "device_nodes": device_nodes(),
+            "set_env": os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_OPP_PATH"),
+            "supported_ops_file": _supported_ops()}
+
+
+def _version(root):
+    try:
+        from importlib import metadata
+        return metadata.version(root.replace("_", "-"))
+    except Exception:  # Python 3.7 has no such module, a copied adapter no metadata: nothing depends on it
+        return None
+
+
+def _supported_ops():
+    """Path of the toolkit's list of operators; None means that everything would silently run on the host."""
+    found = glob.glob(os.path.join(os.environ.get("ASCEND_OPP_PATH", "/nonexistent"), "**", "npu_supported_ops.json"),
+                      recursive=True)
+    return found[0] if found else None
+
+
 def _adapter_name():
     return "npu_device" if tf_compat.IS_TF2 else "npu_bridge"
 
