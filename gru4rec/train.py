@@ -16,6 +16,7 @@ from gru4rec.runlog import Metrics, modelzoo_lines, say, time_line, train_line
 
 _log = logging.getLogger(__name__)
 
+MANY_SKIPPED = 100  # overflowing steps in a row after which a training is given up
 MAX_STEPS = 10 ** 8  # a typing error in --epoch must not take the machine's memory: each step has a row in three tables
 
 
@@ -76,6 +77,7 @@ def _train_epoch(trainer, epoch, number, log, bar, stop):
             raise DivergenceError("the loss is %s at step %d (epoch %d); checkpoints of earlier epochs are intact, train "
                                   "again with a lower --lr or with --grad_cap"
                                   % (losses[bad[0]], before + start + bad[0] + 1, number))
+        log.scaling = trainer.scaling
         log.add(before + start, losses, epoch.weight[start:end], began)
         if bar is not None:
             bar.update(end - start)
@@ -88,6 +90,7 @@ class _Log:
     def __init__(self, config):
         self._training, self._every = config.training, config.run.log_every
         self._metrics = Metrics(config.run.checkpoint_dir)
+        self.scaling, self._skipped = None, 0  # with --loss_scale: (scale, skipped steps), and those of the last line
         self._modelzoo = config.port.log_format == "modelzoo"
         self._steps_since, self._targets_since, self._clock = 0, 0, time.perf_counter()
 
@@ -127,9 +130,28 @@ class _Log:
         if self._modelzoo:
             for line in modelzoo_lines(seconds, self._targets_since / (seconds * self._steps_since)):
                 say(line)
-        self._metrics.add("train", epoch=self._epoch, step=step, lr=lr, loss=loss, seconds_per_step=seconds)
+        self._metrics.add("train", epoch=self._epoch, step=step, lr=lr, loss=loss, seconds_per_step=seconds,
+                          **self._overflows(step))
         self._steps_since, self._targets_since = 0, 0
         self._clock = now + time.perf_counter() - writing
+
+    def _overflows(self, step):
+        """What a row says of the loss scale; a warning for steps skipped since the last line.
+
+        Raises: DivergenceError if all of many steps were skipped: nothing is learnt any more.
+        """
+        if self.scaling is None:
+            return {}
+        scale, skipped = self.scaling
+        new, self._skipped = skipped - self._skipped, skipped
+        if new:
+            _log.warning("step %d: gradients of %d of the last %d steps overflowed and count as zero; the loss scale is %g",
+                         step, new, self._steps_since, scale)
+        if new >= max(self._steps_since, MANY_SKIPPED):
+            raise DivergenceError("the gradients of all %d steps up to step %d overflowed (loss scale %g); checkpoints of "
+                                  "earlier epochs are intact, train again with a smaller --loss_scale or another "
+                                  "--precision_mode" % (new, step, scale))
+        return {"loss_scale": scale, "skipped_steps": skipped}
 
     def _rate(self, step):
         return float(lr_schedule.learning_rate(step, self._training.lr, self._training.decay, self._training.decay_steps))

@@ -32,6 +32,7 @@ class Fake:
         self.name = name
         self.failure = failure
         self.rank_size = rank_size
+        self.float_status, self.float_status_api, self.inf_nan = 0.0, "v2", False  # of a chip that clamps
         self.imported = []
         self.calls = []
         self.builders = {name: self._root, "hccl": _nothing, "hccl.manage": _nothing, "hccl.manage.api": self._manage}
@@ -99,6 +100,23 @@ class Fake:
             print("libge_runner.so: cannot open shared object file")
         else:
             module.npu_bridge_handle = object()
+            module.get_gen_ops = self._gen_ops
+
+    def _gen_ops(self):
+        """The generated ops: the float status of this chip, read or cleared, in the form of old or new releases."""
+        def status(api, value):
+            self.calls.append(("float_status", api))
+            return tf.constant([value] * 8)
+
+        ops = types.SimpleNamespace()
+        if self.float_status_api == "v2":
+            ops.npu_get_float_status_v2 = lambda: status("v2", self.float_status)
+            ops.npu_clear_float_status_v2 = lambda: status("v2", 0.0)
+        elif self.float_status_api == "v1":  # reading writes into the tensor that was allocated
+            ops.npu_alloc_float_status = lambda: status("v1", self.float_status)
+            ops.npu_get_float_status = lambda fresh: tf.identity(fresh)
+            ops.npu_clear_float_status = lambda read: tf.zeros_like(read)
+        return ops
 
     def _npu_init(self, module):
         real = tf.Session.__init__
@@ -152,7 +170,7 @@ class Fake:
         module.NPUOptimizer = wrap
 
     def _npu_plugin(self, module):
-        module.is_inf_nan_enabled = lambda: False
+        module.is_inf_nan_enabled = lambda: self.inf_nan
         module.set_device_sat_mode = lambda mode: self.calls.append(("set_device_sat_mode", mode))
 
     def _hccl_ops(self, module):

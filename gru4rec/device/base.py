@@ -101,3 +101,13 @@ class Device:
     def wrap_optimizer(self, opt):
         """The optimizer as this device wants it."""
         return opt
+
+    def no_overflow(self, gradients):
+        """Whether nothing overflowed while `gradients` were computed, as a bool scalar, on a device whose overflows leave
+        no infinity; None elsewhere.
+        """
+        return None
+
+    def on_all_ranks(self, flag):
+        """Whether a bool scalar is true on every device that trains together."""
+        return flag

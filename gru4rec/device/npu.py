@@ -31,11 +31,12 @@ _SET_ENV = ("run `source /usr/local/Ascend/cann/set_env.sh` (older releases: "
 class Npu(Device):
     """One Ascend NPU behind the adapter.
 
-    options: parameter_map of its sessions, checked. npu_ops: the adapter's module of graph ops.
+    options: parameter_map of its sessions, checked. npu_ops: the adapter's module of graph ops. adapter: its package.
     """
 
     options: Dict[str, Any] = field(default_factory=dict)
     npu_ops: Any = None
+    adapter: str = ""
 
     name = "npu"
     use_resource = False  # no IR op for gathers and scatters on resource variables
@@ -60,6 +61,42 @@ class Npu(Device):
     def _dropout(self, x, rate, seed, step, stream):
         return self.npu_ops.dropout(x, keep_prob=1.0 - rate, seed=_op_seed(seed, stream))
 
+    def no_overflow(self, gradients):
+        """The device's float status: the oldest chips clamp instead of making infinities, and keep a mark that they did.
+
+        Read as the adapter's own loss scaler does; newer chips make infinities and need no mark.
+        """
+        if _makes_infinities(self.adapter):
+            return None
+        ops = _leaf(self.adapter, "helper.helper").get_gen_ops()
+        if hasattr(ops, "npu_get_float_status_v2"):
+            with tf.control_dependencies(gradients):
+                status = ops.npu_get_float_status_v2()
+            with tf.control_dependencies([status]):
+                cleared = ops.npu_clear_float_status_v2()
+            with tf.control_dependencies([cleared]):
+                return tf.reduce_all(tf.equal(status, tf.zeros_like(status)))
+        if hasattr(ops, "npu_get_float_status"):
+            fresh = ops.npu_alloc_float_status()
+            with tf.control_dependencies(gradients):
+                status = ops.npu_get_float_status(fresh)
+            return tf.reduce_all(tf.equal(fresh, ops.npu_clear_float_status(status)))
+        _log.warning("this adapter has no float status: a gradient that the device clamps is not noticed")
+        return None
+
+
+def _leaf(root, name):
+    """A module of the adapter that patches nothing."""
+    return importlib.import_module("%s.%s" % ("npu_device.compat.v1" if root == "npu_device" else root, name))
+
+
+def _makes_infinities(root):
+    """Whether overflows of this device become infinities; releases that cannot say know the oldest chips alone."""
+    try:
+        return bool(_leaf(root, "estimator.npu.npu_plugin").is_inf_nan_enabled())
+    except (ImportError, AttributeError):
+        return False
+
 
 def _op_seed(seed, stream):
     return stream_seed(seed, stream) % 2 ** 31  # op seeds are not negative
@@ -82,7 +119,7 @@ def open_npu(reason, options, job, steps_per_run=1):
         raise Missing("npu", "no device node /dev/davinci0, /dev/davinci1, ...",
                       "check `npu-smi info`, pass the device to the container, or set %s=1 if it has another name"
                       % SKIP_CHECK)
-    return Npu(reason, resolved, _load(root))
+    return Npu(reason, resolved, _load(root), root)
 
 
 def device_nodes():

@@ -26,6 +26,7 @@ class Engine:
     """What engines have in common."""
 
     whole_calls = False
+    scaling = None  # with --loss_scale, after the first call: (scale, skipped steps so far)
 
     def start_epoch(self, epoch, steps_before):
         """Told of a schedule.Epoch before its first chunk is run; `steps_before` updates were made."""

@@ -13,7 +13,7 @@ from gru4rec import lazy_adam, lr_schedule
 from gru4rec.engine import Engine, state
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
-from gru4rec.graph import clip, duplicates, optimizers
+from gru4rec.graph import clip, duplicates, loss_scale, optimizers
 from gru4rec.graph import model as net
 from gru4rec.tf_compat import tf
 
@@ -46,6 +46,7 @@ class PlainEngine(Engine):
                                    for name in state.weight_shapes(self._model, len(arrays[state.SOFTMAX_B])))
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
+        self._scaling = loss_scale.make(self._config.accelerator.loss_scale, arrays, state.LOSS_SCALE, variables)
 
     def _make_step(self, device):
         lanes = [self._training.batch_size]
@@ -59,8 +60,13 @@ class PlainEngine(Engine):
                 for members, index in zip(state.tables(self._model), lookup.index)]
         same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
         dense = [self._values[name][0] for name in state.dense_shapes(self._model)]
+        scale = self._scaling and self._scaling.read()
         step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense], rows, batch, lookup.columns,
-                              [tf.identity(s) for s in self._states], self._sources.dropout(number))
+                              [tf.identity(s) for s in self._states], self._sources.dropout(number), scale)
+        counts, self._fetches = [], [step.loss]
+        if self._scaling:
+            step, counts, after = self._scaling.settle(step, scale, device)
+            self._fetches.append(after)
         if self._training.grad_cap:
             step = clip.capped(step, same, self._training)
         with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows)):
@@ -70,7 +76,7 @@ class PlainEngine(Engine):
                 self._adam = None
                 updates = self._own_updates(step, lookup, same, lr)
             updates += [tf.assign(s, value).op for s, value in zip(self._states, step.states)]
-        self._train_op, self._loss = tf.group(*updates), step.loss
+        self._fetches.append(tf.group(*(updates + counts)))
 
     def _gathered(self, members, index_n):
         """[n, D] rows of the weights that share a table, side by side."""
@@ -116,9 +122,11 @@ class PlainEngine(Engine):
         training = self._training
         rate = lr_schedule.learning_rate(chunk.first_step, training.lr, training.decay, training.decay_steps)
         feed = dict(zip(self._placeholders, [a[0] for a in chunk[:4]] + [chunk.first_step, rate]))
-        loss, _ = self._session.run([self._loss, self._train_op], feed)
+        found = self._session.run(self._fetches, feed)
         self._step_number = chunk.first_step
-        return np.array([loss], np.float32)
+        if self._scaling:
+            self.scaling = float(found[1][0]), int(found[1][1])
+        return np.array([found[0]], np.float32)
 
     def arrays(self):
         """The state under canonical names; every row is up to date."""
@@ -132,6 +140,8 @@ class PlainEngine(Engine):
             out[name] = np.full(len(out[weight]), self._step_number, np.int32)
         for i, value in enumerate(self._session.run(self._states)):
             out[state.hidden_state(i)] = value
+        if self._scaling:
+            out.update(zip(state.LOSS_SCALE, self._session.run(self._scaling.variables)))
         out[state.GLOBAL_STEP] = np.array(self._step_number, np.int64)
         return out
 

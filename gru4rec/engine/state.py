@@ -8,6 +8,8 @@
                               int32 [I], adam only: the step up to which a row's value and moments are true (lazy_adam)
     state/layer_<i>           hidden state [B, H]
     global_step               int64 scalar: updates made
+    loss_scale/{scale,good_steps,skipped_steps}
+                              scalars float32, int32, int32; with --loss_scale only
 
 With --embedding none, embedding [I, 3H] holds the rows of the first layer's input kernels, [r | u | c].
 """
@@ -18,8 +20,11 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam, lr_schedule
+from gru4rec.device.flags import DYNAMIC, OFF
 
 EMBEDDING, SOFTMAX_W, SOFTMAX_B, GLOBAL_STEP = "embedding", "softmax_w", "softmax_b", "global_step"
+LOSS_SCALE = ("loss_scale/scale", "loss_scale/good_steps", "loss_scale/skipped_steps")
+FIRST_SCALE = 2.0 ** 15  # of --loss_scale dynamic
 M_SLOT, V_SLOT, LAST_STEP = "/Adam", "/Adam_1", "/last_step"
 _SLOTS = {"adam": (M_SLOT, V_SLOT), "adagrad": ("/Adagrad",), "rmsprop": ("/RMSProp",), "sgd": ()}
 
@@ -104,6 +109,9 @@ def initial(config, num_items):
     for name, (shape, dtype) in shapes(config, num_items).items():
         if name not in arrays:
             arrays[name] = np.zeros(shape, dtype)
+    if LOSS_SCALE[0] in arrays:
+        setting = config.accelerator.loss_scale
+        arrays[LOSS_SCALE[0]] = np.array(FIRST_SCALE if setting == DYNAMIC else setting, np.float32)
     return arrays
 
 
@@ -131,6 +139,8 @@ def shapes(config, num_items):
         found[name] = ((num_items,), np.int32)
     for i, hidden in enumerate(config.model.size):
         found[hidden_state(i)] = ((config.training.batch_size, hidden), np.float32)
+    if config.accelerator.loss_scale != OFF:
+        found.update(zip(LOSS_SCALE, (((), np.float32), ((), np.int32), ((), np.int32))))
     found[GLOBAL_STEP] = ((), np.int64)
     return found
 
