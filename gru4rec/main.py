@@ -208,7 +208,7 @@ def _device(config, job):
     tf_compat.setup()
     from gru4rec import device
     return device.choose(config.run.device, config_module.npu_session_options(config.run, config.accelerator), job,
-                         config_module.npu_steps(config.run))
+                         config_module.npu_steps(config.run), config.accelerator.npu_nums)
 
 
 def _progress(text, unit):

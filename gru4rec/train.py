@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from gru4rec import checkpoint, engine, lr_schedule, schedule
+from gru4rec import checkpoint, engine, lr_schedule, ranks
 from gru4rec.baselines import rules
 from gru4rec.engine import state
 from gru4rec.errors import ConfigError, DivergenceError
@@ -31,7 +31,9 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None):
     Raises: ConfigError for too many steps; Interrupted, after the chunk at hand, if SIGINT or SIGTERM came;
       DivergenceError with the step at which the loss stopped being finite. Checkpoints before either stay.
     """
-    epoch = schedule.build(sessions.items, sessions.offsets, config.training.batch_size)
+    _check_ranks(config, device.ranks)
+    writes = device.ranks.rank == 0
+    epoch = ranks.build_epoch(sessions, config.training.batch_size, device.ranks)
     num_steps = epoch.num_steps * config.training.epoch
     if num_steps > MAX_STEPS:
         raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
@@ -40,25 +42,42 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None):
             engine.create(config, device, state.initial(config, len(vocabulary)), num_steps,
                           vocabulary.support)) as trainer:
         stop.check()
-        checkpoint.prepare_directory(config.run.checkpoint_dir)
-        if config.evaluation.compare_rules:  # evaluation does not see the training file
+        if writes:
+            checkpoint.prepare_directory(config.run.checkpoint_dir)
+        if writes and config.evaluation.compare_rules:  # evaluation does not see the training file
             rules.save(os.path.join(config.run.checkpoint_dir, rules.FILE), rules.build(sessions, len(vocabulary)),
                        vocabulary)
-        log = _Log(config)
+        log = _Log(config, writes)
         with progress(num_steps) if progress else contextlib.nullcontext() as bar:
             for number in range(config.training.epoch):
                 _train_epoch(trainer, epoch, number, log, bar, stop)
-                log.epoch_done(number, sessions.num_targets)
+                log.epoch_done(number, int(epoch.weight.sum()))
                 with log.clock_stopped():
                     arrays = trainer.arrays()
                     try:
                         if validation:
                             validation.add(number, arrays)
                     finally:  # what was trained is saved, whatever stopped the validation
-                        checkpoint.save(config.run.checkpoint_dir, config, vocabulary, arrays, number, num_steps,
-                                        validation.record(number) if validation else None)
+                        if writes:
+                            checkpoint.save(config.run.checkpoint_dir, config, vocabulary, arrays, number, num_steps,
+                                            validation.record(number) if validation else None)
                 if validation and validation.is_over(number):
                     break
+
+
+def _check_ranks(config, found):
+    """Refuse what devices that train together cannot do yet."""
+    if found.size == 1:
+        return
+    training = config.training
+    if config.validation.is_on:
+        raise ConfigError("a validation has no meaning on %d devices yet: train on one, or leave it out" % found.size)
+    if training.momentum or training.optimizer == "rmsprop":
+        raise ConfigError("--optimizer %s with --momentum %s is not there on %d devices: a device without live lanes would "
+                          "move rows that no batch names; use adam, adagrad or sgd"
+                          % (training.optimizer, training.momentum, found.size))
+    _log.info("rank %d of %d devices: %d lanes on each, gradients are means over all; --lr %g is used as it is given",
+              found.rank, found.size, training.batch_size, training.lr)
 
 
 def _train_epoch(trainer, epoch, number, log, bar, stop):
@@ -87,9 +106,10 @@ def _train_epoch(trainer, epoch, number, log, bar, stop):
 class _Log:
     """Running mean and clock of the log lines."""
 
-    def __init__(self, config):
+    def __init__(self, config, writes=True):
+        """writes: whether rows go to metrics.jsonl; of devices that train together one does."""
         self._training, self._every = config.training, config.run.log_every
-        self._metrics = Metrics(config.run.checkpoint_dir)
+        self._metrics = Metrics(config.run.checkpoint_dir) if writes else None
         self.scaling, self._skipped = None, 0  # with --loss_scale: (scale, skipped steps), and those of the last line
         self._modelzoo = config.port.log_format == "modelzoo"
         self._steps_since, self._targets_since, self._clock = 0, 0, time.perf_counter()
@@ -130,10 +150,13 @@ class _Log:
         if self._modelzoo:
             for line in modelzoo_lines(seconds, self._targets_since / (seconds * self._steps_since)):
                 say(line)
-        self._metrics.add("train", epoch=self._epoch, step=step, lr=lr, loss=loss, seconds_per_step=seconds,
-                          **self._overflows(step))
+        self._row("train", step=step, lr=lr, loss=loss, seconds_per_step=seconds, **self._overflows(step))
         self._steps_since, self._targets_since = 0, 0
         self._clock = now + time.perf_counter() - writing
+
+    def _row(self, kind, **values):
+        if self._metrics is not None:
+            self._metrics.add(kind, epoch=self._epoch, **values)
 
     def _overflows(self, step):
         """What a row says of the loss scale; a warning for steps skipped since the last line.
@@ -165,7 +188,7 @@ class _Log:
 
     def epoch_done(self, number, num_targets):
         seconds = time.perf_counter() - self._epoch_clock
-        self._metrics.add("epoch", epoch=number, loss=self._loss_sum / self._count, seconds=seconds,
-                          events=num_targets, events_per_s=num_targets / seconds)
+        self._row("epoch", loss=self._loss_sum / self._count, seconds=seconds, events=num_targets,
+                  events_per_s=num_targets / seconds)
         _log.info("epoch %d: loss %.6f, %d events in %.1f s (%.0f events/s)", number, self._loss_sum / self._count,
                   num_targets, seconds, num_targets / seconds)

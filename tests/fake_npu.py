@@ -14,7 +14,10 @@ import contextlib
 import importlib
 import importlib.machinery
 import sys
+import threading
 import types
+
+import numpy as np
 
 from gru4rec.tf_compat import tf
 
@@ -32,6 +35,7 @@ class Fake:
         self.name = name
         self.failure = failure
         self.rank_size = rank_size
+        self.collective = None
         self.float_status, self.float_status_api, self.inf_nan = 0.0, "v2", False  # of a chip that clamps
         self.imported = []
         self.calls = []
@@ -145,9 +149,32 @@ class Fake:
             if not isinstance(train_op, tf.Operation):
                 raise ValueError("train_op is not an Operation")
             self.calls.append(("set_iteration_per_loop", iterations_per_loop))
-            return train_op if iterations_per_loop == 1 else tf.group(train_op, name="IterationOp")
+            if iterations_per_loop == 1:
+                return train_op
+            looped = tf.group(train_op, name="IterationOp")  # IterationOp_1 if there is one already, or inside a scope
+            if looped.name == "IterationOp":  # the device knows it by this name, and runs any other once
+                self._repeat(session, looped, iterations_per_loop)
+            return looped
 
         module.set_iteration_per_loop = set_iteration_per_loop
+
+    def _repeat(self, session, op, times):
+        """A run of the session that names `op` makes it `times` times; what else it fetches is of the last."""
+        options = {key: (value.b or value.i) for key, value in session._config.graph_options.rewrite_options
+                   .custom_optimizers[0].parameter_map.items()}
+        assert options["iterations_per_loop"] == times and options["enable_data_pre_proc"], "the session knows no such loop"
+        assert not options["mix_compile_mode"]
+        run = session.run
+
+        def repeating(fetches, feed_dict=None):
+            if isinstance(fetches, list) and op in fetches:
+                assert not feed_dict, "every iteration would see the same feed"
+                for _ in range(times - 1):
+                    run(op)
+                self.calls.append(("device loop", times))
+            return run(fetches, feed_dict)
+
+        session.run = repeating
 
     def _npu_scope(self, module):
         def scope(name):
@@ -177,18 +204,63 @@ class Fake:
         def broadcast(tensor, root_rank, fusion=2, fusion_id=0, group="hccl_world_group"):
             assert isinstance(tensor, list), "broadcast takes a list"
             self.calls.append(("broadcast", len(tensor), root_rank))
-            return [tf.identity(t) for t in tensor]
+            return [self._together(tf.identity(t), lambda parts: parts[root_rank]) for t in tensor]
 
         def allreduce(tensor, reduction, fusion=1, fusion_id=-1, group="hccl_world_group"):
+            assert reduction == "sum"
             self.calls.append(("allreduce", reduction))
-            return tensor * self.rank_size if reduction == "sum" else tf.identity(tensor)
+            return self._together(tensor, lambda parts: sum(parts[1:], parts[0]))  # in rank order
 
-        module.broadcast, module.allreduce = broadcast, allreduce
-        module.allgather = lambda tensor, rank_size, group="hccl_world_group": tf.concat([tensor] * rank_size, 0)
+        def allgather(tensor, rank_size, group="hccl_world_group"):
+            assert rank_size == self.rank_size
+            self.calls.append(("allgather", rank_size))
+            return self._together(tensor, np.concatenate)
+
+        module.broadcast, module.allreduce, module.allgather = broadcast, allreduce, allgather
+
+    def _together(self, tensor, combine):
+        """`combine` of the tensor's values on all ranks, which are threads (`Collective`); without them all are alike."""
+        if self.collective is None:
+            return tf.py_func(lambda value: combine([value] * self.rank_size), [tensor], tensor.dtype)
+        return self.collective.op(tensor, combine)
 
     def _manage(self, module):
         module.get_rank_size = lambda: self.rank_size
         module.get_rank_id = lambda: 0
+
+
+class Collective:
+    """Ranks as threads of one process: what one gives to a collective op waits for what all others give to the same.
+
+    A thread says `me.rank = …` before it builds its graph. The n-th collective op of every graph is the same one; each
+    waits for the one before it in its graph, as different orders would be a deadlock.
+    """
+
+    def __init__(self, size, seconds=120):
+        self.me, self._size, self._seconds = threading.local(), size, seconds
+        self._ready, self._given, self._taken = threading.Condition(), {}, {}
+
+    def op(self, tensor, combine):
+        me = self.me
+        if getattr(me, "graph", None) is not tf.get_default_graph():
+            me.graph, me.count, me.last = tf.get_default_graph(), 0, []
+        me.count += 1
+        rank, number = me.rank, me.count
+        with tf.control_dependencies(me.last):
+            out = tf.py_func(lambda value: self._meet(rank, number, value, combine), [tensor], tensor.dtype)
+        me.last = [out]
+        return out
+
+    def _meet(self, rank, number, value, combine):
+        with self._ready:
+            turn = self._taken.get((rank, number), 0)  # how often this op ran before
+            self._taken[rank, number] = turn + 1
+            parts = self._given.setdefault((number, turn), {})
+            parts[rank] = np.array(value)
+            self._ready.notify_all()
+            if not self._ready.wait_for(lambda: len(parts) == self._size, self._seconds):
+                raise RuntimeError("a rank never came to collective op %d" % number)
+        return np.asarray(combine([parts[r] for r in range(self._size)]), parts[rank].dtype)
 
 
 def _nothing(module):

@@ -27,7 +27,7 @@ def resolved(name, options=None, job="train", steps_per_run=1):
         available, reason = False, str(error)
         if name == "npu":  # what it would be asked for needs no adapter
             from gru4rec.device import npu
-            found = npu.Npu(reason, npu_options.resolve(options or {}, job, steps_per_run))
+            found = npu.Npu(reason, options=npu_options.resolve(options or {}, job, steps_per_run))
     config = found.session_config() if found is not None else tf.ConfigProto()
     entries = config.graph_options.rewrite_options.custom_optimizers
     return {"device": found.name if found is not None else name, "available": available, "reason": reason, "job": job,

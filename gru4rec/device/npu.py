@@ -15,14 +15,16 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, Dict
 
-from gru4rec import tf_compat
+from gru4rec import ranks, tf_compat
 from gru4rec.device import npu_options
 from gru4rec.device.base import Device, Missing, stream_seed
+from gru4rec.errors import DeviceError
 from gru4rec.tf_compat import tf
 
 _log = logging.getLogger(__name__)
 
 SKIP_CHECK = "GRU4REC_SKIP_DAVINCI_CHECK"
+LOOP_OP = "IterationOp"  # the device repeats the op of this very name
 _SET_ENV = ("run `source /usr/local/Ascend/cann/set_env.sh` (older releases: "
             "/usr/local/Ascend/ascend-toolkit/set_env.sh) in this shell and start again")
 
@@ -43,6 +45,7 @@ class Npu(Device):
     default_steps_per_run = 1
     conservative_optimizer = True
     stateless = False  # no IR op StatelessRandomUniform
+    loops = True
 
     def session_config(self):
         config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=False)
@@ -60,6 +63,27 @@ class Npu(Device):
 
     def _dropout(self, x, rate, seed, step, stream):
         return self.npu_ops.dropout(x, keep_prob=1.0 - rate, seed=_op_seed(seed, stream))
+
+    def loop(self, session, op, steps):
+        op = _leaf(self.adapter, "estimator.npu.util").set_iteration_per_loop(session, op, steps)
+        if op.name != LOOP_OP:
+            raise DeviceError("the adapter named its loop %s, and the device knows it as %s alone: it would make one step a "
+                              "call; use --steps_per_run 1" % (op.name, LOOP_OP))
+        return op
+
+    def all_reduce(self, tensor):
+        return tensor if self.ranks.size == 1 else self._hccl().allreduce(tensor, "sum")
+
+    def all_gather(self, tensor):
+        return tensor if self.ranks.size == 1 else self._hccl().allgather(tensor, self.ranks.size)
+
+    def broadcast(self, tensors):
+        if self.ranks.size == 1:
+            return list(tensors)
+        return [self._hccl().broadcast([tensor], 0)[0] for tensor in tensors]
+
+    def _hccl(self):
+        return _leaf(self.adapter, "hccl.hccl_ops")
 
     def no_overflow(self, gradients):
         """The device's float status: the oldest chips clamp instead of making infinities, and keep a mark that they did.
@@ -85,9 +109,13 @@ class Npu(Device):
         return None
 
 
+def _path(root, name):
+    return "%s.%s" % ("npu_device.compat.v1" if root == "npu_device" else root, name)
+
+
 def _leaf(root, name):
     """A module of the adapter that patches nothing."""
-    return importlib.import_module("%s.%s" % ("npu_device.compat.v1" if root == "npu_device" else root, name))
+    return importlib.import_module(_path(root, name))
 
 
 def _makes_infinities(root):
@@ -102,14 +130,16 @@ def _op_seed(seed, stream):
     return stream_seed(seed, stream) % 2 ** 31  # op seeds are not negative
 
 
-def open_npu(reason, options, job, steps_per_run=1):
+def open_npu(reason, options, job, steps_per_run=1, npu_nums=None):
     """Npu, if adapter, device node and libraries are there.
 
     Args:
       reason: why it is wanted, for the log.
       options: dict of session options, or None.
       job: "train" | "infer". steps_per_run: steps a session call makes on the device.
-    Raises: Missing: the first piece that is not there, and what mends it.
+      npu_nums: devices that train together, or None for what the environment says.
+    Raises: Missing: the first piece that is not there, and what mends it. ConfigError: an environment that contradicts
+      itself.
     """
     resolved = npu_options.resolve(options or {}, job, steps_per_run)
     root = _adapter_name()
@@ -119,7 +149,8 @@ def open_npu(reason, options, job, steps_per_run=1):
         raise Missing("npu", "no device node /dev/davinci0, /dev/davinci1, ...",
                       "check `npu-smi info`, pass the device to the container, or set %s=1 if it has another name"
                       % SKIP_CHECK)
-    return Npu(reason, resolved, _load(root), root)
+    found = ranks.from_environment(npu_nums) if job == "train" else ranks.ALONE
+    return Npu(reason, found, resolved, _load(root), root)
 
 
 def device_nodes():
@@ -179,6 +210,9 @@ def _absent(root):
 
 def _load(root):
     """Import the adapter's leaf modules and return its `npu_ops`; Missing, and no trace left, if that fails."""
+    leaf = _path(root, "estimator.npu_ops")
+    if leaf in sys.modules:  # a second choice: the adapter is switched on once
+        return sys.modules[leaf]
     before = set(sys.modules)
     said = io.StringIO()  # the adapter prints a missing library to stdout, which belongs to results
     try:
@@ -186,10 +220,10 @@ def _load(root):
             if root == "npu_device":
                 # `compat` is bound to another object once the modules below it are imported: take this first.
                 enable_v1 = importlib.import_module(root).compat.enable_v1
-                npu_ops = importlib.import_module("npu_device.compat.v1.estimator.npu_ops")
+                npu_ops = importlib.import_module(leaf)
                 enable_v1()
             else:
-                npu_ops = importlib.import_module("npu_bridge.estimator.npu_ops")
+                npu_ops = importlib.import_module(leaf)
     except Exception as error:  # ImportError, NotFoundError, NameError, AttributeError: all seen, all mean "not usable"
         for name in set(sys.modules) - before:
             if name == root or name.startswith(root + "."):

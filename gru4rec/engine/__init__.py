@@ -51,9 +51,13 @@ def create(config, device, arrays, num_steps, support=None):
     """
     run = config.run
     if run.engine == "plain" or (run.engine == "auto" and device.conservative_optimizer):
-        if (run.steps_per_run or 1) > 1:
+        steps = run.steps_per_run or 1
+        if steps > 1 and device.loops:
+            from gru4rec.engine.device_loop import DeviceLoopEngine
+            return DeviceLoopEngine(config, device, arrays, support, steps)
+        if steps > 1:
             raise ConfigError("--steps_per_run %d needs --engine loop; the plain engine makes one step per call"
-                              % run.steps_per_run)
+                              % steps)
         from gru4rec.engine.plain import PlainEngine
         return PlainEngine(config, device, arrays, support)
     if run.xla == "on" and not device.xla:
