@@ -14,39 +14,12 @@ if wants_help "$@"; then
     exit 0
 fi
 
-# set_env.sh is bash. It is loaded in a bash that then becomes this script again (the process id stays, which is how
-# it knows), so that whatever it exports arrives unparsed. It may fail, exit, read unset variables or change directory.
-set_env=$(set_env_file)
-if [ -n "$set_env" ] && [ "${GRU4REC_SET_ENV_PID:-}" != "$$" ]; then
-    [ -f "$set_env" ] || fail "ASCEND_SET_ENV=$set_env is no file; name the toolkit's set_env.sh, or leave it empty"
-    if command -v bash >/dev/null 2>&1; then
-        export GRU4REC_SET_ENV_PID=$$
-        exec bash -c '
-            gru4rec_again=("$PWD" "$@")
-            gru4rec_back() {
-                gru4rec_code=$?
-                trap - EXIT
-                set +eu
-                [ "$gru4rec_code" = 0 ] || echo "run_npu_1p.sh: $1 ended with status $gru4rec_code; going on" >&2
-                cd -- "${gru4rec_again[0]}"
-                exec sh "${gru4rec_again[@]:2}"
-            }
-            trap "gru4rec_back \"\${gru4rec_again[1]}\"" EXIT
-            set --
-            source "${gru4rec_again[1]}" >&2
-            gru4rec_back "${gru4rec_again[1]}"
-        ' bash "$set_env" "$root/$me" "$@"
-    fi
-    say "WARNING: bash not found; $set_env is not loaded"
-fi
-unset GRU4REC_SET_ENV_PID
+load_set_env "$@"
 
 # One process on one device. Whatever is set already stays.
 export JOB_ID="${JOB_ID:-10087}" ASCEND_DEVICE_ID="${ASCEND_DEVICE_ID:-0}"
 [ -n "${CM_WORKER_SIZE:-}" ] || export RANK_SIZE="${RANK_SIZE:-1}" RANK_ID="${RANK_ID:-0}" # the two must not mix
-plugin=${TFPLUGIN_INSTALL_PATH:-/usr/local/Ascend/tfplugin/python/site-packages}
-[ ! -d "$plugin" ] || PYTHONPATH="$plugin${PYTHONPATH:+:$PYTHONPATH}"
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+add_plugin
 need_tensorflow
 
 # `--device auto` makes the choice and logs its reason; what is plain from here is said loudly before that.

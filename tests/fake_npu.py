@@ -204,7 +204,7 @@ class Fake:
         def broadcast(tensor, root_rank, fusion=2, fusion_id=0, group="hccl_world_group"):
             assert isinstance(tensor, list), "broadcast takes a list"
             self.calls.append(("broadcast", len(tensor), root_rank))
-            return [self._together(tf.identity(t), lambda parts: parts[root_rank]) for t in tensor]
+            return [self._together(tf.identity(t), lambda parts: parts[root_rank], "broadcast") for t in tensor]
 
         def allreduce(tensor, reduction, fusion=1, fusion_id=-1, group="hccl_world_group"):
             assert reduction == "sum"
@@ -218,11 +218,11 @@ class Fake:
 
         module.broadcast, module.allreduce, module.allgather = broadcast, allreduce, allgather
 
-    def _together(self, tensor, combine):
+    def _together(self, tensor, combine, kind=""):
         """`combine` of the tensor's values on all ranks, which are threads (`Collective`); without them all are alike."""
         if self.collective is None:
             return tf.py_func(lambda value: combine([value] * self.rank_size), [tensor], tensor.dtype)
-        return self.collective.op(tensor, combine)
+        return self.collective.op(tensor, combine, kind)
 
     def _manage(self, module):
         module.get_rank_size = lambda: self.rank_size
@@ -240,15 +240,15 @@ class Collective:
         self.me, self._size, self._seconds = threading.local(), size, seconds
         self._ready, self._given, self._taken = threading.Condition(), {}, {}
 
-    def op(self, tensor, combine):
+    def op(self, tensor, combine, kind=""):
         me = self.me
         if getattr(me, "graph", None) is not tf.get_default_graph():
-            me.graph, me.count, me.last = tf.get_default_graph(), 0, []
+            me.graph, me.count, me.last = tf.get_default_graph(), 0, {}
         me.count += 1
         rank, number = me.rank, me.count
-        with tf.control_dependencies(me.last):
-            out = tf.py_func(lambda value: self._meet(rank, number, value, combine), [tensor], tensor.dtype)
-        me.last = [out]
+        with tf.control_dependencies(me.last.get(kind, [])):  # broadcasts are run apart from the others
+            out = tf.py_func(lambda value: self._meet(rank, number, value, combine), [tensor], tensor.dtype.base_dtype)
+        me.last[kind] = [out]
         return out
 
     def _meet(self, rank, number, value, combine):
