@@ -41,7 +41,7 @@ class Device:
     name: "npu" | "gpu" | "cpu".
     use_resource: kind of variables, for `tf.get_variable(use_resource=...)`.
     default_steps_per_run: training steps per `session.run`; None lets the engine tune it.
-    conservative_optimizer: True asks for the stock optimizer graph, one step per run.
+    conservative_optimizer: True asks for the stock optimizer graph, one step per run, and static shapes in all of it.
     loops: whether `loop` makes the device repeat an op by itself.
     stateless: whether random numbers are functions of (seed, step, stream), so that a resumed run repeats.
     """

@@ -132,7 +132,10 @@ class PlainEngine(Engine):
             for name, part in zip(members, _parts(gradient, members)):
                 var = self._values[name][0]
                 part = tf.reshape(part, [-1] + var.shape.as_list()[1:])
-                pairs.append((tf.IndexedSlices(part, index, var.shape), var))
+                if device.conservative_optimizer:  # of rows, TensorFlow's Adam takes the distinct ones: an open shape
+                    pairs.append((tf.math.unsorted_segment_sum(part, index, var.shape.as_list()[0]), var))
+                else:
+                    pairs.append((tf.IndexedSlices(part, index, var.shape), var))
         return device.wrap_optimizer(self._adam).apply_gradients(pairs)
 
     def _own_updates(self, step, lookup, same, lr):
