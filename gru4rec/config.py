@@ -169,8 +169,8 @@ class RunConfig:
     engine: str = flag("auto", "loop: many steps per session call, only the rows of the batch updated; plain: one step "
                        "and TensorFlow's own Adam, the oracle", choices=("auto", "loop", "plain"),
                        shown="loop, plain on npu")
-    steps_per_run: Optional[int] = flag(AUTO, "steps per session call of the loop engine", "steps", kind=whole, low=1,
-                                        high=MANY, shown="250")
+    steps_per_run: Optional[int] = flag(AUTO, "steps per session call: of the loop engine, or on an NPU of the device's "
+                                        "own loop", "steps", kind=whole, low=1, high=MANY, shown="250, 1 on npu")
     xla: str = flag("auto", "compile the loop, and the ranking of a large evaluation (needs TensorFlow 2.6)",
                     choices=("auto", "on", "off"), shown="on where it can be had")
     log_every: int = flag(1000, "steps between two log lines", "steps", kind=whole, low=1)

@@ -47,8 +47,8 @@ OF_THE_FAKE = {"RandomUniform"}
 OF_THE_HOST = {"TensorSliceDataset", "IteratorV2", "MakeIterator", "IteratorToStringHandle", "OneShotIterator"}
 FED_BY_THE_HOST = {"IteratorGetNext"}
 # Ops of the adapter's neighbours that NPUs lack, or that leave shapes open.
-FORBIDDEN = {"Where", "Unique", "UniqueV2", "BooleanMask", "PyFunc", "PyFuncStateless", "EagerPyFunc", "StatelessRandomUniform",
-             "StatelessRandomUniformV2", "ResourceGather", "VarHandleOp", "ReadVariableOp", "ResourceScatterUpdate", "While",
+FORBIDDEN = {"Where", "Unique", "UniqueV2", "BooleanMask", "PyFunc", "PyFuncStateless", "EagerPyFunc",
+             "StatelessRandomUniform", "StatelessRandomUniformV2", "ResourceGather", "VarHandleOp", "ReadVariableOp", "ResourceScatterUpdate", "While",
              "Enter", "Exit", "Switch", "Merge", "PartitionedCall", "StatefulPartitionedCall", "Bitcast", "TopKV2",
              "BitwiseXor", "RightShift", "HashTableV2", "StringJoin"}
 

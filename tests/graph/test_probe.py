@@ -108,6 +108,15 @@ def test_the_selftest_of_the_cpu_compares_it_with_itself(tmp_path):
     assert "cpu, loss scaling" in text and text.endswith("self-test: ok")
 
 
+def test_the_command_of_the_readme(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(selftest, "plan", lambda device: [])
+    monkeypatch.setattr(selftest, "selftest", lambda device, out: {"ok": out == "r.json", "runs": [], "comparison": []})
+    monkeypatch.setattr(probe, "one_op", lambda name: {"ok": True, "message": "one product ran"})
+    assert command.main(["--device", "cpu", "--probe", "--selftest", "--out", "r.json"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["self-test: ok", "report: r.json"]
+    assert command.main(["--device", "cpu", "--selftest"]) == 1
+
+
 def curve(name, losses, **more):
     return dict(name=name, error=None, loss_curve=[[step, loss] for step, loss in enumerate(losses)], **more)
 
