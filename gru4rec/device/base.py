@@ -120,6 +120,10 @@ class Device:
         """
         raise NotImplementedError
 
+    def without_loop(self):
+        """The device for sessions that make no such loop, such as those of an evaluation."""
+        return self
+
     def all_reduce(self, tensor):
         """The sum of a tensor over the ranks."""
         return tensor

@@ -12,11 +12,11 @@ import io
 import logging
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict
 
 from gru4rec import ranks, tf_compat
-from gru4rec.device import npu_options
+from gru4rec.device import npu_options, rank_table
 from gru4rec.device.base import Device, Missing, stream_seed
 from gru4rec.errors import DeviceError
 from gru4rec.tf_compat import tf
@@ -70,6 +70,10 @@ class Npu(Device):
             raise DeviceError("the adapter named its loop %s, and the device knows it as %s alone: it would make one step a "
                               "call; use --steps_per_run 1" % (op.name, LOOP_OP))
         return op
+
+    def without_loop(self):
+        kept = {key: value for key, value in self.options.items() if key not in npu_options.loop_options(2)}
+        return replace(self, options=kept)
 
     def all_reduce(self, tensor):
         return tensor if self.ranks.size == 1 else self._hccl().allreduce(tensor, "sum")
@@ -150,6 +154,8 @@ def open_npu(reason, options, job, steps_per_run=1, npu_nums=None):
                       "check `npu-smi info`, pass the device to the container, or set %s=1 if it has another name"
                       % SKIP_CHECK)
     found = ranks.from_environment(npu_nums) if job == "train" else ranks.ALONE
+    if found.size > 1 and os.environ.get("RANK_TABLE_FILE"):
+        rank_table.load(os.environ["RANK_TABLE_FILE"], found.size)
     return Npu(reason, found, resolved, _load(root), root)
 
 

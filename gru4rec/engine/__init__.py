@@ -60,6 +60,8 @@ def create(config, device, arrays, num_steps, support=None):
                               % steps)
         from gru4rec.engine.plain import PlainEngine
         return PlainEngine(config, device, arrays, support)
+    if device.ranks.size > 1:
+        raise ConfigError("--engine loop cannot train on %d devices together; use --engine plain" % device.ranks.size)
     if run.xla == "on" and not device.xla:
         raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later on cpu or gpu is "
                           "needed); use --xla auto" % device.name)

@@ -136,6 +136,23 @@ with fake_npu.installed(%r) as fake:
     assert out.decode().strip() == "[] [] [] False"
 
 
+def test_a_training_on_the_cpu_with_every_flag_of_an_npu_imports_nothing_of_an_installed_adapter(tmp_path):
+    script = """
+import sys
+import fake_npu
+from gru4rec import main
+with fake_npu.installed(%r) as fake:
+    status = main.main(["--device", "cpu", "--size", "4", "--batch_size", "400", "--epoch", "1", "--compare_rules", "0",
+                        "--loss_scale", "dynamic", "--precision_mode", "force_fp16", "--npu_opt", "hccl_timeout=9",
+                        "--xla", "off", "--checkpoint_dir", %r])
+    print(status, fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in sys.modules)
+""" % ("npu_device" if tf_compat.IS_TF2 else "npu_bridge", str(tmp_path))
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    assert done.stdout.decode().splitlines()[-1] == "0 [] [] [] False", done.stderr.decode()
+    assert "ignores the npu options: hccl_timeout, precision_mode" in done.stderr.decode()
+
+
 def test_option_table_and_package_import_without_tensorflow():
     script = "import sys, gru4rec.device.npu_options; print('tensorflow' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=REPOSITORY, check=True).stdout

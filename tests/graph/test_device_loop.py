@@ -109,6 +109,11 @@ def test_a_loop_of_another_name_is_refused(fake, epoch):
             chosen.loop(session, tf.no_op(), 2)
 
 
+def test_a_session_that_evaluates_is_set_up_for_no_loop(fake):
+    chosen = device.choose("npu", steps_per_run=5)
+    assert chosen.without_loop().session_config() == device.choose("npu").session_config() != chosen.session_config()
+
+
 def test_single_steps_need_no_loop(fake, epoch):
     assert device.choose("npu").session_config() == device.choose("npu", steps_per_run=1).session_config()
     train(epoch, 1, epochs=1)

@@ -118,6 +118,7 @@ def test_a_clamping_npu_is_asked_for_its_float_status(adapter, status, epoch):
         fake.float_status = 0.0
         assert Clamping(fake, epoch).step() == (state.FIRST_SCALE, 0)
         assert ("float_status", status) in fake.calls
+        assert not [name for name in fake.imported if "npu_loss_scale" in name]  # TensorFlow 2's adapter has none
 
 
 def test_an_npu_with_infinities_is_not_asked(adapter, epoch):

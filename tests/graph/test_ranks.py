@@ -1,6 +1,7 @@
 """Devices that train together: ranks are threads of this process, and the fake's collectives make them meet."""
 
 import contextlib
+import json
 import os
 import sys
 import threading
@@ -8,9 +9,9 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import config, device, ranks, schedule, tf_compat
+from gru4rec import config, device, main, ranks, schedule, tf_compat
 from gru4rec.data.sessions import Sessions
-from gru4rec.device import npu
+from gru4rec.device import npu, rank_table
 from gru4rec.engine import chunk_of, create, state
 from gru4rec.tf_compat import tf
 from tests import helpers
@@ -30,8 +31,16 @@ def sessions():
     return Sessions(random.randint(0, ITEMS, offsets[-1]).astype(np.int32), offsets)
 
 
+def environment(monkeypatch, tmp_path, size, rank):
+    """What the launcher of a rank sets."""
+    table = tmp_path / "table.json"
+    table.write_text(json.dumps(rank_table.make("10.0.0.1", range(size), {})))
+    for name, value in (("RANK_SIZE", size), ("RANK_ID", rank), ("JOB_ID", 1), ("RANK_TABLE_FILE", table)):
+        monkeypatch.setenv(name, str(value))
+
+
 @pytest.fixture
-def together(monkeypatch):
+def together(monkeypatch, tmp_path):
     """function (size, job of a rank's device and Ranks) -> list of what each rank's job gave."""
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     real = npu.Npu.session_config
@@ -44,8 +53,7 @@ def together(monkeypatch):
     monkeypatch.setattr(npu.Npu, "session_config", config_with_threads)
 
     def run(size, job):
-        for name, value in (("RANK_SIZE", size), ("RANK_ID", 0), ("JOB_ID", "1"), ("RANK_TABLE_FILE", "x")):
-            monkeypatch.setenv(name, str(value))
+        environment(monkeypatch, tmp_path, size, 0)
         with fake_npu.installed(ADAPTER, rank_size=size) as fake:
             fake.collective = fake_npu.Collective(size)
             first = device.choose("npu")
@@ -152,3 +160,49 @@ def test_one_process_builds_no_collective(monkeypatch, sessions):
         chosen = device.choose("npu")
         train(make(), chosen, ranks.build_epoch(sessions, LANES, chosen.ranks), helpers.start_arrays(make(), ITEMS), 1)
         assert not [name for name in fake.imported if "hccl" in name]
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path, capsys):
+    """function (rank, flags) -> (exit status, stdout, stderr, files of the checkpoint directory) of one rank of two."""
+    monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
+    events = tmp_path / "events.tsv"
+    events.write_text("SessionId\tItemId\tTime\n" + "".join(
+        "%d\t%d\t%d\n" % (s, (s + i) % 6, s * 100 + i) for s in range(20) for i in range(4)))
+
+    def run(rank, *flags):
+        environment(monkeypatch, tmp_path, 2, rank)
+        out = tmp_path / ("rank %d" % rank)
+        with fake_npu.installed(ADAPTER, rank_size=2):  # the other rank gives what this one does
+            status = main.main(["--train_path", str(events), "--batch_size", "3", "--size", "4", "--epoch", "2",
+                                "--checkpoint_dir", str(out)] + list(flags))
+        said = capsys.readouterr()
+        return status, said.out, said.err, sorted(os.listdir(str(out))) if out.exists() else []
+    return run
+
+
+def test_rank_0_alone_writes_and_both_print(command):
+    status, out, err, files = command(0, "--device", "npu", "--npu_nums", "2")
+    assert status == 0 and "gru-model-1.json" in files and "metrics.jsonl" in files, err
+    assert "rank 0 of 2 devices: 3 lanes on each" in err and "--lr 0.001 is used as it is given" in err
+    assert out.startswith("Epoch 0\tStep 1\t")
+    status, other_out, err, files = command(1, "--device", "npu")
+    assert (status, files) == (0, []), err
+    assert other_out.startswith("Epoch 0\tStep 1\t") and "rank 1 of 2" in err
+
+
+@pytest.mark.parametrize("flags, words", [
+    (["--device", "npu", "--npu_nums", "8"], "--npu_nums 8 contradicts RANK_SIZE 2"),
+    (["--device", "cpu", "--npu_nums", "2"], "--npu_nums 2 needs --device npu"),
+    (["--device", "npu", "--engine", "loop"], "--engine loop cannot train on 2 devices"),
+    (["--device", "npu", "--valid_fraction", "0.2"], "a validation has no meaning on 2 devices"),
+    (["--device", "npu", "--optimizer", "rmsprop"], "--optimizer rmsprop")])
+def test_what_several_devices_cannot_do_is_one_line(command, flags, words):
+    status, out, err, files = command(0, *flags)
+    assert (status, out, files) == (2, "", []) and words in err.splitlines()[-1]
+
+
+def test_a_wrong_rank_table_is_found_before_training(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(rank_table, "make", lambda *_: {"group_list": []})
+    status, _, err, files = command(0, "--device", "npu")
+    assert (status, files) == (2, []) and "older form (group_list)" in err.splitlines()[-1]
