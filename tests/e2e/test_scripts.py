@@ -352,6 +352,17 @@ def test_npu_script_mixes_no_rank_size_into_a_table_less_setup(sandbox, shell):
     assert sandbox.seen() == {"CM_WORKER_SIZE": "1"}
 
 
+def test_switches_of_the_older_scripts_get_their_directories(sandbox, shell):
+    sandbox.stub("python3", WITH_TF)
+    result = sandbox.run(shell, "run_npu_1p.sh", "--over_dump=True", "--profiling=True", "--autotune=False",
+                         "--profiling_dump_path=mine")
+    assert result.returncode == 0 and "--autotune=False is left out" in result.stderr
+    assert sandbox.calls()[0][9:] == ["[--profiling_dump_path=output/profiling_dump_path]",
+                                      "[--over_dump_path=output/over_dump_path]", "[--over_dump=True]",
+                                      "[--profiling=True]", "[--profiling_dump_path=mine]"]
+    assert (sandbox.cwd / "output" / "over_dump_path").is_dir()
+
+
 def test_data_path_is_the_older_ports_way_to_start(sandbox, shell):
     sandbox.stub("python3", WITH_TF)
     (sandbox.cwd / "my data").mkdir()
