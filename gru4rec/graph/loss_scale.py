@@ -48,7 +48,8 @@ class LossScale:
         inverse = 1.0 / scale
         clean = [tf.where(tf.fill(g.shape, fine), g * inverse, tf.zeros_like(g)) for g in gradients]
         step = step._replace(dense=tuple(clean[:len(step.dense)]), rows=tuple(clean[len(step.dense):]))
-        return (step,) + self._count(fine, scale, active)
+        with tf.control_dependencies(clean):  # they were divided by the old scale, whose memory a ref variable shares
+            return (step,) + self._count(fine, scale, active)
 
     def _count(self, fine, scale, active):
         good, skipped = self._good.read_value(), self._skipped.read_value()
