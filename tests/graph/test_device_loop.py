@@ -22,10 +22,19 @@ ITEMS, LANES = 7, 4
 
 
 @pytest.fixture(params=fake_npu.ADAPTERS)
-def fake(request, monkeypatch):
+def each(request, monkeypatch):
+    """Each adapter in turn."""
     monkeypatch.setattr(tf_compat, "IS_TF2", request.param == "npu_device")
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     with fake_npu.installed(request.param) as installed:
+        yield installed
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """The adapter of this TensorFlow."""
+    monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
+    with fake_npu.installed("npu_device" if tf_compat.IS_TF2 else "npu_bridge") as installed:
         yield installed
 
 
@@ -102,27 +111,27 @@ def test_a_loss_that_is_not_finite_is_in_its_place(fake, epoch, monkeypatch):
     assert np.isnan(losses[7]) and np.isfinite(np.delete(losses, 7)).all()
 
 
-def test_a_loop_of_another_name_is_refused(fake, epoch):
+def test_a_loop_of_another_name_is_refused(each, epoch):
     with tf.Graph().as_default(), tf.Session() as session:
         chosen = device.choose("npu", steps_per_run=2)
         with tf.name_scope("scope"), pytest.raises(DeviceError, match="scope/IterationOp"):
             chosen.loop(session, tf.no_op(), 2)
 
 
-def test_a_session_that_evaluates_is_set_up_for_no_loop(fake):
+def test_a_session_that_evaluates_is_set_up_for_no_loop(each):
     chosen = device.choose("npu", steps_per_run=5)
     assert chosen.without_loop().session_config() == device.choose("npu").session_config() != chosen.session_config()
 
 
-def test_single_steps_need_no_loop(fake, epoch):
+def test_single_steps_need_no_loop(each, epoch):
     assert device.choose("npu").session_config() == device.choose("npu", steps_per_run=1).session_config()
     train(epoch, 1, epochs=1)
-    assert not [call for call in fake.calls if "loop" in call[0]]
+    assert not [call for call in each.calls if "loop" in call[0]]
     with pytest.raises(ConfigError, match="--steps_per_run 5 needs --engine loop"):
         create(config.parse(["--engine", "plain", "--steps_per_run", "5"]), helpers.cpu(), {}, 1)
 
 
-def test_the_command_trains_in_a_loop_and_logs_every_line(fake, tmp_path, capsys):
+def test_the_command_trains_in_a_loop_and_logs_every_line(each, tmp_path, capsys):
     events = tmp_path / "events.tsv"
     events.write_text("SessionId\tItemId\tTime\n" + "".join(
         "%d\t%d\t%d\n" % (s, (s + i) % 6, s * 100 + i) for s in range(40) for i in range(6)))
@@ -133,4 +142,4 @@ def test_the_command_trains_in_a_loop_and_logs_every_line(fake, tmp_path, capsys
     assert [line[:2] for line in lines] == [["Epoch %d" % (s > 50), "Step %d" % s] for s in (1, 20, 40, 60, 80, 100)]
     rows = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
     assert [row["events"] for row in rows if row["kind"] == "epoch"] == [200, 200]
-    assert {call for call in fake.calls if call[0] == "device loop"} == {("device loop", 8)}
+    assert {call for call in each.calls if call[0] == "device loop"} == {("device loop", 8)}

@@ -97,13 +97,13 @@ SMALL = ["--size", "8", "--batch_size", "200"]
 
 def test_the_selftest_of_the_cpu_compares_it_with_itself(tmp_path):
     out = str(tmp_path / "report.json")
-    runs = [run for run in selftest.plan("cpu") if "1 steps" not in run[0] and "100 steps" not in run[0]]
-    result = selftest.selftest("cpu", out, SMALL, runs)
+    (name, flags, _), *_, scaled = selftest.plan("cpu")  # an evaluation of each would take its time
+    result = selftest.selftest("cpu", out, SMALL, [(name, flags, False), scaled])
     assert json.load(open(out)) == result and result["ok"], result
-    reference, ten, scaled = result["runs"]
-    assert reference["recall@20"] > 0 and len(reference["loss_curve"]) > 1 and ten["ms_per_step"] > 0
+    reference, scaled = result["runs"]
+    assert len(reference["loss_curve"]) > 1 and scaled["ms_per_step"] > 0 and scaled["recall@20"] > 0
     assert scaled["skipped_steps"] == 0 and scaled["loss_scale"] >= 1
-    assert result["comparison"][1]["recall"] <= selftest.RECALL
+    assert 0 <= result["comparison"][0]["loss"] <= selftest.LOSS
     text = "\n".join(selftest.summary(result))
     assert "cpu, loss scaling" in text and text.endswith("self-test: ok")
 
