@@ -2,50 +2,24 @@
 # Train ten epochs, then evaluate, on one Ascend NPU; without one on the GPU or CPU, and it says so:
 #   sh run_npu_1p.sh [flags of python -m gru4rec.main]
 # ASCEND_DEVICE_ID picks the NPU (0), ASCEND_SET_ENV another set_env.sh (empty: none), TFPLUGIN_INSTALL_PATH the place
-# of the TensorFlow adapter, PYTHON the Python. Logs: output/*_npu_1p.log.
+# of the TensorFlow adapter, PYTHON the Python. Logs: output/*_npu_1p.log. With --data_path=DIR, as the older port's script
+# takes it: DIR/rsc15_train_full.txt and DIR/rsc15_test.txt, output/$ASCEND_DEVICE_ID/train_$ASCEND_DEVICE_ID.log and a summary.
 set -u
 me=run_npu_1p.sh
 root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P) || exit 2
 . "$root/scripts/lib.sh"
 
 if wants_help "$@"; then
-    sed -n '2,5s/^# //p' "$root/$me"
+    sed -n '2,6s/^# //p' "$root/$me"
     exit 0
 fi
 
-# set_env.sh is bash. It is loaded in a bash that then becomes this script again (the process id stays, which is how
-# it knows), so that whatever it exports arrives unparsed. It may fail, exit, read unset variables or change directory.
-set_env=$(set_env_file)
-if [ -n "$set_env" ] && [ "${GRU4REC_SET_ENV_PID:-}" != "$$" ]; then
-    [ -f "$set_env" ] || fail "ASCEND_SET_ENV=$set_env is no file; name the toolkit's set_env.sh, or leave it empty"
-    if command -v bash >/dev/null 2>&1; then
-        export GRU4REC_SET_ENV_PID=$$
-        exec bash -c '
-            gru4rec_again=("$PWD" "$@")
-            gru4rec_back() {
-                gru4rec_code=$?
-                trap - EXIT
-                set +eu
-                [ "$gru4rec_code" = 0 ] || echo "run_npu_1p.sh: $1 ended with status $gru4rec_code; going on" >&2
-                cd -- "${gru4rec_again[0]}"
-                exec sh "${gru4rec_again[@]:2}"
-            }
-            trap "gru4rec_back \"\${gru4rec_again[1]}\"" EXIT
-            set --
-            source "${gru4rec_again[1]}" >&2
-            gru4rec_back "${gru4rec_again[1]}"
-        ' bash "$set_env" "$root/$me" "$@"
-    fi
-    say "WARNING: bash not found; $set_env is not loaded"
-fi
-unset GRU4REC_SET_ENV_PID
+load_set_env "$@"
 
 # One process on one device. Whatever is set already stays.
 export JOB_ID="${JOB_ID:-10087}" ASCEND_DEVICE_ID="${ASCEND_DEVICE_ID:-0}"
 [ -n "${CM_WORKER_SIZE:-}" ] || export RANK_SIZE="${RANK_SIZE:-1}" RANK_ID="${RANK_ID:-0}" # the two must not mix
-plugin=${TFPLUGIN_INSTALL_PATH:-/usr/local/Ascend/tfplugin/python/site-packages}
-[ ! -d "$plugin" ] || PYTHONPATH="$plugin${PYTHONPATH:+:$PYTHONPATH}"
-export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+add_plugin
 need_tensorflow
 
 # `--device auto` makes the choice and logs its reason; what is plain from here is said loudly before that.
@@ -57,4 +31,28 @@ elif ! has_davinci && [ -z "${GRU4REC_SKIP_DAVINCI_CHECK:-}" ]; then
 fi
 [ -z "$reason" ] || names_device "$@" || say "WARNING: *** NOT RUNNING ON AN NPU *** $reason; using the GPU or CPU"
 
-train_and_evaluate npu_1p auto "$@"
+data_path='' dumps=''
+for arg; do
+    shift
+    case $arg in
+        --data_path=*) data_path=${arg#*=} && continue ;;
+        --autotune=*) say "$arg is left out: newer releases tune with --npu_opt aoe_mode=" && continue ;;
+        --over_dump=[Tt]rue) dumps="$dumps over_dump_path" ;;
+        --data_dump_flag=[Tt]rue) dumps="$dumps data_dump_path" ;;
+        --profiling=[Tt]rue) dumps="$dumps profiling_dump_path" ;;
+    esac
+    set -- "$@" "$arg"
+done
+for name in $dumps; do # as the older port's scripts, a place in the output; one that is given comes later and wins
+    mkdir -p "${GRU4REC_OUTPUT:-output}/$name" && set -- "--$name=${GRU4REC_OUTPUT:-output}/$name" "$@"
+done
+if [ -z "$data_path" ]; then
+    train_and_evaluate npu_1p auto "$@"
+    exit $?
+fi
+[ -d "$data_path" ] || fail "--data_path=$data_path is no directory; it must hold rsc15_train_full.txt and rsc15_test.txt"
+set -- --path_to_train="$data_path" --path_to_test="$data_path" --log_format=modelzoo "$@"
+GRU4REC_OUTPUT=${GRU4REC_OUTPUT:-output}/$ASCEND_DEVICE_ID
+started=$(date +%s)
+train_and_evaluate "$ASCEND_DEVICE_ID" auto "$@" || exit $?
+"$python" "$root/scripts/modelzoo_summary.py" "$output/train_$ASCEND_DEVICE_ID.log" "$(($(date +%s) - started))" "$@"

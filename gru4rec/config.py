@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from gru4rec import presets
+from gru4rec.device import flags as device_flags
+from gru4rec.device.flags import AcceleratorConfig, PortConfig
 from gru4rec.errors import ConfigError
 from gru4rec.flags import (
     build_parser,
@@ -178,8 +180,8 @@ class RunConfig:
     engine: str = flag("auto", "loop: many steps per session call, only the rows of the batch updated; plain: one step "
                        "and TensorFlow's own Adam, the oracle", choices=("auto", "loop", "plain"),
                        shown="loop, plain on npu")
-    steps_per_run: Optional[int] = flag(AUTO, "steps per session call of the loop engine", "steps", kind=whole, low=1,
-                                        high=MANY, shown="250")
+    steps_per_run: Optional[int] = flag(AUTO, "steps per session call: of the loop engine, or on an NPU of the device's "
+                                        "own loop", "steps", kind=whole, low=1, high=MANY, shown="250, 1 on npu")
     xla: str = flag("auto", "compile the loop, and the ranking of a large evaluation (needs TensorFlow 2.6)",
                     choices=("auto", "on", "off"), shown="on where it can be had")
     log_every: int = flag(1000, "steps between two log lines", "steps", kind=whole, low=1)
@@ -188,7 +190,9 @@ class RunConfig:
 
 
 GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("validation", ValidConfig),
-           ("evaluation", EvalConfig), ("run", RunConfig))
+           ("evaluation", EvalConfig), ("run", RunConfig), ("accelerator", AcceleratorConfig),
+          ("port", PortConfig))
+LATER = ("accelerator", "port")  # groups that checkpoints of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,8 @@ class Config:
     validation: ValidConfig = ValidConfig()
     evaluation: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
+    accelerator: AcceleratorConfig = AcceleratorConfig()
+    port: PortConfig = PortConfig()
     explicit: Tuple[str, ...] = ()  # names of the flags the user gave
 
     def to_dict(self):
@@ -255,6 +261,8 @@ def from_dict(saved):
         raise ConfigError("configuration is not a JSON object")
     given = {}
     for group, _, item in fields_of(GROUPS):
+        if group in LATER and group not in saved:
+            continue
         part = saved.get(group)
         if not isinstance(part, dict) or item.name not in part:
             raise ConfigError("configuration lacks %s.%s" % (group, item.name))
@@ -269,12 +277,36 @@ def _assemble(given, explicit):
     parts = {group: cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given})
              for group, cls in GROUPS}
     parts["model"] = resolve_model(parts["model"], given)
+    parts["data"], parts["port"] = _resolve_port(parts["data"], parts["port"])
     if parts["run"].train or "loss" in given:  # at evaluation the loss not given is the saved model's, not the default
         _check_pair(parts["model"])
     if parts["run"].train:
         _check_family(parts["model"], parts["training"], explicit)
         _check_validation(parts["validation"], explicit)
+    npu_session_options(parts["run"], parts["accelerator"])
     return Config(explicit=explicit, **parts)
+
+
+def _resolve_port(data, port):
+    """(DataConfig, PortConfig): the older port's names end in the paths they stand for, and are not saved."""
+    train_path, test_path = device_flags.port_paths(port, data.train_path, data.test_path)
+    return (dataclasses.replace(data, train_path=train_path, test_path=test_path),
+            PortConfig(log_format=port.log_format))
+
+
+def npu_session_options(run, accelerator):
+    """Options that the flags ask for from the session of an NPU, checked: dict key -> value (`device.flags.options`).
+
+    Args:
+      run: RunConfig. accelerator: AcceleratorConfig.
+    """
+    return device_flags.options(accelerator, "train" if run.train else "infer", npu_steps(run))
+
+
+def npu_steps(run):
+    """Steps of one session call on an NPU; elsewhere they are the loop engine's own affair."""
+    on_device = run.train and run.device in ("npu", "auto") and run.engine != "loop"
+    return run.steps_per_run or 1 if on_device else 1
 
 
 def resolve_model(model, given=()):

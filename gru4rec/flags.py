@@ -76,6 +76,19 @@ def id_list(value):
     return parts
 
 
+def truth(value):
+    """True, False, 1, 0 in any case, text or not -> bool."""
+    known = {"true": True, "1": True, "false": False, "0": False}
+    if not isinstance(value, (bool, int, str)) or str(value).lower() not in known:
+        raise ValueError("not a truth value")
+    return known[str(value).lower()]
+
+
+def text_list(value):
+    """["a=1", "b=2"] or "a=1" -> a tuple of text; nothing is split, as values may hold commas."""
+    return tuple(text(part) for part in (value if isinstance(value, (list, tuple)) else [value]))
+
+
 def ranks_path(value):
     """The path of a table, told by its ending."""
     if not text(value).lower().endswith((".parquet", ".csv")):
@@ -97,14 +110,19 @@ _KINDS = {text: "text of at least one character", whole: "a whole number", real:
           id_list: "item ids such as 214536502,214536500",
           page_path: "a file name ending in .html",
           lists_path: "a file name ending in .parquet, .csv or .jsonl",
+          truth: "True or False", text_list: "text of at least one character",
           ranks_path: "a file name ending in .parquet or .csv"}
 
 
 def flag(default, help_text, unit="", choices=None, kind=text, shown=None, low=None, high=None, above=None,
-         below=None):
-    """A dataclass field that is one option: default, help, unit, allowed values (`above`/`below` are exclusive)."""
+         below=None, repeat=False, const=None):
+    """A dataclass field that is one option: default, help, unit, allowed values (`above`/`below` are exclusive).
+
+    repeat: whether it may be given several times (its kind then takes a list). const: text a flag without a value stands
+    for; None where it needs one.
+    """
     meta = dict(help=help_text, unit=unit, choices=choices, kind=kind, shown=shown, low=low, high=high, above=above,
-                below=below)
+                below=below, repeat=repeat, const=const)
     return field(default=default, metadata=meta)
 
 
@@ -141,7 +159,10 @@ def build_parser(prog, description, groups, leave_out=()):
         if meta["choices"]:
             text = "{%s} %s" % ("|".join(str(c) for c in meta["choices"]), text)
         names = ["-" + item.name] * (len(item.name) == 1) + ["--" + item.name]
-        titles[group].add_argument(*names, metavar=item.name.upper(), type=str, dest=item.name, help=text.replace("%", "%%"))
+        more = dict(action="append") if meta["repeat"] else {} if meta["const"] is None else dict(nargs="?",
+                                                                                                  const=meta["const"])
+        titles[group].add_argument(*names, metavar=item.name.upper(), type=str, dest=item.name, help=text.replace("%", "%%"),
+                                   **more)
     return parser
 
 
@@ -156,7 +177,8 @@ def convert(item, given):
     try:
         value = meta["kind"](given)
     except (ValueError, OverflowError):
-        raise ConfigError("%s %r is not %s" % (name, given, _KINDS[meta["kind"]])) from None
+        words = _KINDS.get(meta["kind"]) or meta["kind"].words
+        raise ConfigError("%s %r is not %s" % (name, given, words)) from None
     if meta["choices"] and not set(value if isinstance(value, tuple) else (value,)) <= set(meta["choices"]):
         raise ConfigError("%s %r is unknown; use one of: %s" % (name, given, ", ".join(map(str, meta["choices"]))))
     for number in value if isinstance(value, tuple) else (value,):

@@ -1,12 +1,14 @@
 """Command line: flags -> train or evaluate. `python -m gru4rec.main --help` lists the flags."""
 
+import json
 import logging
 import os
 import sys
 
 from gru4rec import config as config_module
 from gru4rec import summaries
-from gru4rec.errors import InputError
+from gru4rec.device import flags as device_flags
+from gru4rec.errors import ConfigError, InputError
 from gru4rec.interrupts import StopRequest
 from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
 from gru4rec.runlog import progress as _progress
@@ -26,7 +28,21 @@ def main(argv=None):
 def _run(argv):
     config = config_module.parse(argv)
     summaries.check(config.run.tensorboard)
+    device_flags.check_files(config.accelerator, "train" if config.run.train else "infer")
+    if config.accelerator.print_device_config:
+        return _print_device_config(config)
     (_train if config.run.train else _evaluate)(config)
+
+
+def _print_device_config(config):
+    from gru4rec import tf_compat
+    tf_compat.setup()
+    from gru4rec.device import describe
+    run = config.run
+    found = describe.resolved(run.device, config_module.npu_session_options(run, config.accelerator),
+                              "train" if run.train else "infer", config_module.npu_steps(run))
+    found["accelerator"] = config.to_dict()["accelerator"]
+    say(json.dumps(found, indent=2, sort_keys=True))
 
 
 def _sample(name):
@@ -40,7 +56,7 @@ def _train(config):
     """Find out where to start, load, index, train. What can be wrong is found before TensorFlow is imported."""
     from gru4rec import resume
     from gru4rec.run_directory import RunDirectory
-    with RunDirectory(config.run.checkpoint_dir) as directory:
+    with RunDirectory(config.run.checkpoint_dir, _writes(config)) as directory:
         start = resume.find(config, directory) if config.run.resume else resume.afresh(config)
         if start.is_finished:
             _log.info("the run in %s is finished; nothing is left to do", config.run.checkpoint_dir)
@@ -49,6 +65,17 @@ def _train(config):
             _refit(start, directory, _training_events(start.refit.config)[2])
         else:
             _train_from(start, directory)
+
+
+def _writes(config):
+    """Whether this process writes: of devices that train together rank 0 does. What is wrong with that is said later."""
+    from gru4rec import ranks
+    if config.run.device not in ("npu", "auto"):
+        return True
+    try:
+        return ranks.from_environment(config.accelerator.npu_nums).rank == 0
+    except ConfigError:
+        return True
 
 
 def _train_from(start, directory):
@@ -228,7 +255,8 @@ def _device(config, job):
     from gru4rec import tf_compat
     tf_compat.setup()
     from gru4rec import device
-    return device.choose(config.run.device, job=job)
+    return device.choose(config.run.device, config_module.npu_session_options(config.run, config.accelerator), job,
+                         config_module.npu_steps(config.run), config.accelerator.npu_nums)
 
 
 if __name__ == "__main__":

@@ -23,11 +23,12 @@ _UNDER_WAY = ".part"  # ending of previous-<N> while files are moved to it
 class RunDirectory:
     """Context of a run in a directory: locked from the start if it exists, else from `begin` on."""
 
-    def __init__(self, path):
-        self.path, self._lock = path, Lock(path)
+    def __init__(self, path, writes=True):
+        """writes: False locks nothing; of devices that train together one writes."""
+        self.path, self._lock, self._writes = path, Lock(path), writes
 
     def __enter__(self):
-        if os.path.isdir(self.path):
+        if self._writes and os.path.isdir(self.path):
             with self._errors():
                 self._lock.acquire()
         return self

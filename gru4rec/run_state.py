@@ -54,8 +54,13 @@ def not_finite(config, arrays):
 class Saver:
     """Writes the checkpoints of one run; knows when the next is due and what was saved last."""
 
-    def __init__(self, config, directory, vocabulary, num_steps, data, phase="train", validation=None):
-        """directory: str, exists. data: function () -> `data_of`. validation: None or validation.Validation."""
+    def __init__(self, config, directory, vocabulary, num_steps, data, phase="train", validation=None,
+                 writes=True):
+        """directory: str, exists. data: function () -> `data_of`. validation: None or validation.Validation.
+
+        writes: False saves nothing; of devices that train together one does.
+        """
+        self._writes = writes
         self._config, self._directory, self._vocabulary, self._num_steps = config, directory, vocabulary, num_steps
         self._make_data, self._data, self._phase, self._validation = data, None, phase, validation
         self._steps, self._seconds = interval(config.run.save_every)
@@ -67,8 +72,8 @@ class Saver:
 
     def is_due(self, done):
         """Whether --save_every asks for a save after update `done`."""
-        if self._steps:
-            return done % self._steps == 0
+        if self._steps:  # some calls go beyond the step that was asked for
+            return done // self._steps > (self.saved_step or 0) // self._steps
         return self._seconds is not None and time.monotonic() - self._clock >= self._seconds
 
     def resumed(self, path, step):
@@ -83,7 +88,7 @@ class Saver:
         Raises: DivergenceError naming the tensor, and nothing is written; CheckpointError if the disk refuses.
         """
         step = int(arrays[state.GLOBAL_STEP])
-        if step == self.saved_step:
+        if step == self.saved_step or not self._writes:
             return
         bad = not_finite(self._config, arrays)
         if bad is not None:
@@ -110,7 +115,8 @@ class Saver:
 
     def finished(self):
         """The run is over: what was saved within epochs is needed no more."""
-        checkpoint.remove(self._directory, [n for n in checkpoint.listing(self._directory) if not n.is_epoch])
+        if self._writes:
+            checkpoint.remove(self._directory, [n for n in checkpoint.listing(self._directory) if not n.is_epoch])
 
     def stopped(self, error, arrays, position, is_moment):
         """Save what a signal would lose -> the Interrupted to raise, which says how to go on.

@@ -72,6 +72,11 @@ def time_line(seconds_per_step):
     return "Each Step time is:%f" % seconds_per_step
 
 
+def modelzoo_lines(seconds_per_step, targets_per_second):
+    """The lines that scripts for the older Ascend port look for: seconds a step (sixth word), targets a second (second)."""
+    return ["Each Step npu time is: %f" % seconds_per_step, "TimeHistory: %.2f" % targets_per_second]
+
+
 LABELS = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG", "coverage": "Coverage", "popularity": "Popularity"}
 
 

@@ -95,7 +95,7 @@ def measure(config, device, arrays, test):
     """
     from gru4rec import evaluate
     options = test.options
-    with contextlib.closing(evaluate.Evaluator(config, device, state.caught_up(config, arrays),
+    with contextlib.closing(evaluate.Evaluator(config, device.without_loop(), state.caught_up(config, arrays),
                                                options.eval_batch_size, xla=config.run.xla != "off")) as evaluator:
         ranked = evaluator.run(test.sessions, wanted=test.wanted)
     (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), options.cut_off[:1], test.num_misses)

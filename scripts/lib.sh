@@ -1,4 +1,4 @@
-# Functions shared by run_gpu.sh, run_npu_1p.sh and scripts/test.sh. POSIX sh.
+# Functions shared by run_gpu.sh, run_npu_1p.sh, run_npu_8p.sh and scripts/test.sh. POSIX sh.
 # The caller sets `me` (its name, for messages) and `root` (the checkout, absolute).
 
 say() { printf '%s: %s\n' "$me" "$*" >&2; }
@@ -37,6 +37,43 @@ set_env_file() {
             return
         fi
     done
+}
+
+# load_set_env ARG...: loads the toolkit's set_env.sh. That is bash, so a bash loads it and then becomes this script again
+# (the process id stays, which is how it knows): whatever it exports arrives unparsed. It may fail, exit, read unset
+# variables or change directory.
+load_set_env() {
+    set_env=$(set_env_file)
+    if [ -n "$set_env" ] && [ "${GRU4REC_SET_ENV_PID:-}" != "$$" ]; then
+        [ -f "$set_env" ] || fail "ASCEND_SET_ENV=$set_env is no file; name the toolkit's set_env.sh, or leave it empty"
+        if command -v bash >/dev/null 2>&1; then
+            export GRU4REC_SET_ENV_PID=$$
+            exec bash -c '
+                gru4rec_again=("$PWD" "$@")
+                gru4rec_back() {
+                    gru4rec_code=$?
+                    trap - EXIT
+                    set +eu
+                    [ "$gru4rec_code" = 0 ] || echo "${gru4rec_again[2]##*/}: $1 ended with status $gru4rec_code; going on" >&2
+                    cd -- "${gru4rec_again[0]}"
+                    exec sh "${gru4rec_again[@]:2}"
+                }
+                trap "gru4rec_back \"\${gru4rec_again[1]}\"" EXIT
+                set --
+                source "${gru4rec_again[1]}" >&2
+                gru4rec_back "${gru4rec_again[1]}"
+            ' bash "$set_env" "$root/$me" "$@"
+        fi
+        say "WARNING: bash not found; $set_env is not loaded"
+    fi
+    unset GRU4REC_SET_ENV_PID
+}
+
+# add_plugin: puts the TensorFlow adapter of a toolkit and this checkout on PYTHONPATH.
+add_plugin() {
+    plugin=${TFPLUGIN_INSTALL_PATH:-/usr/local/Ascend/tfplugin/python/site-packages}
+    [ ! -d "$plugin" ] || PYTHONPATH="$plugin${PYTHONPATH:+:$PYTHONPATH}"
+    export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 }
 
 # has_davinci: true if a device node of an Ascend NPU exists.

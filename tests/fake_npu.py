@@ -14,7 +14,10 @@ import contextlib
 import importlib
 import importlib.machinery
 import sys
+import threading
 import types
+
+import numpy as np
 
 from gru4rec.tf_compat import tf
 
@@ -32,6 +35,8 @@ class Fake:
         self.name = name
         self.failure = failure
         self.rank_size = rank_size
+        self.collective = None
+        self.float_status, self.float_status_api, self.inf_nan = 0.0, "v2", False  # of a chip that clamps
         self.imported = []
         self.calls = []
         self.builders = {name: self._root, "hccl": _nothing, "hccl.manage": _nothing, "hccl.manage.api": self._manage}
@@ -99,6 +104,23 @@ class Fake:
             print("libge_runner.so: cannot open shared object file")
         else:
             module.npu_bridge_handle = object()
+            module.get_gen_ops = self._gen_ops
+
+    def _gen_ops(self):
+        """The generated ops: the float status of this chip, read or cleared, in the form of old or new releases."""
+        def status(api, value):
+            self.calls.append(("float_status", api))
+            return tf.constant([value] * 8)
+
+        ops = types.SimpleNamespace()
+        if self.float_status_api == "v2":
+            ops.npu_get_float_status_v2 = lambda: status("v2", self.float_status)
+            ops.npu_clear_float_status_v2 = lambda: status("v2", 0.0)
+        elif self.float_status_api == "v1":  # reading writes into the tensor that was allocated
+            ops.npu_alloc_float_status = lambda: status("v1", self.float_status)
+            ops.npu_get_float_status = lambda fresh: tf.identity(fresh)
+            ops.npu_clear_float_status = lambda read: tf.zeros_like(read)
+        return ops
 
     def _npu_init(self, module):
         real = tf.Session.__init__
@@ -127,9 +149,32 @@ class Fake:
             if not isinstance(train_op, tf.Operation):
                 raise ValueError("train_op is not an Operation")
             self.calls.append(("set_iteration_per_loop", iterations_per_loop))
-            return train_op if iterations_per_loop == 1 else tf.group(train_op, name="IterationOp")
+            if iterations_per_loop == 1:
+                return train_op
+            looped = tf.group(train_op, name="IterationOp")  # IterationOp_1 if there is one already, or inside a scope
+            if looped.name == "IterationOp":  # the device knows it by this name, and runs any other once
+                self._repeat(session, looped, iterations_per_loop)
+            return looped
 
         module.set_iteration_per_loop = set_iteration_per_loop
+
+    def _repeat(self, session, op, times):
+        """A run of the session that names `op` makes it `times` times; what else it fetches is of the last."""
+        options = {key: (value.b or value.i) for key, value in session._config.graph_options.rewrite_options
+                   .custom_optimizers[0].parameter_map.items()}
+        assert options["iterations_per_loop"] == times and options["enable_data_pre_proc"], "the session knows no such loop"
+        assert not options["mix_compile_mode"]
+        run = session.run
+
+        def repeating(fetches, feed_dict=None):
+            if isinstance(fetches, list) and op in fetches:
+                assert not feed_dict, "every iteration would see the same feed"
+                for _ in range(times - 1):
+                    run(op)
+                self.calls.append(("device loop", times))
+            return run(fetches, feed_dict)
+
+        session.run = repeating
 
     def _npu_scope(self, module):
         def scope(name):
@@ -152,25 +197,70 @@ class Fake:
         module.NPUOptimizer = wrap
 
     def _npu_plugin(self, module):
-        module.is_inf_nan_enabled = lambda: False
+        module.is_inf_nan_enabled = lambda: self.inf_nan
         module.set_device_sat_mode = lambda mode: self.calls.append(("set_device_sat_mode", mode))
 
     def _hccl_ops(self, module):
         def broadcast(tensor, root_rank, fusion=2, fusion_id=0, group="hccl_world_group"):
             assert isinstance(tensor, list), "broadcast takes a list"
             self.calls.append(("broadcast", len(tensor), root_rank))
-            return [tf.identity(t) for t in tensor]
+            return [self._together(tf.identity(t), lambda parts: parts[root_rank], "broadcast") for t in tensor]
 
         def allreduce(tensor, reduction, fusion=1, fusion_id=-1, group="hccl_world_group"):
+            assert reduction == "sum"
             self.calls.append(("allreduce", reduction))
-            return tensor * self.rank_size if reduction == "sum" else tf.identity(tensor)
+            return self._together(tensor, lambda parts: sum(parts[1:], parts[0]))  # in rank order
 
-        module.broadcast, module.allreduce = broadcast, allreduce
-        module.allgather = lambda tensor, rank_size, group="hccl_world_group": tf.concat([tensor] * rank_size, 0)
+        def allgather(tensor, rank_size, group="hccl_world_group"):
+            assert rank_size == self.rank_size
+            self.calls.append(("allgather", rank_size))
+            return self._together(tensor, np.concatenate)
+
+        module.broadcast, module.allreduce, module.allgather = broadcast, allreduce, allgather
+
+    def _together(self, tensor, combine, kind=""):
+        """`combine` of the tensor's values on all ranks, which are threads (`Collective`); without them all are alike."""
+        if self.collective is None:
+            return tf.py_func(lambda value: combine([value] * self.rank_size), [tensor], tensor.dtype)
+        return self.collective.op(tensor, combine, kind)
 
     def _manage(self, module):
         module.get_rank_size = lambda: self.rank_size
         module.get_rank_id = lambda: 0
+
+
+class Collective:
+    """Ranks as threads of one process: what one gives to a collective op waits for what all others give to the same.
+
+    A thread says `me.rank = …` before it builds its graph. The n-th collective op of every graph is the same one; each
+    waits for the one before it in its graph, as different orders would be a deadlock.
+    """
+
+    def __init__(self, size, seconds=120):
+        self.me, self._size, self._seconds = threading.local(), size, seconds
+        self._ready, self._given, self._taken = threading.Condition(), {}, {}
+
+    def op(self, tensor, combine, kind=""):
+        me = self.me
+        if getattr(me, "graph", None) is not tf.get_default_graph():
+            me.graph, me.count, me.last = tf.get_default_graph(), 0, {}
+        me.count += 1
+        rank, number = me.rank, me.count
+        with tf.control_dependencies(me.last.get(kind, [])):  # broadcasts are run apart from the others
+            out = tf.py_func(lambda value: self._meet(rank, number, value, combine), [tensor], tensor.dtype.base_dtype)
+        me.last[kind] = [out]
+        return out
+
+    def _meet(self, rank, number, value, combine):
+        with self._ready:
+            turn = self._taken.get((rank, number), 0)  # how often this op ran before
+            self._taken[rank, number] = turn + 1
+            parts = self._given.setdefault((number, turn), {})
+            parts[rank] = np.array(value)
+            self._ready.notify_all()
+            if not self._ready.wait_for(lambda: len(parts) == self._size, self._seconds):
+                raise RuntimeError("a rank never came to collective op %d" % number)
+        return np.asarray(combine([parts[r] for r in range(self._size)]), parts[rank].dtype)
 
 
 def _nothing(module):
@@ -187,6 +277,26 @@ def _loss_scale_manager(module):
 
 def _loss_scale_optimizer(module):
     module.NPULossScaleOptimizer = lambda opt, loss_scale_manager, is_distributed=False: opt
+
+
+def break_sessions(ending):
+    """Make sessions of this process end as real ones do: "abort" | "error" | "compiled" (they work, and say so) | "hang"."""
+    import os
+    import time
+    real, sign = tf.Session.run, "[GePlugin] Initialize ge failed"
+
+    def run(session, *args, **kwargs):
+        if ending == "abort":
+            os.write(2, (sign + "\n").encode())
+            os.abort()
+        if ending == "error":
+            raise tf.errors.InternalError(None, None, sign)
+        if ending == "hang":
+            time.sleep(60)
+        print("The model has been compiled on the Ascend AI processor, current graph id is: 1")
+        return real(session, *args, **kwargs)
+
+    tf.Session.run = run
 
 
 @contextlib.contextmanager

@@ -14,13 +14,15 @@ NAMES = ("auto", "npu", "gpu", "cpu")
 JOBS = ("train", "infer")
 
 
-def choose(name, npu_options=None, job="train"):
+def choose(name, npu_options=None, job="train", steps_per_run=1, npu_nums=None):
     """Pick the device and log why, once; no Session exists yet and none is made.
 
     Args:
       name: "auto" (npu, else gpu, else cpu) | "npu" | "gpu" | "cpu".
       npu_options: dict of session option -> bool, int or str, checked whatever the device; used on npu only.
       job: "train" | "infer"; an NPU process does one of the two (its options hold for the life of the process).
+      steps_per_run: steps a session call makes on an NPU; elsewhere the engine decides.
+      npu_nums: --npu_nums: devices that train together, or None for what the environment says.
     Returns: Device.
     Raises: DeviceError in one line naming what an explicit device lacks; ConfigError for a wrong option.
     """
@@ -29,8 +31,11 @@ def choose(name, npu_options=None, job="train"):
     if job not in JOBS:
         raise ValueError("unknown job %r; use one of: %s" % (job, ", ".join(JOBS)))
     _options.check(npu_options or {}, job)
-    device, level = _auto(npu_options, job) if name == "auto" else (_named(name, npu_options, job), logging.INFO)
+    args = npu_options, job, steps_per_run, npu_nums
+    device, level = _auto(*args) if name == "auto" else (_named(name, *args), logging.INFO)
     _log.log(level, "device: %s (%s)", device.name, device.reason)
+    if (npu_nums or 1) > 1 and device.ranks.size == 1 and job == "train":
+        raise DeviceError("--npu_nums %d needs --device npu; this is %s (%s)" % (npu_nums, device.name, device.reason))
     if npu_options and device.name != "npu":
         _log.warning("device %s ignores the npu options: %s", device.name, ", ".join(sorted(npu_options)))
     if not device.stateless:
@@ -39,28 +44,28 @@ def choose(name, npu_options=None, job="train"):
     return device
 
 
-def _named(name, npu_options, job, reason="asked for"):
+def _named(name, npu_options, job, steps_per_run, npu_nums, reason="asked for"):
     # Imports wait until here: neither TensorFlow nor the code that knows the adapter loads before it is wanted.
     if name == "npu":
         from gru4rec.device import npu
-        return npu.open_npu(reason, npu_options, job)
+        return npu.open_npu(reason, npu_options, job, steps_per_run, npu_nums)
     from gru4rec.device import host
     return host.open_gpu(reason) if name == "gpu" else host.Cpu(reason)
 
 
-def _auto(npu_options, job):
+def _auto(*args):
     """(first device that can be had, log level): a fallback is a warning where signs of an NPU were found."""
     from gru4rec.device import npu
     from gru4rec.device.base import Missing
     missing = []
     for name in ("npu", "gpu"):
         try:
-            device = _named(name, npu_options, job, _auto_reason(missing))
+            device = _named(name, *args, reason=_auto_reason(missing))
             break
         except Missing as error:
             missing.append("no %s: %s" % (name, error if name == "npu" and npu.signs() else error.what))
     else:
-        device = _named("cpu", npu_options, job, _auto_reason(missing))
+        device = _named("cpu", *args, reason=_auto_reason(missing))
     fell_back = device.name != "npu" and npu.signs()
     return device, logging.WARNING if fell_back else logging.INFO
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Optional
 
 from gru4rec.errors import DeviceError
+from gru4rec.ranks import ALONE, Ranks
 from gru4rec.tf_compat import tf
 
 NUM_STREAMS = 1024  # independent random streams of a run: one for the dropout of each layer, and
@@ -36,20 +37,24 @@ class Device:
     """One device; immutable. Subclasses fill in what differs.
 
     reason: why it was chosen.
+    ranks: the devices that train together, and which of them this is.
     name: "npu" | "gpu" | "cpu".
     use_resource: kind of variables, for `tf.get_variable(use_resource=...)`.
     default_steps_per_run: training steps per `session.run`; None lets the engine tune it.
-    conservative_optimizer: True asks for the stock optimizer graph, one step per run.
+    conservative_optimizer: True asks for the stock optimizer graph, one step per run, and static shapes in all of it.
+    loops: whether `loop` makes the device repeat an op by itself.
     stateless: whether random numbers are functions of (seed, step, stream), so that a resumed run repeats.
     """
 
     reason: str
+    ranks: Ranks = ALONE
 
     name: ClassVar[str]
     use_resource: ClassVar[bool] = True
     default_steps_per_run: ClassVar[Optional[int]] = None
     conservative_optimizer: ClassVar[bool] = False
     stateless: ClassVar[bool] = True
+    loops: ClassVar[bool] = False
 
     @property
     def xla(self):
@@ -101,3 +106,38 @@ class Device:
     def wrap_optimizer(self, opt):
         """The optimizer as this device wants it."""
         return opt
+
+    def no_overflow(self, gradients):
+        """Whether nothing overflowed while `gradients` were computed, as a bool scalar, on a device whose overflows leave
+        no infinity; None elsewhere.
+        """
+        return None
+
+    def loop(self, session, op, steps):
+        """An op that makes the device run `op` so many times; built after all variables have their values.
+
+        What is fetched with it is that of the last time. Only where `loops`.
+        """
+        raise NotImplementedError
+
+    def without_loop(self):
+        """The device for sessions that make no such loop, such as those of an evaluation."""
+        return self
+
+    def all_reduce(self, tensor):
+        """The sum of a tensor over the ranks."""
+        return tensor
+
+    def all_gather(self, tensor):
+        """The tensors of all ranks one below the other, in rank order."""
+        return tensor
+
+    def broadcast(self, tensors):
+        """The tensors of rank 0, as a list."""
+        return list(tensors)
+
+    def on_all_ranks(self, flag):
+        """Whether a bool scalar is true on every rank."""
+        if self.ranks.size == 1:
+            return flag
+        return tf.equal(self.all_reduce(tf.cast(tf.logical_not(flag), tf.float32)), 0.0)

@@ -12,17 +12,19 @@ import io
 import logging
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Dict
 
-from gru4rec import tf_compat
-from gru4rec.device import npu_options
+from gru4rec import ranks, tf_compat
+from gru4rec.device import npu_options, rank_table
 from gru4rec.device.base import Device, Missing, stream_seed
+from gru4rec.errors import DeviceError
 from gru4rec.tf_compat import tf
 
 _log = logging.getLogger(__name__)
 
 SKIP_CHECK = "GRU4REC_SKIP_DAVINCI_CHECK"
+LOOP_OP = "IterationOp"  # the device repeats the op of this very name
 _SET_ENV = ("run `source /usr/local/Ascend/cann/set_env.sh` (older releases: "
             "/usr/local/Ascend/ascend-toolkit/set_env.sh) in this shell and start again")
 
@@ -31,17 +33,19 @@ _SET_ENV = ("run `source /usr/local/Ascend/cann/set_env.sh` (older releases: "
 class Npu(Device):
     """One Ascend NPU behind the adapter.
 
-    options: parameter_map of its sessions, checked. npu_ops: the adapter's module of graph ops.
+    options: parameter_map of its sessions, checked. npu_ops: the adapter's module of graph ops. adapter: its package.
     """
 
     options: Dict[str, Any] = field(default_factory=dict)
     npu_ops: Any = None
+    adapter: str = ""
 
     name = "npu"
     use_resource = False  # no IR op for gathers and scatters on resource variables
     default_steps_per_run = 1
     conservative_optimizer = True
     stateless = False  # no IR op StatelessRandomUniform
+    loops = True
 
     def session_config(self):
         config = tf.ConfigProto(allow_soft_placement=True, log_device_placement=False)
@@ -60,21 +64,88 @@ class Npu(Device):
     def _dropout(self, x, rate, seed, step, stream):
         return self.npu_ops.dropout(x, keep_prob=1.0 - rate, seed=_op_seed(seed, stream))
 
+    def loop(self, session, op, steps):
+        op = _leaf(self.adapter, "estimator.npu.util").set_iteration_per_loop(session, op, steps)
+        if op.name != LOOP_OP:
+            raise DeviceError("the adapter named its loop %s, and the device knows it as %s alone: it would make one step a "
+                              "call; use --steps_per_run 1" % (op.name, LOOP_OP))
+        return op
+
+    def without_loop(self):
+        kept = {key: value for key, value in self.options.items() if key not in npu_options.loop_options(2)}
+        return replace(self, options=kept)
+
+    def all_reduce(self, tensor):
+        return tensor if self.ranks.size == 1 else self._hccl().allreduce(tensor, "sum")
+
+    def all_gather(self, tensor):
+        return tensor if self.ranks.size == 1 else self._hccl().allgather(tensor, self.ranks.size)
+
+    def broadcast(self, tensors):
+        if self.ranks.size == 1:
+            return list(tensors)
+        return [self._hccl().broadcast([tensor], 0)[0] for tensor in tensors]
+
+    def _hccl(self):
+        return _leaf(self.adapter, "hccl.hccl_ops")
+
+    def no_overflow(self, gradients):
+        """The device's float status: the oldest chips clamp instead of making infinities, and keep a mark that they did.
+
+        Read as the adapter's own loss scaler does; newer chips make infinities and need no mark.
+        """
+        if _makes_infinities(self.adapter):
+            return None
+        ops = _leaf(self.adapter, "helper.helper").get_gen_ops()
+        if hasattr(ops, "npu_get_float_status_v2"):
+            with tf.control_dependencies(gradients):
+                status = ops.npu_get_float_status_v2()
+            with tf.control_dependencies([status]):
+                cleared = ops.npu_clear_float_status_v2()
+            with tf.control_dependencies([cleared]):
+                return tf.reduce_all(tf.equal(status, tf.zeros_like(status)))
+        if hasattr(ops, "npu_get_float_status"):
+            fresh = ops.npu_alloc_float_status()
+            with tf.control_dependencies(gradients):
+                status = ops.npu_get_float_status(fresh)
+            return tf.reduce_all(tf.equal(fresh, ops.npu_clear_float_status(status)))
+        _log.warning("this adapter has no float status: a gradient that the device clamps is not noticed")
+        return None
+
+
+def _path(root, name):
+    return "%s.%s" % ("npu_device.compat.v1" if root == "npu_device" else root, name)
+
+
+def _leaf(root, name):
+    """A module of the adapter that patches nothing."""
+    return importlib.import_module(_path(root, name))
+
+
+def _makes_infinities(root):
+    """Whether overflows of this device become infinities; releases that cannot say know the oldest chips alone."""
+    try:
+        return bool(_leaf(root, "estimator.npu.npu_plugin").is_inf_nan_enabled())
+    except (ImportError, AttributeError):
+        return False
+
 
 def _op_seed(seed, stream):
     return stream_seed(seed, stream) % 2 ** 31  # op seeds are not negative
 
 
-def open_npu(reason, options, job):
+def open_npu(reason, options, job, steps_per_run=1, npu_nums=None):
     """Npu, if adapter, device node and libraries are there.
 
     Args:
       reason: why it is wanted, for the log.
       options: dict of session options, or None.
-      job: "train" | "infer".
-    Raises: Missing: the first piece that is not there, and what mends it.
+      job: "train" | "infer". steps_per_run: steps a session call makes on the device.
+      npu_nums: devices that train together, or None for what the environment says.
+    Raises: Missing: the first piece that is not there, and what mends it. ConfigError: an environment that contradicts
+      itself.
     """
-    resolved = npu_options.resolve(options or {}, job)
+    resolved = npu_options.resolve(options or {}, job, steps_per_run)
     root = _adapter_name()
     if not _installed(root):
         raise _absent(root)
@@ -82,7 +153,10 @@ def open_npu(reason, options, job):
         raise Missing("npu", "no device node /dev/davinci0, /dev/davinci1, ...",
                       "check `npu-smi info`, pass the device to the container, or set %s=1 if it has another name"
                       % SKIP_CHECK)
-    return Npu(reason, resolved, _load(root))
+    found = ranks.from_environment(npu_nums) if job == "train" else ranks.ALONE
+    if found.size > 1 and os.environ.get("RANK_TABLE_FILE"):
+        rank_table.load(os.environ["RANK_TABLE_FILE"], found.size)
+    return Npu(reason, found, resolved, _load(root), root)
 
 
 def device_nodes():
@@ -93,6 +167,30 @@ def device_nodes():
 def signs():
     """Whether anything here suggests that an NPU was meant to be used."""
     return bool(device_nodes()) or _installed(_adapter_name())
+
+
+def findings():
+    """What of an NPU is here, without loading its libraries: dict for JSON."""
+    root = _adapter_name()
+    return {"adapter": root, "adapter_installed": _installed(root), "adapter_version": _version(root),
+            "hccl_installed": _installed("hccl"), "device_nodes": device_nodes(),
+            "set_env": os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_OPP_PATH"),
+            "supported_ops_file": _supported_ops()}
+
+
+def _version(root):
+    try:
+        from importlib import metadata
+        return metadata.version(root.replace("_", "-"))
+    except Exception:  # Python 3.7 has no such module, a copied adapter no metadata: nothing depends on it
+        return None
+
+
+def _supported_ops():
+    """Path of the toolkit's list of operators; None means that everything would silently run on the host."""
+    found = glob.glob(os.path.join(os.environ.get("ASCEND_OPP_PATH", "/nonexistent"), "**", "npu_supported_ops.json"),
+                      recursive=True)
+    return found[0] if found else None
 
 
 def _adapter_name():
@@ -118,6 +216,9 @@ def _absent(root):
 
 def _load(root):
     """Import the adapter's leaf modules and return its `npu_ops`; Missing, and no trace left, if that fails."""
+    leaf = _path(root, "estimator.npu_ops")
+    if leaf in sys.modules:  # a second choice: the adapter is switched on once
+        return sys.modules[leaf]
     before = set(sys.modules)
     said = io.StringIO()  # the adapter prints a missing library to stdout, which belongs to results
     try:
@@ -125,10 +226,10 @@ def _load(root):
             if root == "npu_device":
                 # `compat` is bound to another object once the modules below it are imported: take this first.
                 enable_v1 = importlib.import_module(root).compat.enable_v1
-                npu_ops = importlib.import_module("npu_device.compat.v1.estimator.npu_ops")
+                npu_ops = importlib.import_module(leaf)
                 enable_v1()
             else:
-                npu_ops = importlib.import_module("npu_bridge.estimator.npu_ops")
+                npu_ops = importlib.import_module(leaf)
     except Exception as error:  # ImportError, NotFoundError, NameError, AttributeError: all seen, all mean "not usable"
         for name in set(sys.modules) - before:
             if name == root or name.startswith(root + "."):

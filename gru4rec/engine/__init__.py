@@ -22,6 +22,19 @@ class Chunk(NamedTuple):
     first_step: int  # number (1-based, as in the log) of the update its first row makes
 
 
+class Engine:
+    """What engines have in common."""
+
+    whole_calls = False
+    scaling = None  # with --loss_scale, after the first call: (scale, skipped steps so far)
+
+    def start_epoch(self, epoch, steps_before, start=0):
+        """Told of a schedule.Epoch before a chunk of it is run.
+
+        steps_before: updates made before the epoch. start: its first row that is still to be trained.
+        """
+
+
 def chunk_of(epoch, start, stop, steps_before):
     """Rows start..stop of a schedule.Epoch; `steps_before` updates were made before the epoch began."""
     part = slice(start, stop)
@@ -36,15 +49,22 @@ def create(config, device, arrays, num_steps, support=None):
       arrays: the state to start from, names of `engine.state`.
       num_steps: steps of the whole run; the schedule's tables are made for so many.
       support: [I] int, training events of each item; needed with --n_sample and --logq.
-    Returns: object with `steps_per_run`, `run(chunk)`, `arrays()`, `close()`.
+    Returns: object with `steps_per_run`, `whole_calls` (whether a call makes that many steps but at the end of an epoch),
+      `start_epoch(epoch, steps_before, start)`, `run(chunk)`, `arrays()`, `close()`.
     """
     run = config.run
     if run.engine == "plain" or (run.engine == "auto" and device.conservative_optimizer):
-        if (run.steps_per_run or 1) > 1:
+        steps = run.steps_per_run or 1
+        if steps > 1 and device.loops:
+            from gru4rec.engine.device_loop import DeviceLoopEngine
+            return DeviceLoopEngine(config, device, arrays, support, steps)
+        if steps > 1:
             raise ConfigError("--steps_per_run %d needs --engine loop; the plain engine makes one step per call"
-                              % run.steps_per_run)
+                              % steps)
         from gru4rec.engine.plain import PlainEngine
         return PlainEngine(config, device, arrays, support)
+    if device.ranks.size > 1:
+        raise ConfigError("--engine loop cannot train on %d devices together; use --engine plain" % device.ranks.size)
     if run.xla == "on" and not device.xla:
         raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later on cpu or gpu is "
                           "needed); use --xla auto" % device.name)

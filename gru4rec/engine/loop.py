@@ -5,10 +5,10 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam
-from gru4rec.engine import state
+from gru4rec.engine import Engine, state
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables, padded
-from gru4rec.graph import clip, duplicates, optimizers, tables
+from gru4rec.graph import clip, duplicates, loss_scale, optimizers, tables
 from gru4rec.graph import model as net
 from gru4rec.tf_compat import jit_function, tf
 
@@ -16,7 +16,7 @@ from gru4rec.tf_compat import jit_function, tf
 STEPS_PER_RUN = 250
 
 
-class LoopEngine:
+class LoopEngine(Engine):
     """Engine (see `engine.create`): a compiled (TF >= 2.6) or plain `tf.while_loop` over the steps of a chunk.
 
     The loop always has room for `steps_per_run` steps and makes as many as the chunk has, so it is compiled once and a
@@ -34,7 +34,7 @@ class LoopEngine:
         with graph.as_default():
             self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]), support)
             self._make_variables(variables, arrays, state.rate_tables(config.training, num_steps))
-            self._losses = self._make_loop(xla)
+            self._fetches = self._make_loop(device, xla)
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
 
@@ -53,10 +53,11 @@ class LoopEngine:
         self._tables = [tables.Table(variables_, self._training) for variables_ in self._packed]
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
+        self._scaling = loss_scale.make(self._config.accelerator.loss_scale, arrays, state.LOSS_SCALE, variables)
         self._rates = lazy_adam.Tables(*[None if table is None else variables.add("rates_" + name, table.astype(np.float32))
                                          for name, table in zip(rates._fields, rates)])
 
-    def _make_loop(self, xla):
+    def _make_loop(self, device, xla):
         shape = [self.steps_per_run, self._training.batch_size]
         self._placeholders = (
             tf.placeholder(tf.int32, shape, "x"), tf.placeholder(tf.int32, shape, "y"),
@@ -64,12 +65,15 @@ class LoopEngine:
             tf.placeholder(tf.int32, [], "first_step"), tf.placeholder(tf.int32, [], "num_steps"))
 
         def loop(*tensors):
-            return self._loop(*tensors)
+            return self._loop(device, *tensors)
 
         return (jit_function(loop) if xla else loop)(*self._placeholders)
 
-    def _loop(self, x_kb, y_kb, reset_kb, weight_kb, first_step, num_steps):
-        """[K] losses of the first `num_steps` rows; the loop ends early after a loss that is not finite."""
+    def _loop(self, device, x_kb, y_kb, reset_kb, weight_kb, first_step, num_steps):
+        """[[K] losses of the first `num_steps` rows]; the loop ends early after a loss that is not finite.
+
+        With --loss_scale a second tensor, [2]: the scale and the number of skipped steps.
+        """
         k = self.steps_per_run
         positions = tf.range(k)
 
@@ -80,7 +84,7 @@ class LoopEngine:
             # Reads wait for i, and i for the updates of the step before.
             with tf.control_dependencies([i]):
                 batch = net.Batch(x_kb[i], y_kb[i], reset_kb[i], tf.cast(weight_kb[i], tf.float32))
-                step, updates = self._step(batch, states, first_step + i)
+                step, updates = self._step(device, batch, states, first_step + i)
             with tf.control_dependencies(updates):
                 losses_k = tf.where(tf.equal(positions, i), tf.fill([k], step.loss), losses_k)
                 return [i + 1, tf.math.is_finite(step.loss), losses_k] + [tf.identity(s) for s in step.states]
@@ -88,17 +92,24 @@ class LoopEngine:
         start = [tf.constant(0), tf.constant(True), tf.zeros([k])] + [s.read_value() for s in self._states]
         end = tf.while_loop(more, body, start, parallel_iterations=1, back_prop=False)
         with tf.control_dependencies([s.assign(value).op for s, value in zip(self._states, end[3:])]):
-            return tf.identity(end[2])
+            if self._scaling is None:
+                return [tf.identity(end[2])]
+            scale, _, skipped = self._scaling.variables
+            return [tf.identity(end[2]), tf.stack([scale.read_value(), tf.cast(skipped.read_value(), tf.float32)])]
 
-    def _step(self, batch, states, number):
+    def _step(self, device, batch, states, number):
         """(net.Step of update `number`, its update ops)."""
         training = self._training
         rates = lazy_adam.Tables(*[None if table is None else table.read_value() for table in self._rates])
         lookup = self._sources.lookup(batch, number)
         rows = [table.read(index, number, rates) for table, index in zip(self._tables, lookup.index)]
         same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
+        scale, counts = self._scaling and self._scaling.read(), []
         step = net.train_step(self._model, training, [values[0].read_value() for values in self._dense.values()],
-                              [values[0] for values in rows], batch, lookup.columns, states, self._sources.dropout(number))
+                              [values[0] for values in rows], batch, lookup.columns, states, self._sources.dropout(number),
+                              scale)
+        if self._scaling:
+            step, counts, _ = self._scaling.settle(step, scale, device)
         if training.grad_cap:
             step = clip.capped(step, same, training)
         # No update before every gradient is there: they read the same weights.
@@ -107,7 +118,7 @@ class LoopEngine:
             updates = [_apply(training, values, g, lr) for values, g in zip(self._dense.values(), step.dense)]
             for table, args in zip(self._tables, zip(lookup.index, rows, step.rows, same)):
                 updates += table.write(*args, lr=lr, number=number)
-        return step, updates
+        return step, updates + counts
 
     def run(self, chunk):
         """Train on a chunk of at most `steps_per_run` rows.
@@ -119,7 +130,10 @@ class LoopEngine:
         count = len(chunk.x)
         feed = dict(zip(self._placeholders, [padded(a, self.steps_per_run) for a in chunk[:4]]))
         feed[self._placeholders[4]], feed[self._placeholders[5]] = chunk.first_step, count
-        losses = self._session.run(self._losses, feed)[:count]
+        found = self._session.run(self._fetches, feed)
+        losses = found[0][:count]
+        if self._scaling:
+            self.scaling = float(found[1][0]), int(found[1][1])
         bad = np.flatnonzero(~np.isfinite(losses))
         self._global_step = chunk.first_step + (bad[0] if len(bad) else count - 1)
         return losses
@@ -140,6 +154,8 @@ class LoopEngine:
                 out[name + slot] = value
         for i, value in enumerate(self._session.run(self._states)):
             out[state.hidden_state(i)] = value
+        if self._scaling:
+            out.update(zip(state.LOSS_SCALE, self._session.run(self._scaling.variables)))
         out[state.GLOBAL_STEP] = np.array(self._global_step, np.int64)
         return out
 

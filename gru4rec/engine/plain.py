@@ -10,15 +10,15 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam, lr_schedule
-from gru4rec.engine import state
+from gru4rec.engine import Engine, state
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
-from gru4rec.graph import clip, duplicates, optimizers
+from gru4rec.graph import clip, duplicates, loss_scale, optimizers
 from gru4rec.graph import model as net
 from gru4rec.tf_compat import tf
 
 
-class PlainEngine:
+class PlainEngine(Engine):
     """Engine (see `engine.create`) on `tf.train.AdamOptimizer`, whose sparse gradients update every row, as TF1 does."""
 
     steps_per_run = 1
@@ -34,10 +34,14 @@ class PlainEngine:
             self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]), support)
             self._make_variables(variables, arrays)
             self._make_step(device)
+            shared = self._broadcast(device)
             self._session = tf.Session(graph=graph, config=device.session_config())
             if self._adam:
                 self._load_adam(variables, arrays)
             variables.initialise(self._session)
+            if shared is not None:
+                self._session.run(shared)
+            self._prepare(device)
 
     def _make_variables(self, variables, arrays):
         adam = self._training.optimizer == "adam"  # makes its slots itself
@@ -46,21 +50,44 @@ class PlainEngine:
                                    for name in state.weight_shapes(self._model, len(arrays[state.SOFTMAX_B])))
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
+        self._scaling = loss_scale.make(self._config.accelerator.loss_scale, arrays, state.LOSS_SCALE, variables)
 
-    def _make_step(self, device):
+    def _inputs(self):
+        """Tensors of a step: x, y, reset, weight [B], number, learning rate, and None or whether it is a step at all."""
         lanes = [self._training.batch_size]
         self._placeholders = (tf.placeholder(tf.int32, lanes, "x"), tf.placeholder(tf.int32, lanes, "y"),
                               tf.placeholder(tf.bool, lanes, "reset"), tf.placeholder(tf.bool, lanes, "weight"),
                               tf.placeholder(tf.int32, [], "step"), tf.placeholder(tf.float32, [], "lr"))
-        x_b, y_b, reset_b, weight_b, number, lr = self._placeholders
+        return self._placeholders + (None,)
+
+    def _prepare(self, device):
+        """What is built once the variables have their values."""
+
+    def _broadcast(self, device):
+        """The op that gives every rank the weights of rank 0, or None. It needs the whole model, so it is built after it."""
+        if device.ranks.size == 1:
+            return None
+        weights = [values[0] for values in self._values.values()]
+        return tf.group(*[tf.assign(var, value).op for var, value in zip(weights, device.broadcast(weights))])
+
+    def _make_step(self, device):
+        x_b, y_b, reset_b, weight_b, number, lr, self._active = self._inputs()
         batch = net.Batch(x_b, y_b, reset_b, tf.cast(weight_b, tf.float32))
         lookup = self._sources.lookup(batch, number)
         rows = [self._gathered(members, index)
                 for members, index in zip(state.tables(self._model), lookup.index)]
         same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
         dense = [self._values[name][0] for name in state.dense_shapes(self._model)]
+        scale = self._scaling and self._scaling.read()
         step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense], rows, batch, lookup.columns,
-                              [tf.identity(s) for s in self._states], self._sources.dropout(number))
+                              [tf.identity(s) for s in self._states], self._sources.dropout(number), scale)
+        counts, after = [], []
+        if self._scaling:
+            step, counts, scaling = self._scaling.settle(step, scale, device, self._active)
+            after = [scaling]
+        if device.ranks.size > 1:
+            step, lookup = self._of_all_ranks(device, step, lookup)
+            same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
         if self._training.grad_cap:
             step = clip.capped(step, same, self._training)
         with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows)):
@@ -69,32 +96,58 @@ class PlainEngine:
             else:
                 self._adam = None
                 updates = self._own_updates(step, lookup, same, lr)
-            updates += [tf.assign(s, value).op for s, value in zip(self._states, step.states)]
-        self._train_op, self._loss = tf.group(*updates), step.loss
+            updates += [tf.assign(s, self._if_active(value, s)).op for s, value in zip(self._states, step.states)]
+        self._finish_step(step.loss, after, updates + counts)
+
+    def _finish_step(self, loss, after, updates):
+        """Says what a call fetches: the loss, with a loss scale what became of it, and the op that makes the step."""
+        self._fetches = [loss] + after + [tf.group(*updates)]
+
+    def _if_active(self, new, old):
+        """`new` in a step, `old` in what only fills up a call."""
+        if self._active is None:
+            return new
+        return tf.where(tf.fill(new.shape, self._active), new, tf.identity(old))
+
+    @staticmethod
+    def _of_all_ranks(device, step, lookup):
+        """(net.Step, net.Lookup) of the mean loss of all ranks: gradients added, rows one below the other."""
+        share = 1.0 / device.ranks.size
+        return (step._replace(loss=device.all_reduce(step.loss) * share,
+                              dense=tuple(device.all_reduce(g) * share for g in step.dense),
+                              rows=tuple(_static(device.all_gather(g), g, device) * share for g in step.rows)),
+                lookup._replace(index=tuple(_static(device.all_gather(i), i, device) for i in lookup.index)))
 
     def _gathered(self, members, index_n):
         """[n, D] rows of the weights that share a table, side by side."""
         return tf.concat([_as_rows(tf.gather(self._values[name][0], index_n)) for name in members], 1)
 
     def _adam_update(self, device, step, lookup, lr):
-        self._adam = tf.train.AdamOptimizer(lr, lazy_adam.BETA1, lazy_adam.BETA2, lazy_adam.EPSILON)
+        betas = lazy_adam.BETA1, lazy_adam.BETA2
+        if self._active is not None:  # moments that decay by 1, a rate of 0 and gradients of 0 leave every bit as it is
+            lr, betas = tf.where(self._active, lr, 0.0), [tf.where(self._active, beta, 1.0) for beta in betas]
+        self._adam = tf.train.AdamOptimizer(lr, betas[0], betas[1], lazy_adam.EPSILON)
         pairs = [(g, self._values[name][0]) for g, name in zip(step.dense, state.dense_shapes(self._model))]
         for members, index, gradient in zip(state.tables(self._model), lookup.index, step.rows):
             for name, part in zip(members, _parts(gradient, members)):
                 var = self._values[name][0]
                 part = tf.reshape(part, [-1] + var.shape.as_list()[1:])
-                pairs.append((tf.IndexedSlices(part, index, var.shape), var))
+                if device.conservative_optimizer:  # of rows, TensorFlow's Adam takes the distinct ones: an open shape
+                    pairs.append((tf.math.unsorted_segment_sum(part, index, var.shape.as_list()[0]), var))
+                else:
+                    pairs.append((tf.IndexedSlices(part, index, var.shape), var))
         return device.wrap_optimizer(self._adam).apply_gradients(pairs)
 
     def _own_updates(self, step, lookup, same, lr):
         training, updates = self._training, []
         for name, gradient in zip(state.dense_shapes(self._model), step.dense):
             new = optimizers.update(training, tuple(tf.identity(v) for v in self._values[name]), gradient, lr)
-            updates += [tf.assign(var, value).op for var, value in zip(self._values[name], new)]
+            updates += [tf.assign(var, self._if_active(value, var)).op for var, value in zip(self._values[name], new)]
         for members, index, gradient, duplicate in zip(state.tables(self._model), lookup.index, step.rows, same):
             for name, part in zip(members, _parts(duplicate.sum(gradient), members)):
                 old = tuple(_as_rows(tf.gather(var, index)) for var in self._values[name])
                 new = optimizers.update(training, old, part, lr)
+                new = [self._if_active(after, before) for after, before in zip(new, old)]
                 updates += [tf.scatter_update(var, index, tf.reshape(value, [-1] + var.shape.as_list()[1:]))
                             for var, value in zip(self._values[name], new)]
         return updates
@@ -116,9 +169,11 @@ class PlainEngine:
         training = self._training
         rate = lr_schedule.learning_rate(chunk.first_step, training.lr, training.decay, training.decay_steps)
         feed = dict(zip(self._placeholders, [a[0] for a in chunk[:4]] + [chunk.first_step, rate]))
-        loss, _ = self._session.run([self._loss, self._train_op], feed)
+        found = self._session.run(self._fetches, feed)
         self._step_number = chunk.first_step
-        return np.array([loss], np.float32)
+        if self._scaling:
+            self.scaling = float(found[1][0]), int(found[1][1])
+        return np.array([found[0]], np.float32)
 
     def arrays(self):
         """The state under canonical names; every row is up to date."""
@@ -132,11 +187,20 @@ class PlainEngine:
             out[name] = np.full(len(out[weight]), self._step_number, np.int32)
         for i, value in enumerate(self._session.run(self._states)):
             out[state.hidden_state(i)] = value
+        if self._scaling:
+            out.update(zip(state.LOSS_SCALE, self._session.run(self._scaling.variables)))
         out[state.GLOBAL_STEP] = np.array(self._step_number, np.int64)
         return out
 
     def close(self):
         self._session.close()
+
+
+def _static(gathered, own, device):
+    """What was gathered from all ranks, with its shape said: the adapter's op leaves it open."""
+    shape = own.shape.as_list()
+    gathered.set_shape([shape[0] * device.ranks.size] + shape[1:])
+    return gathered
 
 
 def _as_rows(values):

@@ -24,7 +24,7 @@ class Sources:
         columns = num_items if self._model.loss == "full-cross-entropy" else training.batch_size + training.n_sample
         self.scratch = []  # per table int32 variable [I] that `graph.duplicates` may write, None where it need not
         for members in state.tables(self._model):
-            many = columns + training.batch_size > duplicates.PAIRS
+            many = (columns + training.batch_size) * device.ranks.size > duplicates.PAIRS
             self.scratch.append(variables.add(members[0] + "_slots", np.zeros(num_items, np.int32)) if many else None)
 
     def lookup(self, batch, number):

@@ -8,6 +8,8 @@
                               int32 [I], adam only: the step up to which a row's value and moments are true (lazy_adam)
     state/layer_<i>           hidden state [B, H]
     global_step               int64 scalar: updates made
+    loss_scale/{scale,good_steps,skipped_steps}
+                              scalars float32, int32, int32; with --loss_scale only
 
 With --embedding none, embedding [I, 3H] holds the rows of the first layer's input kernels, [r | u | c].
 """
@@ -18,10 +20,13 @@ from collections import OrderedDict
 import numpy as np
 
 from gru4rec import lazy_adam, lr_schedule, similarity
+from gru4rec.device.flags import DYNAMIC, OFF
 
 MAX_STEPS = 10 ** 8  # of a run: a typing error in --epoch must not take the memory; each step has a row in three tables
 
 EMBEDDING, SOFTMAX_W, SOFTMAX_B, GLOBAL_STEP = "embedding", "softmax_w", "softmax_b", "global_step"
+LOSS_SCALE = ("loss_scale/scale", "loss_scale/good_steps", "loss_scale/skipped_steps")
+FIRST_SCALE = 2.0 ** 15  # of --loss_scale dynamic
 M_SLOT, V_SLOT, LAST_STEP = "/Adam", "/Adam_1", "/last_step"
 _SLOTS = {"adam": (M_SLOT, V_SLOT), "adagrad": ("/Adagrad",), "rmsprop": ("/RMSProp",), "sgd": ()}
 
@@ -61,6 +66,11 @@ def output_rows(model, arrays):
     if model.score == "cosine":
         weights = np.float32(model.score_scale) * similarity.unit(weights)
     return np.concatenate([weights, arrays[SOFTMAX_B][:, None]], 1)
+
+
+def skipped_steps(arrays):
+    """Steps that --loss_scale has skipped so far; 0 without it."""
+    return int(arrays.get(LOSS_SCALE[2], 0))
 
 
 def hidden_state(layer):
@@ -120,6 +130,9 @@ def initial(config, num_items):
     for name, (shape, dtype) in shapes(config, num_items).items():
         if name not in arrays:
             arrays[name] = np.zeros(shape, dtype)
+    if LOSS_SCALE[0] in arrays:
+        setting = config.accelerator.loss_scale
+        arrays[LOSS_SCALE[0]] = np.array(FIRST_SCALE if setting == DYNAMIC else setting, np.float32)
     return arrays
 
 
@@ -147,6 +160,8 @@ def shapes(config, num_items):
         found[name] = ((num_items,), np.int32)
     for i, hidden in enumerate(config.model.size):
         found[hidden_state(i)] = ((config.training.batch_size, hidden), np.float32)
+    if config.accelerator.loss_scale != OFF:
+        found.update(zip(LOSS_SCALE, (((), np.float32), ((), np.int32), ((), np.int32))))
     found[GLOBAL_STEP] = ((), np.int64)
     return found
 

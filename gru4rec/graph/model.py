@@ -112,7 +112,7 @@ def zero_where(zero_b, states):
     return tuple(state * keep_b1 for state in states)
 
 
-def train_step(model, training, dense, rows, batch, columns, states, dropout):
+def train_step(model, training, dense, rows, batch, columns, states, dropout, scale=None):
     """Loss, gradients and carried states of one step; back-propagation stops at the incoming states.
 
     Args:
@@ -122,6 +122,7 @@ def train_step(model, training, dense, rows, batch, columns, states, dropout):
         [B + M, H + 1] of both where they share a table.
       batch: Batch. columns: losses.Columns. states: per layer [B, H], before the reset.
       dropout: function (tensor, EMBED or layer) -> tensor.
+      scale: None, or float scalar: gradients are of `scale * loss` (the loss itself is not scaled).
     Returns: Step.
     """
     # A drained lane keeps stepping on item 0; held at zero, its state cannot grow (relu) and spoil 0 * loss.
@@ -131,7 +132,7 @@ def train_step(model, training, dense, rows, batch, columns, states, dropout):
     output_bh, new_states = advance(model, dense, x_be, states, dropout)
     scores_bm = output_scores(model, output_bh, columns_md)
     loss = losses.total(model, training, scores_bm, batch.weight_b, columns)
-    gradients = tf.gradients(loss, list(dense) + list(rows))
+    gradients = tf.gradients(loss, list(dense) + list(rows), None if scale is None else [scale])
     return Step(loss, new_states, tuple(gradients[:len(dense)]), tuple(gradients[len(dense):]))
 
 

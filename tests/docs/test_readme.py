@@ -18,6 +18,15 @@ def _text(root, *parts):
 RUN_BY = {
     "sh run_gpu.sh": ("tests/e2e/test_scripts.py", "run_gpu.sh"),
     "sh run_npu_1p.sh": ("tests/e2e/test_scripts.py", "run_npu_1p.sh"),
+    "sh run_npu_1p.sh --data_path=DIR": ("tests/e2e/test_scripts.py", "test_data_path_is_the_older_ports_way_to_start"),
+    "sh run_npu_8p.sh": ("tests/e2e/test_scripts.py", "test_one_process_for_each_device_then_one_evaluates"),
+    "python -m gru4rec.device --probe --selftest": ("tests/graph/test_probe.py", "test_the_command_of_the_readme"),
+    "python scripts/make_rank_table.py --server_id 10.0.0.1 --devices 0,1,2,3,4,5,6,7 --out 8p.json":
+        ("tests/unit/test_rank_table.py", "test_the_script_writes_a_table_from_hccn_conf_and_checks_it"),
+    "python -m gru4rec.main --device npu --print_device_config":
+        ("tests/graph/test_device.py", "test_the_device_configuration_is_printed_npu_or_not"),
+    "python -m gru4rec.import_ckpt --old old/gru-model-2 --train_path rsc15_train_full.txt --checkpoint_dir runs/old":
+        ("tests/graph/test_import_ckpt.py", "test_weights_arrive_under_our_names_and_the_model_can_be_evaluated"),
     "sh scripts/test.sh": (".ci/run", "scripts/test.sh"),
     'pip install -e ".[cpu]"': ("scripts/lib.sh", "pip install"),
     "python -m gru4rec.main --train 1": ("tests/e2e/test_main.py", "test_bare_defaults_on_the_bundled_sample"),
@@ -224,7 +233,7 @@ def test_every_flag_has_help_and_default_in_the_help_text(repo_root):
     flags = re.findall(r"^\| `--(\w+)` \|", config.flags_markdown(), re.MULTILINE)
     assert len(flags) > 25
     for flag in flags:
-        assert re.search(r"--%s %s [^\[]{5,}\[[^\]]*default: [^\]]+\]" % (flag, flag.upper()), text), flag
+        assert re.search(r"--%s \[?%s\]? [^\[]{5,}\[[^\]]*default: [^\]]+\]" % (flag, flag.upper()), text), flag
 
 
 def test_the_table_of_baselines_is_what_was_recorded(repo_root):

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-TOOLS = ("sh", "bash", "cat", "cp", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep", "tail", "tee")
+TOOLS = ("sh", "bash", "cat", "cp", "date", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep", "tail", "tee")
 RUN_SCRIPTS = [("run_gpu.sh", "gpu"), ("run_npu_1p.sh", "npu_1p")]
 BASE = "sys venv numpy pandas"
 WITH_TF = "tensorflow pip " + BASE
@@ -43,7 +43,8 @@ case "$1 ${2:-}" in
     fi
     echo "tensorflow sys venv pip numpy pandas tqdm pytest xdist hypothesis pyarrow" >"$0.has" ;;
 *)
-    { echo "call $0"; printf '[%s]\n' "$@"; } >>"$STUB_CALLS"
+    call=$(echo "call $0"; printf '[%s]\n' "$@"; echo .)
+    printf '%s\n' "${call%.}" >>"$STUB_CALLS" # at once: several may write
     env | grep -E "^($STUB_ENV)=" >>"$STUB_CALLS.env"
     echo "to stdout: $4"
     echo "to stderr: $4" >&2
@@ -75,7 +76,7 @@ class Sandbox:
         self.calls_file = tmp_path / "calls"
         for directory in (self.root / "scripts", self.cwd, self.bin):
             directory.mkdir(parents=True)
-        for name in ("run_gpu.sh", "run_npu_1p.sh", "scripts/lib.sh", "scripts/test.sh"):
+        for name in ("run_gpu.sh", "run_npu_1p.sh", "run_npu_8p.sh", "scripts/lib.sh", "scripts/test.sh"):
             shutil.copy(os.path.join(repo_root, name), str(self.root / name))
         for tool in TOOLS + ("env",):
             os.symlink(shutil.which(tool), str(self.bin / tool))
@@ -351,6 +352,79 @@ def test_npu_script_mixes_no_rank_size_into_a_table_less_setup(sandbox, shell):
     assert sandbox.seen() == {"CM_WORKER_SIZE": "1"}
 
 
+def test_switches_of_the_older_scripts_get_their_directories(sandbox, shell):
+    sandbox.stub("python3", WITH_TF)
+    result = sandbox.run(shell, "run_npu_1p.sh", "--over_dump=True", "--profiling=True", "--autotune=False",
+                         "--profiling_dump_path=mine")
+    assert result.returncode == 0 and "--autotune=False is left out" in result.stderr
+    assert sandbox.calls()[0][9:] == ["[--profiling_dump_path=output/profiling_dump_path]",
+                                      "[--over_dump_path=output/over_dump_path]", "[--over_dump=True]",
+                                      "[--profiling=True]", "[--profiling_dump_path=mine]"]
+    assert (sandbox.cwd / "output" / "over_dump_path").is_dir()
+
+
+def test_data_path_is_the_older_ports_way_to_start(sandbox, shell):
+    sandbox.stub("python3", WITH_TF)
+    (sandbox.cwd / "my data").mkdir()
+    result = sandbox.run(shell, "run_npu_1p.sh", "--lr=0.1", "--data_path=my data", "a b", ASCEND_DEVICE_ID="3")
+    assert result.returncode == 0, result.stderr
+    train, evaluate, summary = sandbox.calls()
+    given = ["[--path_to_train=my data]", "[--path_to_test=my data]", "[--log_format=modelzoo]", "[--lr=0.1]", "[a b]"]
+    assert train[3:] == ["[--train]", "[1]", "[--epoch]", "[10]", "[--device]", "[auto]"] + given
+    assert evaluate[3:] == ["[--train]", "[0]", "[--device]", "[auto]"] + given
+    assert summary[1] == "[%s/scripts/modelzoo_summary.py]" % sandbox.root and summary[4:] == given
+    assert summary[2] == "[output/3/train_3.log]" and "to stdout: 1" in sandbox.log("3/train_3.log")
+    assert sandbox.run(shell, "run_npu_1p.sh", "--data_path=x", STUB_TRAIN="3").returncode == 2
+    assert sandbox.run(shell, "run_npu_1p.sh", "--data_path=my data", STUB_TRAIN="3").returncode == 3
+    assert len(sandbox.calls()) == 4
+
+
+# --- several devices
+
+
+def test_one_process_for_each_device_then_one_evaluates(sandbox, shell):
+    sandbox.stub("python3", WITH_TF)
+    (sandbox.cwd / "data").mkdir()
+    result = sandbox.run(shell, "run_npu_8p.sh", "--data_path=data", "a b", RANK_SIZE="3", RANK_TABLE_FILE="t.json",
+                         STUB_ENV="RANK_ID|ASCEND_DEVICE_ID|RANK_SIZE|JOB_ID|RANK_TABLE_FILE")
+    assert result.returncode == 0, result.stderr
+    calls = sandbox.calls()
+    assert calls[0][1:] == ["[%s/scripts/make_rank_table.py]" % sandbox.root, "[--check]", "[t.json]", "[--size]", "[3]"]
+    given = ["[--log_format=modelzoo]", "[--path_to_train=data]", "[--path_to_test=data]", "[a b]"]
+    train = ["[-m]", "[gru4rec.main]", "[--train]", "[1]", "[--epoch]", "[10]", "[--device]", "[npu]", "[--npu_nums]", "[3]"]
+    assert [call[1:] for call in calls[1:4]] == [train + given] * 3
+    logs = ",".join("output/%d/train_%d.log" % (device, device) for device in range(3))
+    assert calls[4][1:3] == ["[%s/scripts/modelzoo_summary.py]" % sandbox.root, "[%s]" % logs]
+    assert calls[5][1:] == ["[-m]", "[gru4rec.main]", "[--train]", "[0]", "[--device]", "[npu]"] + given
+    lines = (sandbox.calls_file.parent / "calls.env").read_text().splitlines()
+    assert sorted(lines).count("RANK_SIZE=3") == 5 and {"RANK_ID=%d" % i for i in range(3)} <= set(lines)
+    assert {"ASCEND_DEVICE_ID=%d" % i for i in range(3)} <= set(lines) and "JOB_ID=10087" in lines
+    assert sandbox.seen()["RANK_SIZE"] == "1"
+    for device in range(3):
+        assert "to stdout: 1" in sandbox.log("%d/train_%d.log" % (device, device))
+
+
+def test_a_process_that_fails_stops_the_others(sandbox, shell):
+    text = STUB.replace('case $4 in 1) exit', 'case $RANK_ID in 1) exit 3 ;; 0) trap "exit 143" TERM; '
+                        'for i in 1 2 3 4 5 6 7 8 9; do sleep 1; done ;; esac\n    case $4 in 1) exit')
+    sandbox.stub("python3", WITH_TF, text.replace('echo "to stdout: $4"', 'echo "to stdout: $4"\n'
+                                                  '    case $1 in *make_rank_table.py) exit 0 ;; esac'))
+    started = time.time()
+    result = sandbox.run(shell, "run_npu_8p.sh", RANK_SIZE="2", RANK_TABLE_FILE="t.json")
+    assert result.returncode == 3 and "ended with status 3; the others are stopped" in result.stderr
+    assert time.time() - started < 9 and len(sandbox.calls()) == 3  # no evaluation
+
+
+def test_without_a_rank_table_nothing_is_started(sandbox, shell):
+    sandbox.stub("python3", WITH_TF)
+    result = sandbox.run(shell, "run_npu_8p.sh")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "make_rank_table.py" in result.stderr
+    sandbox.stub("python3", WITH_TF, STUB.replace('echo "to stdout: $4"', 'case $1 in *make_rank_table.py) exit 2 ;; esac'))
+    assert sandbox.run(shell, "run_npu_8p.sh", RANK_TABLE_FILE="t.json").returncode == 2
+    assert sandbox.run(shell, "run_npu_8p.sh", RANK_TABLE_FILE="t", CM_WORKER_SIZE="8").returncode == 2
+    assert sandbox.calls() == [call for call in sandbox.calls() if "make_rank_table" in call[1]]
+
+
 # --- set_env.sh
 
 SET_ENV = r"""
@@ -416,7 +490,7 @@ def test_test_script_takes_the_named_python_or_none(sandbox, shell):
     assert result.stderr.count("\n") == 1 and "/nowhere/python3.7" in result.stderr
 
 
-@pytest.mark.parametrize("script", ["run_gpu.sh", "run_npu_1p.sh", "scripts/test.sh"])
+@pytest.mark.parametrize("script", ["run_gpu.sh", "run_npu_1p.sh", "run_npu_8p.sh", "scripts/test.sh"])
 def test_help_needs_no_python(sandbox, shell, script):
     result = sandbox.run(shell, script, "--help")
     assert result.returncode == 0 and "sh %s [" % script in result.stdout and result.stderr == ""

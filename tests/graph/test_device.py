@@ -1,6 +1,7 @@
 """Device choice, session configuration, random numbers; the NPU through fakes of both adapters."""
 
 import dataclasses
+import json
 import logging
 import os
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from gru4rec import device, tf_compat
+from gru4rec import device, main, tf_compat
 from gru4rec.device import base, hashed, host, npu, npu_options
 from gru4rec.errors import ConfigError, DeviceError
 from gru4rec.tf_compat import tf
@@ -133,6 +134,23 @@ with fake_npu.installed(%r) as fake:
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
     out = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment, check=True).stdout
     assert out.decode().strip() == "[] [] [] False"
+
+
+def test_a_training_on_the_cpu_with_every_flag_of_an_npu_imports_nothing_of_an_installed_adapter(tmp_path):
+    script = """
+import sys
+import fake_npu
+from gru4rec import main
+with fake_npu.installed(%r) as fake:
+    status = main.main(["--device", "cpu", "--size", "4", "--batch_size", "400", "--epoch", "1", "--compare_rules", "0",
+                        "--loss_scale", "dynamic", "--precision_mode", "force_fp16", "--npu_opt", "hccl_timeout=9",
+                        "--xla", "off", "--checkpoint_dir", %r])
+    print(status, fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in sys.modules)
+""" % ("npu_device" if tf_compat.IS_TF2 else "npu_bridge", str(tmp_path))
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    assert done.stdout.decode().splitlines()[-1] == "0 [] [] [] False", done.stderr.decode()
+    assert "ignores the npu options: hccl_timeout, precision_mode" in done.stderr.decode()
 
 
 def test_option_table_and_package_import_without_tensorflow():
@@ -263,7 +281,7 @@ def test_npu_options_overlay_the_defaults(davinci, adapter):
 
 
 @pytest.mark.parametrize("options, words", [
-    ({"precision_mod": "x"}, "'precision_mod' is unknown; known: graph_run_mode"),
+    ({"precision_mod": "x"}, "'precision_mod' is unknown; known: aoe_config_file"),
     ({"precision_mode": "fp32"}, "precision_mode 'fp32' is unknown; use one of: force_fp32"),
     ({"precision_mode": True}, "precision_mode True is not text"),
     ({"mix_compile_mode": 1}, "mix_compile_mode 1 is not True or False"),
@@ -287,6 +305,34 @@ def test_every_option_is_written_to_the_field_the_adapter_reads():
     for job in ("train", "infer"):
         assert set(npu_options.defaults(job)) <= set(npu_options.TABLE)
         npu_options.check(npu_options.defaults(job), job)
+
+
+def test_options_of_the_table_and_others_reach_their_field_and_reading_creates_none(adapter, davinci):
+    options = {"hccl_timeout": 600, "dump_step": "0|5", "hcom_parallel": False, "brand_new:i": 7, "precision_mode_v2": "fp16"}
+    with fake_npu.installed(adapter):
+        chosen = device.choose("npu", options, steps_per_run=20)
+    written = parameter_map(chosen.session_config())
+    assert written["hccl_timeout"] == ("i", 600) and written["dump_step"] == ("s", b"0|5")
+    assert written["hcom_parallel"] == ("b", False) and written["brand_new"] == ("i", 7)
+    assert written["iterations_per_loop"] == ("i", 20) and written["enable_data_pre_proc"] == ("b", True)
+    assert "precision_mode" not in written and len(written) == 10
+    config = chosen.session_config()
+    entry, = config.graph_options.rewrite_options.custom_optimizers
+    read = npu_options.read(entry.parameter_map)
+    assert read["dump_step"] == {"field": "s", "value": "0|5"} and parameter_map(config) == written
+
+
+def test_the_device_configuration_is_printed_npu_or_not(capsys):
+    for name, available in (("npu", False), ("cpu", True)):
+        assert main.main(["--device", name, "--print_device_config", "--train", "0", "--npu_opt", "hccl_timeout=9"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert (found["device"], found["available"], found["job"]) == (name, available, "infer")
+        expected = {} if name == "cpu" else {
+            "use_off_line": {"field": "b", "value": True}, "mix_compile_mode": {"field": "b", "value": False},
+            "graph_run_mode": {"field": "i", "value": 0}, "hccl_timeout": {"field": "i", "value": 9},
+            "precision_mode": {"field": "s", "value": "must_keep_origin_dtype"}}
+        assert found["parameter_map"] == expected and found["accelerator"]["npu_opt"] == ["hccl_timeout=9"]
+        assert ("NpuOptimizer" in found["session"]) == (name == "npu")
 
 
 def test_a_session_with_the_npu_config_trains(adapter, davinci):

@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 
 import numpy as np
 import pytest
 
-from gru4rec import config, train
+from gru4rec import config, ranks, train
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import Interrupted
@@ -96,5 +97,5 @@ def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monk
     cfg = config.from_flags({"batch_size": "2", "size": "4", "checkpoint_dir": str(tmp_path / "new")})
     sessions = Sessions(np.array([0, 1, 2, 1], np.int32), np.array([0, 2, 4]))
     with pytest.raises(Interrupted):
-        train.train(cfg, None, Vocabulary.build(np.arange(3)), sessions)
+        train.train(cfg, types.SimpleNamespace(ranks=ranks.ALONE), Vocabulary.build(np.arange(3)), sessions)
     assert len(closed) == 1 and os.listdir(str(tmp_path)) == []

@@ -235,7 +235,9 @@ def test_other_events_are_refused_and_both_files_named(tmp_path):
 def test_when_a_save_is_due(tmp_path, monkeypatch):
     none, steps, seconds = (saver(make(tmp_path, *flags)) for flags in ([], ["--save_every", 4], ["--save_every", "90s"]))
     assert [none.next_step(0), steps.next_step(0), steps.next_step(4), steps.next_step(7)] == [run_state.NEVER, 4, 8, 8]
-    assert [s.is_due(8) for s in (none, steps, seconds)] == [False, True, False] and not steps.is_due(9)
+    assert [s.is_due(8) for s in (none, steps, seconds)] == [False, True, False]
+    steps.saved_step = 8
+    assert [steps.is_due(done) for done in (9, 12, 14)] == [False, True, True]
     now = run_state.time.monotonic()
     monkeypatch.setattr(run_state.time, "monotonic", lambda: now + 91)
     assert seconds.is_due(9) and not none.is_due(9)

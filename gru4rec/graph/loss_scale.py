@@ -1,0 +1,80 @@
+"""Loss scaling: gradients are taken of `scale * loss`, so that small ones survive float16, and divided by it afterwards.
+
+A step whose scaled gradient overflows is skipped: its gradient counts as zero for every weight, on every rank. Nothing
+else changes: the step has its number, its learning rate and its loss, hidden states go on, and an optimizer with a
+momentum moves as it does for rows that no batch names. (Lazy Adam lets a row catch up by the number of steps it missed,
+so a step that no weight noticed cannot exist.) The rule is the same on every device:
+
+    dynamic   halve the scale when a step is skipped; double it after GROWTH_STEPS steps in a row that were not
+    a number  the scale never changes; steps are skipped all the same
+
+Scales of dynamic are powers of two, so dividing by them rounds nothing.
+"""
+
+from gru4rec.device.flags import DYNAMIC, OFF
+from gru4rec.tf_compat import tf
+
+GROWTH_STEPS = 1000
+SMALLEST, LARGEST = 1.0, 2.0 ** 24
+
+
+class LossScale:
+    """The scale and its counters, as variables."""
+
+    def __init__(self, setting, variables):
+        """setting: "dynamic" or a number. variables: of scale (float32), good steps and skipped steps (int32), scalars."""
+        self._dynamic = setting == DYNAMIC
+        self.variables = self._scale, self._good, self._skipped = list(variables)
+
+    def read(self):
+        """The factor of the loss, as a float32 tensor."""
+        return self._scale.read_value()
+
+    def settle(self, step, scale, device, active=None):
+        """Gradients as they would be without a scale, or zero.
+
+        Args:
+          step: model.Step whose gradients are of `scale * loss`. scale: what `read` gave.
+          device: device.base.Device; adds what it knows of overflows, and asks the other ranks.
+          active: None, or bool scalar: whether this is a step at all; if not, nothing is counted.
+        Returns: (model.Step, list of update ops, float32 [2]: scale and number of skipped steps after the step).
+        """
+        gradients = list(step.dense) + list(step.rows)
+        with tf.control_dependencies(gradients):
+            fine = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
+            own = device.no_overflow(gradients)
+        fine = tf.reduce_all(tf.stack(fine if own is None else fine + [own]))
+        fine = device.on_all_ranks(fine)
+        inverse = 1.0 / scale
+        clean = [tf.where(tf.fill(g.shape, fine), g * inverse, tf.zeros_like(g)) for g in gradients]
+        step = step._replace(dense=tuple(clean[:len(step.dense)]), rows=tuple(clean[len(step.dense):]))
+        with tf.control_dependencies(clean):  # they were divided by the old scale, whose memory a ref variable shares
+            return (step,) + self._count(fine, scale, active)
+
+    def _count(self, fine, scale, active):
+        good, skipped = self._good.read_value(), self._skipped.read_value()
+        grown = tf.logical_and(fine, good + 1 >= GROWTH_STEPS) if self._dynamic else tf.constant(False)
+        new = [scale, tf.where(tf.logical_or(grown, tf.logical_not(fine)), tf.zeros_like(good), good + 1),
+               skipped + tf.cast(tf.logical_not(fine), tf.int32)]
+        if self._dynamic:
+            new[0] = tf.where(fine, tf.where(grown, tf.minimum(scale * 2.0, LARGEST), scale),
+                              tf.maximum(scale * 0.5, SMALLEST))
+        old = [scale, good, skipped]
+        if active is not None:
+            new = [tf.where(active, after, before) for after, before in zip(new, old)]
+        with tf.control_dependencies(old + new):
+            updates = [tf.assign(variable, value).op
+                       for variable, value in zip((self._scale, self._good, self._skipped), new)]
+        return updates, tf.stack([new[0], tf.cast(new[2], tf.float32)])
+
+
+def make(setting, arrays, names, variables):
+    """LossScale, or None if it is off.
+
+    Args:
+      setting: AcceleratorConfig.loss_scale. arrays, names: the state's arrays and the names of the three.
+      variables: engine.variables.Variables.
+    """
+    if setting == OFF:
+        return None
+    return LossScale(setting, [variables.add(name, arrays[name]) for name in names])

@@ -1,0 +1,109 @@
+"""Several devices that train together: which of them this process is, and its share of the sessions.
+
+One process drives one device. The launcher says which by the environment (RANK_SIZE and RANK_ID, or CM_WORKER_SIZE where
+there is no rank table); nothing is asked from the devices, so wrong settings are found before any is opened.
+"""
+
+import logging
+import os
+from typing import NamedTuple
+
+import numpy as np
+
+from gru4rec import schedule
+from gru4rec.data.sessions import Sessions
+from gru4rec.errors import ConfigError
+
+_log = logging.getLogger(__name__)
+
+
+class Ranks(NamedTuple):
+    """size: processes that train together, rank: number of this one, 0 <= rank < size."""
+
+    size: int = 1
+    rank: int = 0
+
+
+ALONE = Ranks()
+
+
+def from_environment(npu_nums=None, environment=None):
+    """Ranks of this process.
+
+    Args:
+      npu_nums: --npu_nums, or None. environment: dict, os.environ if None.
+    Raises: ConfigError naming the variable, its value and what to set.
+    """
+    env = os.environ if environment is None else environment
+    if env.get("RANK_SIZE") and env.get("CM_WORKER_SIZE"):
+        raise ConfigError("RANK_SIZE %s and CM_WORKER_SIZE %s are both set: a rank table and a chief must not mix; unset one"
+                          % (env["RANK_SIZE"], env["CM_WORKER_SIZE"]))
+    name = "CM_WORKER_SIZE" if env.get("CM_WORKER_SIZE") else "RANK_SIZE"
+    size = _whole(env, name, 1, 1)
+    if npu_nums is not None and npu_nums != size:
+        raise ConfigError("--npu_nums %d contradicts %s %d; start one process for each device (run_npu_8p.sh does), or "
+                          "leave it out" % (npu_nums, name, size))
+    if size == 1:
+        return ALONE
+    if not env.get("JOB_ID"):
+        raise ConfigError("%s is %d but JOB_ID is not set; set it to any word, the same for every process" % (name, size))
+    if name == "RANK_SIZE" and not env.get("RANK_TABLE_FILE"):
+        raise ConfigError("RANK_SIZE is %d but RANK_TABLE_FILE is not set; write one with scripts/make_rank_table.py" % size)
+    if not env.get("RANK_ID"):
+        raise ConfigError("%s is %d but RANK_ID is not set; set it to the number of this process, from 0" % (name, size))
+    return Ranks(size, _whole(env, "RANK_ID", 0, 0, size))
+
+
+def _whole(env, name, default, low, below=4097):
+    text = env.get(name) or str(default)
+    if not text.isdigit() or not low <= int(text) < below:
+        raise ConfigError("%s %r is not a whole number in [%d, %d)" % (name, text, low, below))
+    return int(text)
+
+
+def shard(sessions, ranks):
+    """Every `size`-th session, from `rank` on: the share of a process.
+
+    Args:
+      sessions: data.sessions.Sessions. ranks: Ranks.
+    Returns: Sessions.
+    Raises: ConfigError if there are fewer sessions than devices.
+    """
+    if ranks.size == 1:
+        return sessions
+    if sessions.num_sessions < ranks.size:
+        raise ConfigError("%d sessions cannot be shared by %d devices; train on fewer"
+                          % (sessions.num_sessions, ranks.size))
+    mine = np.arange(ranks.rank, sessions.num_sessions, ranks.size)
+    start, lengths = sessions.offsets[mine], np.diff(sessions.offsets)[mine]
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    events = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], lengths)
+    return Sessions(sessions.items[events], offsets)
+
+
+def build_epoch(sessions, num_lanes, ranks):
+    """The epoch of this process, as long as the longest of any: steps are made together.
+
+    Steps without a live lane fill up the shorter ones, so every target is trained exactly once and no process waits.
+
+    Args:
+      sessions: data.sessions.Sessions, of all processes. num_lanes: of each. ranks: Ranks.
+    Returns: schedule.Epoch.
+    """
+    mine = shard(sessions, ranks)
+    epoch = schedule.build(mine.items, mine.offsets, num_lanes)
+    if ranks.size == 1:
+        return epoch
+    return padded(epoch, max(_num_steps(shard(sessions, Ranks(ranks.size, rank)), num_lanes)
+                             for rank in range(ranks.size)))
+
+
+def _num_steps(sessions, num_lanes):
+    steps = np.diff(sessions.offsets) - 1
+    return int((schedule.assign_lanes(steps, num_lanes)[0] + steps).max())
+
+
+def padded(epoch, num_steps):
+    """A schedule.Epoch with steps of weight 0 appended up to `num_steps`."""
+    missing = num_steps - epoch.num_steps
+    return schedule.Epoch(*[np.concatenate([a, np.zeros((missing,) + a.shape[1:], a.dtype)]) for a in epoch])

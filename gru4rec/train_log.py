@@ -1,0 +1,123 @@
+"""What a training says while it runs: log lines, rows of metrics.jsonl, and the running mean and clock behind them."""
+
+import contextlib
+import logging
+import time
+
+from gru4rec import lr_schedule, run_state
+from gru4rec.errors import DivergenceError
+from gru4rec.runlog import Metrics, modelzoo_lines, say, time_line, train_line
+
+_log = logging.getLogger("gru4rec.train")
+
+MANY_SKIPPED = 100  # overflowing steps in a row after which a training is given up
+
+
+class TrainLog:
+    """Running mean and clock of the log lines.
+
+    scaling: None, or with --loss_scale (scale, skipped steps) after the last call.
+    """
+
+    def __init__(self, config, position=run_state.START, writes=True, skipped=0):
+        """position: run_state.Position to begin at; from a later epoch on `start_epoch` begins with nothing.
+
+        writes: whether rows go to metrics.jsonl; of devices that train together one does. skipped: steps skipped so far.
+        """
+        self._training, self._every = config.training, config.run.log_every
+        self._metrics = Metrics(config.run.checkpoint_dir, config.run.tensorboard) if writes else None
+        self.scaling, self._skipped = None, skipped
+        self._modelzoo = config.port.log_format == "modelzoo"
+        self._steps_since, self._targets_since, self._clock = 0, 0, time.perf_counter()
+        self._begin(position)
+
+    def _begin(self, position):
+        self._epoch, self._count, self._loss_sum, self._seconds = position
+        self._epoch_clock = time.perf_counter()
+
+    def start_epoch(self, number):
+        """Steps of the epoch that were made before: 0, but for the one a run goes on in."""
+        self._begin(self.position() if number == self._epoch else run_state.START._replace(epoch=number))
+        return self._count
+
+    def position(self):
+        """run_state.Position after the last step that was counted."""
+        seconds = self._seconds + time.perf_counter() - self._epoch_clock
+        return run_state.Position(self._epoch, self._count, self._loss_sum, seconds)
+
+    def next_line(self, done):
+        """The first step after `done` that is logged: 1, then each multiple of --log_every."""
+        return 1 if done == 0 else (done // self._every + 1) * self._every
+
+    def add(self, done, losses, weight, began):
+        """Count the steps of a session call and write the lines due; a step inside it ended after its share of the time.
+
+        Args:
+          done: updates made before. losses: [n] float. weight: [n, B] bool, of the schedule.
+          began: time.perf_counter() before the call.
+        """
+        seconds, count, start = time.perf_counter() - began, len(losses), 0
+        while start < count:
+            stop = min(count, self.next_line(done + start) - done)
+            for loss in losses[start:stop].tolist():  # one by one: the sum must not depend on where calls end
+                self._loss_sum += loss
+            self._count += stop - start
+            self._steps_since += stop - start
+            if self._modelzoo:
+                self._targets_since += int(weight[start:stop].sum())
+            if done + stop == self.next_line(done + stop - 1):
+                self._write(done + stop, began + seconds * stop / count)
+            start = stop
+
+    def _write(self, step, now):
+        writing = time.perf_counter()
+        lr, loss = self._rate(step), self._loss_sum / self._count
+        seconds = (now - self._clock) / self._steps_since
+        say(train_line(self._epoch, step, lr, loss))
+        say(time_line(seconds))
+        if self._modelzoo:
+            for line in modelzoo_lines(seconds, self._targets_since / (seconds * self._steps_since)):
+                say(line)
+        self._row("train", step=step, lr=lr, loss=loss, seconds_per_step=seconds, **self._overflows(step))
+        self._steps_since, self._targets_since = 0, 0
+        self._clock = now + time.perf_counter() - writing
+
+    def _row(self, kind, **values):
+        if self._metrics is not None:
+            self._metrics.add(kind, epoch=self._epoch, **values)
+
+    def _overflows(self, step):
+        """What a row says of the loss scale; a warning for steps skipped since the last line.
+
+        Raises: DivergenceError if all of many steps were skipped: nothing is learnt any more.
+        """
+        if self.scaling is None:
+            return {}
+        scale, skipped = self.scaling
+        new, self._skipped = skipped - self._skipped, skipped
+        if new:
+            _log.warning("step %d: gradients of %d of the last %d steps overflowed and count as zero; the loss scale is %g",
+                         step, new, self._steps_since, scale)
+        if new >= max(self._steps_since, MANY_SKIPPED):
+            raise DivergenceError("the gradients of all %d steps up to step %d overflowed (loss scale %g); checkpoints of "
+                                  "earlier epochs are intact, train again with a smaller --loss_scale or another "
+                                  "--precision_mode" % (new, step, scale))
+        return {"loss_scale": scale, "skipped_steps": skipped}
+
+    def _rate(self, step):
+        return float(lr_schedule.learning_rate(step, self._training.lr, self._training.decay, self._training.decay_steps))
+
+    @contextlib.contextmanager
+    def clock_stopped(self):
+        """What happens meanwhile (writing a checkpoint) is no step's time; the steps before it still count."""
+        stopped = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - stopped
+        self._clock, self._epoch_clock = self._clock + seconds, self._epoch_clock + seconds
+
+    def epoch_done(self, num_targets):
+        """Write the row and the line of an epoch of so many targets (of this device)."""
+        seconds, loss = self.position().seconds, self._loss_sum / self._count
+        self._row("epoch", loss=loss, seconds=seconds, events=num_targets, events_per_s=num_targets / seconds)
+        _log.info("epoch %d: loss %.6f, %d events in %.1f s (%.0f events/s)", self._epoch, loss, num_targets, seconds,
+                  num_targets / seconds)

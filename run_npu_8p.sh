@@ -1,0 +1,94 @@
+#!/bin/sh
+# Train ten epochs on several Ascend NPUs of this machine, one process for each, then evaluate on the first:
+#   sh run_npu_8p.sh [--data_path=DIR] [flags of python -m gru4rec.main]
+# RANK_SIZE devices (8) as RANK_TABLE_FILE says (write one with scripts/make_rank_table.py). --lr is used as it is given, and
+# --batch_size is that of each device. Logs: output/<device>/train_<device>.log. Other variables: as of run_npu_1p.sh.
+set -u
+me=run_npu_8p.sh
+root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P) || exit 2
+. "$root/scripts/lib.sh"
+
+if wants_help "$@"; then
+    sed -n '2,5s/^# //p' "$root/$me"
+    exit 0
+fi
+load_set_env "$@"
+add_plugin
+need_tensorflow
+
+size=${RANK_SIZE:-8}
+[ -z "${CM_WORKER_SIZE:-}" ] || fail "CM_WORKER_SIZE is set: a chief and a rank table must not mix; unset it"
+[ -n "${RANK_TABLE_FILE:-}" ] ||
+    fail "RANK_TABLE_FILE is not set; write one: $python scripts/make_rank_table.py --out rank_table.json"
+"$python" "$root/scripts/make_rank_table.py" --check "$RANK_TABLE_FILE" --size "$size" >&2 || exit 2
+
+data_path='' dumps=''
+for arg; do
+    shift
+    case $arg in
+        --data_path=*) data_path=${arg#*=} && continue ;;
+        --autotune=*) say "$arg is left out: newer releases tune with --npu_opt aoe_mode=" && continue ;;
+        --over_dump=[Tt]rue) dumps="$dumps over_dump_path" ;;
+        --data_dump_flag=[Tt]rue) dumps="$dumps data_dump_path" ;;
+        --profiling=[Tt]rue) dumps="$dumps profiling_dump_path" ;;
+    esac
+    set -- "$@" "$arg"
+done
+for name in $dumps; do # as the older port's scripts, a place in the output; one that is given comes later and wins
+    mkdir -p "${GRU4REC_OUTPUT:-output}/$name" && set -- "--$name=${GRU4REC_OUTPUT:-output}/$name" "$@"
+done
+[ -z "$data_path" ] || set -- --path_to_train="$data_path" --path_to_test="$data_path" "$@"
+set -- --log_format=modelzoo "$@"
+
+output=${GRU4REC_OUTPUT:-output}
+export PYTHONUNBUFFERED=1 JOB_ID="${JOB_ID:-10087}" RANK_SIZE="$size" RANK_TABLE_FILE
+started=$(date +%s)
+pids='' logs='' rank=0
+while [ "$rank" -lt "$size" ]; do
+    log=$output/$rank/train_$rank.log
+    mkdir -p "$output/$rank" 2>/dev/null || fail "cannot make the directory $output/$rank; set GRU4REC_OUTPUT to one for logs"
+    [ ! -s "$log" ] || mv -f "$log" "$log.old"
+    RANK_ID=$rank ASCEND_DEVICE_ID=$rank "$python" -m gru4rec.main --train 1 --epoch 10 --device npu --npu_nums "$size" \
+        "$@" >"$log" 2>&1 </dev/null &
+    pids="$pids $!" logs="$logs${logs:+,}$log" rank=$((rank + 1))
+done
+say "$size processes train; logs: $output/<device>/train_<device>.log"
+
+# Background jobs of a script ignore Ctrl-C, so they are told by SIGTERM, which training obeys between two steps.
+stop_all() {
+    for pid in $pids; do
+        kill -TERM "$pid" 2>/dev/null
+    done
+}
+signalled=
+trap 'signalled=130; stop_all' INT
+trap 'signalled=143; stop_all' TERM
+
+# The others of one that fails wait for it for ever: they are stopped.
+status=0 left=$pids
+while [ -n "$left" ]; do
+    running=
+    for pid in $left; do
+        if kill -0 "$pid" 2>/dev/null; then
+            running="$running $pid"
+            continue
+        fi
+        code=0
+        wait "$pid" || code=$?
+        if [ "$code" != 0 ] && [ "$status" = 0 ]; then
+            status=$code
+            say "a process ended with status $code; the others are stopped (see its log)"
+            stop_all
+        fi
+    done
+    left=$running
+    [ -z "$left" ] || sleep 1
+done
+trap - INT TERM
+[ -z "$signalled" ] || exit "$signalled"
+[ "$status" = 0 ] || exit "$status"
+
+"$python" "$root/scripts/modelzoo_summary.py" "$logs" "$(($(date +%s) - started))" "$@" || exit $?
+export RANK_SIZE=1 RANK_ID=0 ASCEND_DEVICE_ID=0
+unset RANK_TABLE_FILE
+run_logged "$output/0/eval_0.log" "$python" -m gru4rec.main --train 0 --device npu "$@"
