@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from gru4rec import checkpoint, config
+from gru4rec import checkpoint, config, tensor_files
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 
@@ -96,6 +96,6 @@ def save(directory, monkeypatch, config_=None, arrays=None, vocab=None, epoch=0,
     config_ = config_ or make_config()
     vocab = vocab or vocabulary(num_items)
     arrays = arrays or random_arrays(config_, len(vocab))
-    monkeypatch.setattr(checkpoint, "_write_tensors", write_bundle)
+    monkeypatch.setattr(tensor_files, "write", write_bundle)
     checkpoint.save(str(directory), config_, vocab, arrays, epoch, 100, validation)
     return config_, arrays, vocab

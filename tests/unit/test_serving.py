@@ -273,7 +273,7 @@ def test_what_cannot_be_loaded(tmp_path, monkeypatch):
 
 
 def test_the_best_epoch_by_validation_is_loaded(tmp_path, monkeypatch):
-    record = dict(best_epoch=0, best_value=0.5, metric="recall@20", value=0.4)
+    record = dict(best_epoch=0, best_value=0.5, metric="recall@20", value=0.4, values=[0.5, 0.4])
     for epoch in (0, 1):
         helpers.save(tmp_path, monkeypatch, epoch=epoch, validation=record)
     assert gru4rec.load(str(tmp_path)).epoch == 0 and gru4rec.load(str(tmp_path), epoch=1).epoch == 1
