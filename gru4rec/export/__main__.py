@@ -12,6 +12,7 @@ from typing import Optional, Tuple
 from gru4rec.errors import ConfigError
 from gru4rec.export import FORMATS, directory
 from gru4rec.flags import flag, int_list, parse_groups, whole
+from gru4rec.interrupts import StopRequest
 from gru4rec.runlog import exit_status, say, setup_logging
 
 BATCH_SIZE, MAX_LENGTH = 50, 20  # of frozen_pb, where no flag is given
@@ -69,12 +70,14 @@ def run(options):
     from gru4rec import tf_compat
     tf_compat.setup()
     from gru4rec.export import source as source_module
-    with tf_compat.memory_errors():
+    with tf_compat.memory_errors(), StopRequest() as stop:
         source = source_module.read(options.checkpoint_dir, options.test)
+        stop.check()
         with directory.replacing(options.out) as place:
             directory.write_vocabulary(os.path.join(place, directory.VOCABULARY), source.vocabulary)
             graphs, versions = _write(place, source, options)
             directory.write_manifest(place, options.format, source, graphs, versions)
+            stop.check()
     say("%s: %d items, epoch %d, step %d -> %s" % (options.format, source.num_items, source.record["epoch"],
                                                    source.record["step"], options.out))
     for name, entry in graphs.items():

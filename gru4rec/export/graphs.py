@@ -22,7 +22,7 @@ class Weights(NamedTuple):
     num_items: int
     dense: Tuple[Any, ...]  # order of engine.state.dense_shapes
     embedding: Any  # [I, E]
-    output_ih: Any  # [I, H], engine.state.output_rows without the bias
+    output_ih: Any  # [I, H], of engine.state.output_rows
     bias_i: Any  # [I]
 
 
@@ -34,14 +34,11 @@ def constants(source):
     if source.num_bytes > MAX_BYTES:
         raise InputError("the weights take %.1f GiB, a TensorFlow graph holds at most 2 GiB; train with a smaller --size or "
                          "fewer items, or take --format onnx" % (source.num_bytes / 2.0 ** 30))
-    arrays = source.weights
-    rows = state.output_rows(source.model, arrays)
-    output_ih = tf.constant(rows[:, :-1], name="softmax_w")
-    one_table = source.model.embedding == "shared" and source.model.score == "dot"
-    embedding = output_ih if one_table else tf.constant(state.input_rows(source.model, arrays), name="embedding")
-    dense = tuple(tf.constant(arrays[name], name=name.replace("/", "_")) for name in state.dense_shapes(source.model))
-    return Weights(source.model, source.num_items, dense, embedding, output_ih,
-                   tf.constant(arrays[state.SOFTMAX_B], name="softmax_b"))
+    output_ih = tf.constant(source.output_rows(), name="output_rows")
+    embedding = output_ih if source.shares_table else tf.constant(source.input_rows(), name="input_rows")
+    dense = tuple(tf.constant(source.weights[name], name=name.replace("/", "_"))
+                  for name in state.dense_shapes(source.model))
+    return Weights(source.model, source.num_items, dense, embedding, output_ih, tf.constant(source.bias(), name="bias"))
 
 
 def step(weights, id_b, states):
@@ -87,8 +84,8 @@ def _zero_states(weights, length_b):
 
 def scores(weights, states):
     """[B, I] raw scores of all items."""
-    output = net.score_vectors(weights.model, states[-1])
-    return tf.matmul(output, weights.output_ih, transpose_b=True) + weights.bias_i
+    output_bh = net.score_vectors(weights.model, states[-1])
+    return tf.matmul(output_bh, weights.output_ih, transpose_b=True) + weights.bias_i
 
 
 def best(weights, scores_bi, k):

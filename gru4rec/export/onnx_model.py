@@ -9,7 +9,6 @@ import os
 import numpy as np
 
 from gru4rec import similarity
-from gru4rec.engine import state
 from gru4rec.errors import InputError
 from gru4rec.export import signature
 
@@ -139,14 +138,16 @@ def _body(writer, size):
 
 def _advance(writer, ids, states):
     """New states: the stacked cells once, as graph.model.advance; an id outside 0..I-1 leaves the states."""
-    model, op = writer.source.model, writer.op
+    op = writer.op
     last = writer.weight("last_item", np.int32(writer.source.num_items - 1))
     rows = op("Min", op("Max", ids, writer.weight("first_item", np.int32(0))), last)
     known = op("Unsqueeze", op("Cast", op("Equal", rows, ids), to=writer.onnx.TensorProto.FLOAT),
                writer.weight("axis_1", np.array([1], np.int64)))
     unknown = op("Sub", writer.weight("one_float", np.float32(1)), known)
-    table = state.SOFTMAX_W if model.embedding == "shared" else state.EMBEDDING
-    x, new = op("Gather", writer.weight(table), rows, axis=0), []
+    source = writer.source
+    table = writer.weight("output_rows", source.output_rows()) if source.shares_table else writer.weight(
+        "input_rows", source.input_rows())
+    x, new = op("Gather", table, rows, axis=0), []
     for layer, old in enumerate(states):
         x = _cell(writer, layer, x, old)
         new.append(op("Add", op("Mul", known, x), op("Mul", unknown, old)))
@@ -187,19 +188,14 @@ def _activation(writer, name):
 
 
 def _scores(writer, states):
-    """[B, I] raw scores of all items."""
-    output, rows, model = states[-1], writer.weight(state.SOFTMAX_W), writer.source.model
-    if model.score == "cosine":
-        rows = writer.weight("output_rows", state.output_rows(model, writer.source.weights)[:, :-1])
-        output = _unit(writer, output)
-    return writer.op("Gemm", output, rows, writer.weight(state.SOFTMAX_B), transB=1)
-
-
-def _unit(writer, name):
-    """[B, H] divided by their lengths, as similarity.unit."""
-    op = writer.op
-    squares = op("ReduceSum", op("Mul", name, name), writer.weight("axis_1", np.array([1], np.int64)), keepdims=1)
-    return op("Div", name, op("Sqrt", op("Add", squares, writer.weight("epsilon", np.float32(similarity.EPSILON)))))
+    """[B, I] raw scores of all items; for --score cosine of outputs of length 1, as similarity.unit."""
+    source, op, output = writer.source, writer.op, states[-1]
+    if source.model.score == "cosine":
+        squares = op("ReduceSum", op("Mul", output, output), writer.weight("axis_1", np.array([1], np.int64)), keepdims=1)
+        length = op("Sqrt", op("Add", squares, writer.weight("epsilon", np.float32(similarity.EPSILON))))
+        output = op("Div", output, length)
+    return op("Gemm", output, writer.weight("output_rows", source.output_rows()), writer.weight("bias", source.bias()),
+              transB=1)
 
 
 def _best(writer, scores, k):

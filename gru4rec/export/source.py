@@ -26,9 +26,28 @@ class Source(NamedTuple):
         return len(self.vocabulary)
 
     @property
+    def shares_table(self):
+        """Whether the rows at the input and those that rank items are one table, in the graph too."""
+        return self.model.embedding == "shared" and self.model.score == "dot"
+
+    def input_rows(self):
+        """[I, E] float32 rows that stand for items at the input."""
+        return state.input_rows(self.model, self.weights)
+
+    def output_rows(self):
+        """[I, H] float32 rows that rank items, without their bias, as engine.state.output_rows."""
+        if self.model.score == "dot":
+            return self.weights[state.SOFTMAX_W]
+        return np.ascontiguousarray(state.output_rows(self.model, self.weights)[:, :-1])
+
+    def bias(self):
+        """[I] float32."""
+        return self.weights[state.SOFTMAX_B]
+
+    @property
     def num_bytes(self):
-        """Bytes of all weights; a shared table that ranks by the cosine is there twice, as it is and normalised."""
-        twice = self.model.score == "cosine" and self.model.embedding == "shared"
+        """Bytes of all weights that a graph holds."""
+        twice = self.model.embedding == "shared" and not self.shares_table
         return sum(array.nbytes for array in self.weights.values()) + twice * self.weights[state.SOFTMAX_W].nbytes
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -158,6 +159,16 @@ def test_a_full_disk_leaves_the_earlier_export(run, here, frozen, monkeypatch):
     monkeypatch.setattr(directory, "write_manifest", full)
     status, out, err = run(export, "--checkpoint_dir", "runs/a", "--format", "frozen_pb", "--out", "frozen", "--overwrite", 1)
     assert (status, out) == (2, "") and err.count("\n") == 1 and "No space left" in err
+    assert manifest(here) == before and not [name for name in os.listdir(".") if name.startswith(".tmp")]
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_the_earlier_export(run, here, frozen, monkeypatch, number, status):
+    before = manifest(here)
+    monkeypatch.setattr(directory, "write_manifest", lambda *_: os.kill(os.getpid(), number))
+    flags = ["--checkpoint_dir", "runs/a", "--format", "frozen_pb", "--out", "frozen", "--overwrite", 1]
+    found, out, err = run(export, *flags)
+    assert (found, out) == (status, "") and err.startswith("error: interrupted") and err.count("\n") == 1
     assert manifest(here) == before and not [name for name in os.listdir(".") if name.startswith(".tmp")]
 
 

@@ -18,7 +18,8 @@ MODELS = {
     "official-separate-elu0-3": dict(cell="official", hidden_act="elu", elu=0.0, size="5,6,4", embed_size=3),
     "official-none-tanh": dict(cell="official", embedding="none", size="8"),
     "official-shared-relu-2": dict(cell="official", embedding="shared", hidden_act="relu", size="4,4", embed_size=4),
-    "gru-shared-cosine": dict(embedding="shared", score="cosine", score_scale=5, size="7"),
+    "gru-separate-cosine": dict(size="6", score="cosine", score_scale=5.0),
+    "official-shared-cosine-2": dict(cell="official", embedding="shared", size="5,5", score="cosine"),
 }
 
 

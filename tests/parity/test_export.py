@@ -17,10 +17,10 @@ from tests.parity.exports import LANES, LENGTH, MODELS, NUM_ITEMS, K  # noqa: E4
 OPS = {"Const": {"dtype", "value"}, "Placeholder": {"dtype", "shape"}, "Identity": {"T"}, "Softmax": {"T"},
        "MatMul": {"T", "transpose_a", "transpose_b"}, "GatherV2": {"Tparams", "Tindices", "Taxis", "batch_dims"},
        "ConcatV2": {"T", "N", "Tidx"}, "Split": {"T", "num_split"}, "SplitV": {"T", "Tlen", "num_split"},
-       "Sum": {"T", "Tidx", "keep_dims"}, "Unpack": {"T", "num", "axis"}, "ExpandDims": {"T", "Tdim"},
-       "Cast": {"SrcT", "DstT", "Truncate"}, "TopKV2": {"T", "sorted"}, "Equal": {"T"}, "Less": {"T"}}
-OPS.update({name: {"T"} for name in ("Add", "AddV2", "Sub", "Mul", "Sigmoid", "Tanh", "Relu", "Rsqrt", "Square", "Exp",
-                                     "Maximum", "Minimum")})
+       "Unpack": {"T", "num", "axis"}, "ExpandDims": {"T", "Tdim"}, "Cast": {"SrcT", "DstT", "Truncate"},
+       "TopKV2": {"T", "sorted"}, "Equal": {"T"}, "Less": {"T"}, "Square": {"T"},
+       "Sum": {"T", "Tidx", "keep_dims"}, "Rsqrt": {"T"}}
+OPS.update({name: {"T"} for name in ("Add", "AddV2", "Sub", "Mul", "Sigmoid", "Tanh", "Relu", "Exp", "Maximum", "Minimum")})
 
 
 def frozen(place, source, k=K, batch_sizes=(LANES,)):
