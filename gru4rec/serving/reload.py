@@ -1,6 +1,7 @@
 """Watching a checkpoint directory: the model is replaced when another checkpoint is there, and kept when it is not."""
 
 import logging
+import os
 import threading
 
 from gru4rec import checkpoint
@@ -23,7 +24,7 @@ class Reloader:
     def __init__(self, directory, epoch, version, load, replace, seconds):
         self._directory, self._epoch, self._version = directory, epoch, version
         self._load, self._replace, self._seconds = load, replace, seconds
-        self._tries, self._stop, self.failures = {}, threading.Event(), 0
+        self._seen, self._tries, self._stop, self.failures = (), 0, threading.Event(), 0
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
         if seconds:
             self._thread.start()
@@ -40,17 +41,34 @@ class Reloader:
 
     def look(self):
         """Replace the model if the directory holds another one; returns whether it did."""
+        found = self._files()
+        if found != self._seen:
+            self._seen, self._tries = found, TRIES
+        if not self._tries:
+            return False
+        self._tries -= 1
         try:
-            version = checkpoint.version(self._directory, self._epoch)
-            if version == self._version or self._tries.get(version, 0) >= TRIES:
+            if checkpoint.version(self._directory, self._epoch) == self._version:
+                self._tries = 0
                 return False
-            self._tries = {version: self._tries.get(version, 0) + 1}
             model = self._load()
         except (Gru4RecError, OSError, MemoryError) as error:
             self.failures += 1
             _log.warning("the model is kept, no other can be loaded: %s", error)
             return False
-        self._version, self._tries = model.version, {}
+        if model.version == self._version:  # the newest is damaged, and the one before it is in use
+            return False
+        self._version, self._tries = model.version, 0
         self._replace(model)
         _log.info("model %s is used from now on (%s)", model.version, model.path)
         return True
+
+    def _files(self):
+        """Names, times and sizes of the files of checkpoints: what must change before there can be another model."""
+        try:
+            with os.scandir(self._directory) as entries:
+                found = [(entry.name, entry.stat()) for entry in entries
+                         if entry.name.startswith(checkpoint.PREFIX) or entry.name == checkpoint.VOCABULARY]
+        except OSError:  # gone, or removed meanwhile
+            return None
+        return sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)
