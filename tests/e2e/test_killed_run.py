@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.tf, pytest.mark.slow]
 def test_after_25_kills_nothing_is_lost(repo_root, seed, flags):
     """13 kills of a plain run, 12 of one with validation and refit."""
     kills = 13 - seed
-    done = subprocess.run([sys.executable, os.path.join(repo_root, "scripts", "kill_test.py"), "--kills", str(kills), "--seed",
+    script = os.path.join(repo_root, "scripts", "kill_test.py")
+    done = subprocess.run([sys.executable, script, "--kills", str(kills), "--seed",
                            str(seed), "--fork", "1", "--sessions", "120", "--"] + flags, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -183,6 +184,23 @@ def test_a_failing_disk_leaves_the_earlier_checkpoints(saved, monkeypatch, fails
     assert not [name for name in os.listdir(str(directory)) if name.startswith(".tmp")]
     # index, data, manifest, state file: with the manifest in place the checkpoint is there.
     assert checkpoint.epochs(str(directory)) == ([0, 1] if fails_at < 3 else [0, 1, 2])
+
+
+def test_a_file_system_that_takes_no_more_leaves_the_earlier_checkpoints(saved):
+    """TensorFlow's own writing fails, at the size a file may have."""
+    resource = pytest.importorskip("resource")
+    directory, arrays = saved
+    vocabulary = checkpoint.load(str(directory)).vocabulary
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match="gru-model-2 cannot be written: .*([Ff]ile too large|space)"):
+            checkpoint.save(str(directory), CFG, vocabulary, arrays, 2, 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert checkpoint.epochs(str(directory)) == [0, 1] and checkpoint.load(str(directory)).step == 20
+    assert not [name for name in os.listdir(str(directory)) if name.startswith(".tmp")]
 
 
 def test_only_explicit_flags_contradict(saved):
