@@ -19,7 +19,8 @@ def test_after_25_kills_nothing_is_lost(repo_root):
     """Of a run with validation and refit, in all its parts."""
     script = os.path.join(repo_root, "scripts", "kill_test.py")
     flags = ["--kills", "25", "--fork", "1", "--sessions", "120", "--", "--valid_fraction", "0.2", "--refit", "1"]
-    done = subprocess.run([sys.executable, script] + flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run([sys.executable, script] + flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.match(r"(\d+) kills survived: (\d+) in a save, .* bit for bit; nothing lost", done.stdout)
     assert found and int(found.group(1)) == 25 and int(found.group(2)) > 0, done.stdout
