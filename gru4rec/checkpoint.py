@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 PREFIX = "gru-model-"
 VOCABULARY = "vocabulary.npz"
 STATE_FILE = "checkpoint"
+ATTEMPTS = 5  # to read a checkpoint that is being removed meanwhile
 MOMENTS = 2  # that stay with --keep 0: the newest, and one before it should it be damaged
 _NAME = re.compile(r"gru-model-(0|[1-9][0-9]*)(?:-step([1-9][0-9]*))?\.json\Z")
 
@@ -200,9 +201,15 @@ def load(directory, epoch=None):
 
     Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
     """
-    name, found = pick(directory, epoch)
-    vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
-    arrays = tensors(directory, name, found["config"], len(vocabulary))
+    for last_attempt in [False] * ATTEMPTS + [True]:
+        name, found = pick(directory, epoch)
+        try:
+            vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
+            arrays = tensors(directory, name, found["config"], len(vocabulary))
+            break
+        except CheckpointError:
+            if last_attempt or name in listing(directory):  # else a run that is training here has removed it
+                raise
     return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, arrays, name.epoch,
                       found["num_steps"], found.get("validation"))
 
@@ -236,21 +243,24 @@ def newest(directory, read, epochs_first=False):
       epochs_first: whether the end of any epoch comes before all moments within one.
     Raises: CheckpointError if there is none, or each is damaged.
     """
-    for _ in range(3):  # a run that is training here may remove one while it is read
+    for _ in range(ATTEMPTS):
         names = listing(directory)[::-1]
         if epochs_first:
             names.sort(key=lambda name: not name.is_epoch)
-        errors = []
+        errors, removed = [], False
         for name in names:
             try:
                 found = read(name)
             except CheckpointError as error:
-                errors.append(error)
+                if name in listing(directory):
+                    errors.append(error)
+                else:  # by a run that is training here
+                    removed = True
                 continue
             for error in errors:
                 _log.warning("%s", str(error).replace(manifests.REMEDY, "the one before it is used"))
             return found
-        if listing(directory)[::-1] == sorted(names, reverse=True):
+        if not removed:
             break
     raise errors[0] if errors else CheckpointError(
         "%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)

@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from gru4rec import checkpoint, config
+from gru4rec import checkpoint, config, tensor_files
 from gru4rec import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
@@ -145,6 +145,25 @@ def test_the_newest_is_damaged_and_the_one_before_it_is_loaded(saved, damage, ca
     with caplog.at_level(logging.WARNING, "gru4rec"):
         assert checkpoint.load(str(saved[0])).epoch == 0
     assert damage + " is damaged" in caplog.text and "the one before it is used" in caplog.text
+
+
+@pytest.mark.parametrize("module", [manifests, tensor_files])
+def test_a_checkpoint_removed_while_it_is_read_is_no_damage(saved, monkeypatch, caplog, module):
+    """As --keep 1 of a run that trains in the directory does it, between the listing and the reading of the tensors."""
+    directory, arrays = saved
+    vocabulary, calls, real = checkpoint.load(str(directory)).vocabulary, [], module.read
+
+    def read(path, *args):
+        calls.append(path)
+        if len(calls) == 1:
+            checkpoint.save(str(directory), CFG, vocabulary, arrays, 5, 20)
+            checkpoint.prune(str(directory), 1)
+        return real(path, *args)
+
+    monkeypatch.setattr(module, "read", read)
+    with caplog.at_level(logging.WARNING, "gru4rec"):
+        assert checkpoint.load(str(directory)).epoch == 5
+    assert caplog.text == ""
 
 
 def test_names_that_only_resemble_a_checkpoint_are_none(saved):
