@@ -34,6 +34,7 @@ _log = logging.getLogger(__name__)
 PREFIX = "gru-model-"
 VOCABULARY = "vocabulary.npz"
 STATE_FILE = "checkpoint"
+ATTEMPTS = 5  # to read a checkpoint that is being removed meanwhile
 MOMENTS = 2  # that stay with --keep 0: the newest, and one before it should it be damaged
 _NAME = re.compile(r"gru-model-(0|[1-9][0-9]*)(?:-step([1-9][0-9]*))?\.json\Z")
 
@@ -201,9 +202,16 @@ def load(directory, epoch=None):
 
     Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
     """
-    found = locate(directory, epoch)
-    return found._replace(arrays=tensors(directory, os.path.basename(found.path), found.config,
-                                          len(found.vocabulary)))
+    attempts = ATTEMPTS
+    while True:
+        name, manifest = pick(directory, epoch)
+        try:
+            found = _located(directory, name, manifest)
+            return found._replace(arrays=tensors(directory, name, found.config, len(found.vocabulary)))
+        except CheckpointError:
+            if attempts == 0 or name in listing(directory):  # else a run that is training here has removed it
+                raise
+            attempts -= 1
 
 
 def locate(directory, epoch=None, checksums=True):
@@ -212,7 +220,10 @@ def locate(directory, epoch=None, checksums=True):
     Args:
       checksums: False compares sizes only, for files too large to be read twice.
     """
-    name, found = pick(directory, epoch, checksums)
+    return _located(directory, *pick(directory, epoch, checksums))
+
+
+def _located(directory, name, found):
     vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
     return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, {}, name.epoch,
                       found["num_steps"], found.get("validation"), _version(name, found))
@@ -257,21 +268,24 @@ def newest(directory, read, epochs_first=False):
       epochs_first: whether the end of any epoch comes before all moments within one.
     Raises: CheckpointError if there is none, or each is damaged.
     """
-    for _ in range(3):  # a run that is training here may remove one while it is read
+    for _ in range(ATTEMPTS):
         names = listing(directory)[::-1]
         if epochs_first:
             names.sort(key=lambda name: not name.is_epoch)
-        errors = []
+        errors, removed = [], False
         for name in names:
             try:
                 found = read(name)
             except CheckpointError as error:
-                errors.append(error)
+                if name in listing(directory):
+                    errors.append(error)
+                else:  # by a run that is training here
+                    removed = True
                 continue
             for error in errors:
                 _log.warning("%s", str(error).replace(manifests.REMEDY, "the one before it is used"))
             return found
-        if listing(directory)[::-1] == sorted(names, reverse=True):
+        if not removed:
             break
     raise errors[0] if errors else CheckpointError(
         "%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)

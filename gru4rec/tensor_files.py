@@ -1,6 +1,7 @@
 """Tensors in TensorFlow's V2 checkpoint files: arrays in, arrays out, no graph or variable of the model needed."""
 
 import contextlib
+import errno
 import os
 import re
 import tempfile
@@ -25,8 +26,16 @@ def write(prefix, arrays):
         with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
             try:
                 session.run(op, dict(zip(placeholders, arrays.values())))
+            except tf.errors.ResourceExhaustedError as error:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
             except tf.errors.OpError as error:
-                raise OSError(str(error).splitlines()[0]) from error
+                raise OSError(_reason(error)) from error
+
+
+def _reason(error):
+    """The line of TensorFlow's that says what was wrong; a whole page goes before it in version 2."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return next((line for before, line in zip(lines, lines[1:]) if before.startswith("Node:")), lines[0])
 
 
 def read(prefix, shapes):

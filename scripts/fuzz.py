@@ -4,7 +4,8 @@
 
 A case is a valid input with bytes, values or structure changed at random, or random altogether; checksums are made right
 again where there are any, as somebody who means harm would. It passes if the input is taken, or refused by one of the
-program's own errors, within 20 seconds and 4 GiB, and no file was written. Exit status 1 and the case if one does not pass.
+program's own errors, within 20 seconds of computing and 4 GiB, and no file was written. Exit status 1 and the case if one
+does not pass.
 """
 
 import argparse
@@ -323,7 +324,7 @@ def limits():
     def late(*_):
         raise TimeoutError("no end after %d s" % SECONDS)
 
-    before = signal.signal(signal.SIGALRM, late)
+    before = signal.signal(signal.SIGPROF, late)
     import resource
     old = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm") as file:
@@ -333,7 +334,7 @@ def limits():
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, old)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGPROF, before)
 
 
 def run(name, cases, seed):
@@ -348,7 +349,7 @@ def run(name, cases, seed):
             for case in range(cases):
                 read = TARGETS[name](random.Random("%s %d %d" % (name, seed, case)), corpus)
                 before = _snapshot()
-                signal.alarm(SECONDS)
+                signal.setitimer(signal.ITIMER_PROF, SECONDS)
                 try:
                     read()
                     count["taken"] += 1
@@ -358,7 +359,7 @@ def run(name, cases, seed):
                 except MemoryError:
                     count["refused"] += 1  # the command says so in one line
                 finally:
-                    signal.alarm(0)
+                    signal.setitimer(signal.ITIMER_PROF, 0)
                 assert _snapshot() == before, "files were written"
     except Exception as error:
         raise AssertionError("%s: seed %d, case %d: %s: %s" % (name, seed, case, type(error).__name__, error)) from error

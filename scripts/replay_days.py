@@ -123,7 +123,7 @@ def main(argv=None):
     shown = " ".join(shlex.quote(a) for a in given)
     record_results.write(args.out, {
         "date": record_results.today(), "machine": record_results.machine(), "versions": record_results.versions(),
-        "command": "python scripts/replay_days.py " + (shown.replace(real, "$REALDATA") if real else shown), "rows": rows})
+        "command": "python scripts/replay_days.py " + (shown.replace(real, "$REALDATA") if real else shown), "days": rows})
     return 0
 
 

@@ -103,6 +103,8 @@ def load(path, vocabulary):
     try:
         stored = npz.read(path)
         lengths, items, weights, stamp = (stored[name] for name in ("lengths", "items", "weights", "vocabulary"))
+        if any(array.dtype.kind not in "iu" for array in (lengths, items, weights, stamp)):
+            raise TypeError("its arrays are no whole numbers")
         keys = np.repeat(np.arange(len(lengths)), lengths) * len(lengths) + items
         if len(items) != len(weights) or (np.diff(keys) <= 0).any() or weights.min(initial=1) < 1:
             raise ValueError("its arrays do not fit together")

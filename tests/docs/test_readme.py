@@ -49,6 +49,10 @@ RUN_BY.update({command: ("tests/e2e/test_validated_run.py", "test_commands_of_th
     "python -m gru4rec.main --train_path clicks.tsv --valid_fraction 0.1 --epoch 20 --patience 2 --refit 1 "
     "--checkpoint_dir runs/b",
     "python -m gru4rec.main --train 0 --checkpoint_dir runs/b --test_path next_day.tsv")})
+RUN_BY.update({command: ("tests/e2e/test_resumed_run.py", "test_commands_of_the_readme") for command in (
+    "python -m gru4rec.main --train_path clicks.tsv --save_every 90s --checkpoint_dir runs/d",
+    "python -m gru4rec.main --resume 1 --checkpoint_dir runs/d",
+    "python -m gru4rec.main --train_path today.tsv --init_from runs/d --checkpoint_dir runs/e")})
 RUN_BY.update({command: ("tests/e2e/test_evidence.py", "test_model_and_baseline_are_compared") for command in (
     "python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv",
     "python -m gru4rec.main --train 0 --checkpoint_dir runs/a --ranks_out model.parquet",

@@ -62,8 +62,8 @@ def stop_at(monkeypatch):
 
 
 @pytest.mark.parametrize("engine, checks", [
-    (["--xla", "off"], 8), (["--xla", "auto"], 13), (["--engine", "plain"], 90),
-    (["--xla", "off", "--optimizer", "rmsprop", "--momentum", 0.5, "--n_sample", 16], 9)])
+    (["--xla", "off"], 9), (["--engine", "plain"], 100),
+    (["--xla", "auto", "--optimizer", "rmsprop", "--momentum", 0.5, "--n_sample", 16], 14)])
 def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(inline, clicks, stop_at, engine, checks):
     """Log lines, rows, weights, moments and states, bit for bit, whatever moments were saved on the way."""
     flags = SMALL + engine
@@ -112,13 +112,11 @@ def test_nothing_to_resume_begins_and_other_events_are_refused(inline, clicks):
     assert tensors("checkpoint") == before
 
 
-@pytest.mark.parametrize("checks", [3, 15])
-def test_a_validated_run_with_a_refit_goes_on_in_either_part(inline, clicks, stop_at, checks):
+def test_a_validated_run_with_a_refit_goes_on_in_either_part(inline, clicks, stop_at):
     flags = SMALL + ["--xla", "off", "--valid_fraction", 0.2, "--refit", 1, "--patience", 2, "--epoch", 4]
     inline("--checkpoint_dir", "whole", *flags)
-    stop_at(checks)
+    stop_at(9)
     status, _, err = inline("--checkpoint_dir", "parts", *flags)
-    assert status == 143
     stopped = []
     while status:
         assert status == 143, err

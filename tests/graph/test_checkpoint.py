@@ -3,11 +3,12 @@
 import json
 import logging
 import os
+import signal
 
 import numpy as np
 import pytest
 
-from gru4rec import checkpoint, config
+from gru4rec import checkpoint, config, tensor_files
 from gru4rec import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
@@ -146,6 +147,25 @@ def test_the_newest_is_damaged_and_the_one_before_it_is_loaded(saved, damage, ca
     assert damage + " is damaged" in caplog.text and "the one before it is used" in caplog.text
 
 
+@pytest.mark.parametrize("module", [manifests, tensor_files])
+def test_a_checkpoint_removed_while_it_is_read_is_no_damage(saved, monkeypatch, caplog, module):
+    """As --keep 1 of a run that trains in the directory does it, between the listing and the reading of the tensors."""
+    directory, arrays = saved
+    vocabulary, calls, real = checkpoint.load(str(directory)).vocabulary, [], module.read
+
+    def read(path, *args):
+        calls.append(path)
+        if len(calls) == 1:
+            checkpoint.save(str(directory), CFG, vocabulary, arrays, 5, 20)
+            checkpoint.prune(str(directory), 1)
+        return real(path, *args)
+
+    monkeypatch.setattr(module, "read", read)
+    with caplog.at_level(logging.WARNING, "gru4rec"):
+        assert checkpoint.load(str(directory)).epoch == 5
+    assert caplog.text == ""
+
+
 def test_names_that_only_resemble_a_checkpoint_are_none(saved):
     for name in ("gru-model-007.json", "gru-model-9.json.bak",
                  "gru-model-3-step05.json", "gru-model-3-step.json", "gru-model-x.json", "9.json"):
@@ -183,6 +203,23 @@ def test_a_failing_disk_leaves_the_earlier_checkpoints(saved, monkeypatch, fails
     assert not [name for name in os.listdir(str(directory)) if name.startswith(".tmp")]
     # index, data, manifest, state file: with the manifest in place the checkpoint is there.
     assert checkpoint.epochs(str(directory)) == ([0, 1] if fails_at < 3 else [0, 1, 2])
+
+
+def test_a_file_system_that_takes_no_more_leaves_the_earlier_checkpoints(saved):
+    """TensorFlow's own writing fails, at the size a file may have."""
+    resource = pytest.importorskip("resource")
+    directory, arrays = saved
+    vocabulary = checkpoint.load(str(directory)).vocabulary
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match="gru-model-2 cannot be written: .*([Ff]ile too large|space)"):
+            checkpoint.save(str(directory), CFG, vocabulary, arrays, 2, 20)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert checkpoint.epochs(str(directory)) == [0, 1] and checkpoint.load(str(directory)).step == 20
+    assert not [name for name in os.listdir(str(directory)) if name.startswith(".tmp")]
 
 
 def test_only_explicit_flags_contradict(saved):

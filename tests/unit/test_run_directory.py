@@ -116,6 +116,30 @@ def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, m
             assert sorted(os.listdir(directory.file("previous-1"))) == RUN
 
 
+@pytest.mark.parametrize("moves", range(1, 6))
+def test_the_mark_of_a_refit_goes_with_the_run_it_belongs_to(tmp_path, monkeypatch, moves):
+    """A new run moves a finished refit aside and is cut short: its mark must not turn up in the new run."""
+    put(tmp_path, RUN + [REFIT])
+    real, calls = os.replace, []
+
+    def replace(source, target):
+        calls.append(target)
+        if len(calls) == moves + 1:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with RunDirectory(str(tmp_path)) as directory:
+        try:
+            directory.begin()
+        except KeyboardInterrupt:
+            pass
+        monkeypatch.undo()
+        directory.tidy()
+        assert sorted(os.listdir(directory.path)) == [".lock", "previous-1"]
+        assert sorted(os.listdir(directory.file("previous-1"))) == sorted(RUN + [REFIT])
+
+
 def test_what_dead_runs_were_writing_is_removed(tmp_path):
     (tmp_path / ".tmp-a").mkdir()
     put(tmp_path / ".tmp-a", ["gru-model-0.index"])
