@@ -61,10 +61,11 @@ def _run(argv):
     path, tensors = read(options.old)
     arrays, config = convert(tensors, len(vocabulary), options, path)
     from gru4rec import checkpoint
-    checkpoint.prepare_directory(options.checkpoint_dir)
-    say("saved %s (%d items, %d layers of %d)"
-        % (checkpoint.save(options.checkpoint_dir, config, vocabulary, arrays, 0, 0), len(vocabulary), config.model.layer,
-           config.model.size[0]))
+    from gru4rec.run_directory import RunDirectory
+    with RunDirectory(options.checkpoint_dir) as directory:
+        directory.begin()
+        saved = checkpoint.save(options.checkpoint_dir, config, vocabulary, arrays, 0, 0)
+    say("saved %s (%d items, %d layers of %d)" % (saved, len(vocabulary), config.model.layer, config.model.size[0]))
 
 
 def read(path):
