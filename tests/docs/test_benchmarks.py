@@ -45,6 +45,7 @@ def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, rep
     assert "tensorflow" in report["versions"] and point["other_tensorflow"]
 
 
+@pytest.mark.once
 def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_root):
     drawn = ["--preset", "rsc15-gru", "--n_sample", "40"]
     for flags, own in (([], {"no catch-up"}), (drawn, {"no draw"})):
@@ -56,6 +57,7 @@ def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_roo
         assert set(results["ratios"]) == {"products", "products_loop"}
 
 
+@pytest.mark.once
 def test_a_preset_is_timed_and_judged(tmp_path, repo_root):
     results = run("bench_preset.py", tmp_path / "preset.json", repo_root)["results"]
     assert set(results) == {"seconds", "recall@20", "mrr@20"}
@@ -129,6 +131,7 @@ def test_load_measures_each_case_in_its_own_process(tmp_path, repo_root):
     assert results["load"]["rows_per_s"] > 0 and results["schedule"]["peak_mib"]["median"] > 0
 
 
+@pytest.mark.once
 def test_startup_is_measured_beside_the_import(tmp_path, repo_root):
     results = run("bench_startup.py", tmp_path / "startup.json", repo_root, "--cases", "import,graph")["results"]
     for name in ("import", "graph"):

@@ -57,6 +57,7 @@ def test_bare_defaults_on_the_bundled_sample(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.once
 def test_ten_epochs_reach_the_ceiling_of_the_sample(tmp_path):
     command(tmp_path, "--epoch", 10)
     out, _ = command(tmp_path, "--train", 0)
@@ -76,6 +77,7 @@ def test_own_files_in_another_directory(tmp_path):
     assert recall(first) <= recall(out) + 0.05
 
 
+@pytest.mark.once
 def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
     """Floor and ceiling: a leak of the target would show on random sessions."""
     flags = ["--size", 32, "--xla", "off", "--epoch", 8, "--lr", 0.01, "--dropout", 0, "--cut_off", 5]
