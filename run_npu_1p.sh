@@ -31,21 +31,7 @@ elif ! has_davinci && [ -z "${GRU4REC_SKIP_DAVINCI_CHECK:-}" ]; then
 fi
 [ -z "$reason" ] || names_device "$@" || say "WARNING: *** NOT RUNNING ON AN NPU *** $reason; using the GPU or CPU"
 
-data_path='' dumps=''
-for arg; do
-    shift
-    case $arg in
-        --data_path=*) data_path=${arg#*=} && continue ;;
-        --autotune=*) say "$arg is left out: newer releases tune with --npu_opt aoe_mode=" && continue ;;
-        --over_dump=[Tt]rue) dumps="$dumps over_dump_path" ;;
-        --data_dump_flag=[Tt]rue) dumps="$dumps data_dump_path" ;;
-        --profiling=[Tt]rue) dumps="$dumps profiling_dump_path" ;;
-    esac
-    set -- "$@" "$arg"
-done
-for name in $dumps; do # as the older port's scripts, a place in the output; one that is given comes later and wins
-    mkdir -p "${GRU4REC_OUTPUT:-output}/$name" && set -- "--$name=${GRU4REC_OUTPUT:-output}/$name" "$@"
-done
+. "$root/scripts/port_flags.sh"
 if [ -z "$data_path" ]; then
     train_and_evaluate npu_1p auto "$@"
     exit $?

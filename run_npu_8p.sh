@@ -22,21 +22,7 @@ size=${RANK_SIZE:-8}
     fail "RANK_TABLE_FILE is not set; write one: $python scripts/make_rank_table.py --out rank_table.json"
 "$python" "$root/scripts/make_rank_table.py" --check "$RANK_TABLE_FILE" --size "$size" >&2 || exit 2
 
-data_path='' dumps=''
-for arg; do
-    shift
-    case $arg in
-        --data_path=*) data_path=${arg#*=} && continue ;;
-        --autotune=*) say "$arg is left out: newer releases tune with --npu_opt aoe_mode=" && continue ;;
-        --over_dump=[Tt]rue) dumps="$dumps over_dump_path" ;;
-        --data_dump_flag=[Tt]rue) dumps="$dumps data_dump_path" ;;
-        --profiling=[Tt]rue) dumps="$dumps profiling_dump_path" ;;
-    esac
-    set -- "$@" "$arg"
-done
-for name in $dumps; do # as the older port's scripts, a place in the output; one that is given comes later and wins
-    mkdir -p "${GRU4REC_OUTPUT:-output}/$name" && set -- "--$name=${GRU4REC_OUTPUT:-output}/$name" "$@"
-done
+. "$root/scripts/port_flags.sh"
 [ -z "$data_path" ] || set -- --path_to_train="$data_path" --path_to_test="$data_path" "$@"
 set -- --log_format=modelzoo "$@"
 
