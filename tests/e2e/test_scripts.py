@@ -76,7 +76,8 @@ class Sandbox:
         self.calls_file = tmp_path / "calls"
         for directory in (self.root / "scripts", self.cwd, self.bin):
             directory.mkdir(parents=True)
-        for name in ("run_gpu.sh", "run_npu_1p.sh", "run_npu_8p.sh", "scripts/lib.sh", "scripts/port_flags.sh", "scripts/test.sh"):
+        for name in ("run_gpu.sh", "run_npu_1p.sh", "run_npu_8p.sh", "scripts/lib.sh", "scripts/port_flags.sh",
+                     "scripts/test.sh"):
             shutil.copy(os.path.join(repo_root, name), str(self.root / name))
         for tool in TOOLS + ("env",):
             os.symlink(shutil.which(tool), str(self.bin / tool))
