@@ -125,9 +125,13 @@ def test_metrics_of_readme_and_results_come_from_results_files(repo_root):
         assert quoted and quoted <= measured | best, name
 
 
-def test_links_lead_to_files(repo_root):
-    for target in re.findall(r"\]\(([^)]+)\)", _text(repo_root, "README.md")):
-        assert target.startswith("https://arxiv.org/") or os.path.exists(os.path.join(repo_root, target)), target
+def test_links_lead_to_files_and_headings(repo_root):
+    text = _text(repo_root, "README.md")
+    headings = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+                for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+    for target in re.findall(r"\]\(([^)]+)\)", text):
+        assert target.startswith("https://arxiv.org/") or target in headings or os.path.exists(
+            os.path.join(repo_root, target)), target
 
 
 def _rows(root, name, kind):
