@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import re
+import statistics
 
 from gru4rec import config, runlog
 from gru4rec.data.sessions import TestReport
@@ -226,6 +227,20 @@ def test_the_profile_and_the_catalogue_are_the_recorded_runs(repo_root):
                 for name, variant in (("train_items_fast", "xla"), ("train_items_fast_tf1", "loop"))]
     for items in by_items[0]:
         assert "| {:,} | {:.3f} | {:.3f} |".format(items, by_items[0][items], by_items[1][items]) in page
+
+
+def test_the_times_of_the_server_are_the_recorded_runs(repo_root):
+    page = _text(repo_root, "docs", "results.md")
+    for name in ("serve", "serve_1m"):
+        found = _benchmark(repo_root, name)
+        for path, load in {(row["path"], row["load"]) for row in found["rows"]}:
+            rows = [row for row in found["rows"] if (row["path"], row["load"]) == (path, load)]
+            cells = [statistics.median(row[key] for row in rows) for key in ("requests_per_s", "p50_ms", "p90_ms", "p99_ms")]
+            assert "| {:,} | {:.0f} | {:.1f} | {:.1f} | {:.1f} | {} |".format(
+                found["items"], *cells + [sum(row["errors"] for row in rows)]) in page, (path, load)
+    speeds = _benchmark(repo_root, "recommend")["sessions_per_s"]
+    assert "{:,.0f} sessions/s to Parquet, {:,.0f} to JSON lines, {:,.0f} to CSV".format(
+        *[speeds[kind]["median"] for kind in ("parquet", "jsonl", "csv")]) in page
 
 
 def test_the_seconds_of_the_fast_preset_are_those_of_the_runs(repo_root):
