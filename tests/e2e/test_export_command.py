@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import gru4rec
 from gru4rec import main, schedule
 from gru4rec.data import synthetic
 from gru4rec.data.loader import load_events
@@ -457,3 +458,29 @@ def test_real_clicks_replay_as_they_are_evaluated(run, realdata):
         (main, ["--train", 0, "--checkpoint_dir", "runs/real", "--compare_rules", 0]), (offline, ["--model_dir", "real"]))]
     assert lines[0].splitlines()[0] == lines[1].splitlines()[0]
     assert values_of(lines[0]) == pytest.approx(values_of(lines[1]), abs=1e-4) and len(values_of(lines[0])) == 2
+
+
+@pytest.mark.parametrize("kind", ["frozen_pb"] + sorted(OUT))
+def test_lists_of_every_prefix_are_those_of_the_python_api(run, here, kind):
+    needs_onnx(kind)
+    sizes = ["--batch_size", 16, "--max_length", 60] if kind == "frozen_pb" else []
+    flags = ["--checkpoint_dir", "runs/a", "--format", kind, "--out", "api", "--overwrite", 1, "--k", 10]
+    assert run(export, *flags + sizes)[0] == 0
+    found, model = exported.read("api"), gru4rec.load("runs/a")
+    runner = runtimes.open_graph(found, found.graphs["prefix"])
+    index = {item: i for i, item in enumerate(found.vocabulary.ids.tolist())}
+    events = pd.read_csv("next_day.tsv", sep="\t").sort_values(["SessionId", "Time"], kind="stable")
+    events = events[events["Article"].isin(index)]
+    sessions = [items.tolist() for _, items in events.groupby("SessionId")["Article"]]
+    prefixes = [items[:n] for items in sessions for n in range(1, len(items) + 1)]
+    prefixes = prefixes[:16 * min(40, len(prefixes) // 16)]
+    assert len(prefixes) > 500
+    for at in range(0, len(prefixes), 16):
+        part = prefixes[at:at + 16]
+        ids = np.full((16, 60 if sizes else max(map(len, part))), -1, np.int32)
+        for row, items in zip(ids, part):
+            row[:len(items)] = [index[item] for item in items]
+        values = runner.run({"ids": ids, "lengths": np.array([len(items) for items in part], np.int32)})
+        for (ours, scores), top, theirs in zip(model.recommend_batch(part, k=10), values["top_ids"], values["top_scores"]):
+            np.testing.assert_allclose(theirs, scores, rtol=1e-5, atol=1e-5)
+            assert len(set(ours.tolist()) & set(found.vocabulary.ids[top].tolist())) >= 9  # a tie may part at the end
