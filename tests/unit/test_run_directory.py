@@ -88,10 +88,8 @@ def test_an_earlier_run_is_moved_aside_each_time_and_nothing_else(tmp_path):
     assert sorted(os.listdir(str(tmp_path / "previous-2"))) == RUN
 
 
-@pytest.mark.parametrize("refit", [None, "text"])
-@pytest.mark.parametrize("moves", range(7))
-def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, monkeypatch, moves, refit):
-    put(tmp_path, RUN)
+def begin_cut_short(directory, monkeypatch, moves, refit=None):
+    """`begin`, ended as by a signal before the move after so many; where there are fewer it comes to its end."""
     real, calls = os.replace, []
 
     def replace(source, target):
@@ -100,13 +98,20 @@ def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, m
             raise KeyboardInterrupt
         real(source, target)
 
-    monkeypatch.setattr(os, "replace", replace)
-    with RunDirectory(str(tmp_path)) as directory:
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace)
         try:
             directory.begin(refit)
         except KeyboardInterrupt:
             pass
-        monkeypatch.undo()
+
+
+@pytest.mark.parametrize("refit", [None, "text"])
+@pytest.mark.parametrize("moves", range(7))
+def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, monkeypatch, moves, refit):
+    put(tmp_path, RUN)
+    with RunDirectory(str(tmp_path)) as directory:
+        begin_cut_short(directory, monkeypatch, moves, refit)
         directory.tidy()
         names = set(os.listdir(directory.path)) - {".lock"}
         if refit and moves == 0:  # not even the mark of the second part was there
@@ -120,21 +125,8 @@ def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, m
 def test_the_mark_of_a_refit_goes_with_the_run_it_belongs_to(tmp_path, monkeypatch, moves):
     """A new run moves a finished refit aside and is cut short: its mark must not turn up in the new run."""
     put(tmp_path, RUN + [REFIT])
-    real, calls = os.replace, []
-
-    def replace(source, target):
-        calls.append(target)
-        if len(calls) == moves + 1:
-            raise KeyboardInterrupt
-        real(source, target)
-
-    monkeypatch.setattr(os, "replace", replace)
     with RunDirectory(str(tmp_path)) as directory:
-        try:
-            directory.begin()
-        except KeyboardInterrupt:
-            pass
-        monkeypatch.undo()
+        begin_cut_short(directory, monkeypatch, moves)
         directory.tidy()
         assert sorted(os.listdir(directory.path)) == [".lock", "previous-1"]
         assert sorted(os.listdir(directory.file("previous-1"))) == sorted(RUN + [REFIT])
