@@ -27,7 +27,7 @@ class Ranked(NamedTuple):
 
 
 class Evaluator:
-    """Ranks sessions with one set of weights.
+    """Ranks sessions with one set of weights at a time.
 
     Memory beside the weights: scores max(16 MiB, 4 * 64 * num_items bytes) and as much again while they are
     compared; hidden states 4 * 64 * lanes * H bytes.
@@ -40,31 +40,43 @@ class Evaluator:
         xla: False never compiles, not even where it pays.
         """
         self._model, self._lanes, self._list_lengths = config.model, lanes, tuple(list_lengths)
-        self._arrays, self._xla, self._compiled_counts = arrays, xla and device.xla, None
-        self._rows = state.output_rows(config.model, arrays)
-        self._check_weights()
-        self._tile = _tile(len(self._rows), STEPS_PER_RUN * lanes)
-        variables = Variables(device.use_resource)
+        self._xla, self._compiled_counts = xla and device.xla, None
+        self._num_items = len(arrays[state.SOFTMAX_B])
+        self._tile = _tile(self._num_items, STEPS_PER_RUN * lanes)
+        weights = self._weights_of(arrays)
+        self._variables = variables = Variables(device.use_resource)
         graph = tf.Graph()
         with graph.as_default(), StopRequest() as stop:
-            self._build(variables)
+            self._build(variables, weights)
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
             stop.check()
 
-    def _check_weights(self):
-        for name in state.weight_shapes(self._model, len(self._rows)):
-            if not np.isfinite(self._arrays[name]).all():
-                raise DivergenceError("weight %s is not finite; use an earlier epoch, or train with a lower --lr" % name)
-        # |score| <= (H * max|h| + 1) * max|w|; where that fits in float32 no score can be infinite or NaN.
-        largest = max(float(np.abs(self._rows).max()), 1.0)
-        self._largest_safe = float(np.finfo(np.float32).max) / largest / self._rows.shape[1]
+    def load(self, arrays):
+        """Rank with other weights of the same shapes from here on; `arrays` as for the constructor."""
+        for name, array in self._weights_of(arrays).items():
+            self._variables.load(self._session, name, array)
 
-    def _build(self, variables):
+    def _weights_of(self, arrays):
+        """Name of a variable -> its value; notes which hidden states are safe.
+
+        Raises: DivergenceError if a weight is not finite.
+        """
+        for name in state.weight_shapes(self._model, self._num_items):
+            if not np.isfinite(arrays[name]).all():
+                raise DivergenceError("weight %s is not finite; use an earlier epoch, or train with a lower --lr" % name)
+        rows = state.output_rows(self._model, arrays)
+        # |score| <= (H * max|h| + 1) * max|w|; where that fits in float32 no score can be infinite or NaN.
+        largest = max(float(np.abs(rows).max()), 1.0)
+        self._largest_safe = float(np.finfo(np.float32).max) / largest / rows.shape[1]
+        found = {name: arrays[name] for name in state.dense_shapes(self._model)}
+        found.update(embedding=state.input_rows(self._model, arrays), rows=rows)
+        return found
+
+    def _build(self, variables, weights):
         k, lanes, hidden = STEPS_PER_RUN, self._lanes, self._model.size[-1]
-        dense = [variables.add(name, self._arrays[name]) for name in state.dense_shapes(self._model)]
-        embedding = variables.add("embedding", state.input_rows(self._model, self._arrays))
-        rows = variables.add("rows", self._rows)
+        made = {name: variables.add(name, array) for name, array in weights.items()}
+        dense, embedding, rows = [made[name] for name in state.dense_shapes(self._model)], made["embedding"], made["rows"]
         states = [variables.add("state_%d" % i, np.zeros((lanes, h), np.float32))
                   for i, h in enumerate(self._model.size)]
         outputs = variables.add("outputs", np.zeros((k * lanes, hidden), np.float32))
@@ -83,7 +95,7 @@ class Evaluator:
     def _counts_for(self, num_targets):
         """Tensors of scorer.Counts, compiled where that pays."""
         # For lists nothing is compiled: XLA sorts a whole row for its best items.
-        if not self._xla or self._list_lengths or num_targets * len(self._rows) < COMPILE_FROM:
+        if not self._xla or self._list_lengths or num_targets * self._num_items < COMPILE_FROM:
             return self._counts
         if self._compiled_counts is None:
             compiled = jit_function(lambda *inputs: scorer.rank_counts(*inputs, compiled=True)[:3])
@@ -106,7 +118,7 @@ class Evaluator:
             epoch.weight.ravel()[cells[~wanted]] = False
             cells = cells[wanted]
         counts = np.zeros((2, epoch.weight.size), np.int32)
-        recommended = np.zeros((len(self._list_lengths), len(self._rows)), np.int64) if self._list_lengths else None
+        recommended = np.zeros((len(self._list_lengths), self._num_items), np.int64) if self._list_lengths else None
         fetches = self._counts_for(len(cells))
         with StopRequest() as stop:
             for start in range(0, epoch.num_steps, STEPS_PER_RUN):

@@ -1,5 +1,6 @@
 """Command line: flags -> train or evaluate. `python -m gru4rec.main --help` lists the flags."""
 
+import contextlib
 import json
 import logging
 import os
@@ -137,9 +138,9 @@ def _train_validated(start, directory, device, indexed, test, everything):
     from gru4rec import resume, train, validation
     config = start.config
     with StopRequest() as stop:
-        chosen = validation.Validation(config, device, test)
-        train.train(config, device, *indexed, progress=_progress("train", "step"), validation=chosen, start=start,
-                    directory=directory)
+        with contextlib.closing(validation.Validation(config, device, test)) as chosen:
+            train.train(config, device, *indexed, progress=_progress("train", "step"), validation=chosen, start=start,
+                        directory=directory)
         _log.info("%s", chosen.summary())
         if everything is None:
             return

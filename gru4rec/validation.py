@@ -1,6 +1,5 @@
 """Validation after each epoch: measures the model on sessions held out of training, remembers the best epoch."""
 
-import contextlib
 import dataclasses
 import logging
 import time
@@ -23,7 +22,7 @@ class Validation:
         """config: config.Config with a validation; device: device.base.Device; test: protocol.TestSet to measure on."""
         self._config, self._device, self.test = config, device, test
         self._cut_off = config.evaluation.cut_off[0]
-        self._values, self.best_epoch, self.num_epochs = {}, None, 0
+        self._values, self.best_epoch, self.num_epochs, self._evaluator = {}, None, 0, None
 
     def add(self, epoch, arrays):
         """Measure the model after an epoch; writes one log line and one row of metrics.jsonl.
@@ -33,7 +32,7 @@ class Validation:
         Raises: DivergenceError, Interrupted: as evaluate.Evaluator.
         """
         started, name = time.perf_counter(), self._config.validation.valid_metric
-        values = measure(self._config, self._device, arrays, self.test)
+        values = measure(self._evaluator_with, arrays, self.test)
         seconds = time.perf_counter() - started
         self._values[epoch] = values[name]
         self.num_epochs += 1
@@ -45,6 +44,22 @@ class Validation:
         Metrics(self._config.run.checkpoint_dir, self._config.run.tensorboard).add(
             "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds, best_epoch=self.best_epoch,
             **protocol.eval_row(self.test, [(self._cut_off, values)]))
+
+    def _evaluator_with(self, arrays):
+        """evaluate.Evaluator of a state; its graph is built once, weights are loaded for each epoch."""
+        from gru4rec import evaluate
+        current = state.caught_up(self._config, arrays)
+        if self._evaluator is None:
+            self._evaluator = evaluate.Evaluator(self._config, self._device.without_loop(), current,
+                                                 self.test.options.eval_batch_size, xla=self._config.run.xla != "off")
+        else:
+            self._evaluator.load(current)
+        return self._evaluator
+
+    def close(self):
+        """Give back what measuring took."""
+        if self._evaluator is not None:
+            self._evaluator.close()
 
     def is_over(self, epoch):
         """Whether --patience epochs have passed since the best."""
@@ -86,17 +101,13 @@ def refit_config(config, best_epoch):
     return dataclasses.replace(config, training=training, validation=ValidConfig())
 
 
-def measure(config, device, arrays, test):
+def measure(evaluator_with, arrays, test):
     """Recall and MRR at the first cut-off, as `--train 0` would print them for a checkpoint of these arrays.
 
     Args:
-      config, device, test: as for Validation. arrays: engine.arrays().
+      evaluator_with: function (arrays) -> evaluate.Evaluator. arrays: engine.arrays(). test: as for Validation.
     Returns: dict "recall", "mrr" -> float.
     """
-    from gru4rec import evaluate
-    options = test.options
-    with contextlib.closing(evaluate.Evaluator(config, device.without_loop(), state.caught_up(config, arrays),
-                                               options.eval_batch_size, xla=config.run.xla != "off")) as evaluator:
-        ranked = evaluator.run(test.sessions, wanted=test.wanted)
-    (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), options.cut_off[:1], test.num_misses)
+    ranked = evaluator_with(arrays).run(test.sessions, wanted=test.wanted)
+    (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), test.options.cut_off[:1], test.num_misses)
     return {"recall": recall, "mrr": mrr}

@@ -13,7 +13,7 @@ class Variables:
 
     def __init__(self, use_resource):
         self._use_resource = use_resource
-        self._pending = []
+        self._pending, self._loads = [], {}
 
     def add(self, name, array):
         """A variable that starts as `array` (float32 or int)."""
@@ -22,6 +22,7 @@ class Variables:
         var = tf.Variable(value_ph, trainable=False, use_resource=self._use_resource, name=name,
                           collections=[tf.GraphKeys.GLOBAL_VARIABLES])
         self._pending.append((var.initializer, value_ph, array))
+        self._loads[name] = var.initializer, value_ph
         return var
 
     def assign(self, var, array):
@@ -35,6 +36,11 @@ class Variables:
         for op, value_ph, array in self._pending:
             session.run(op, {value_ph: array})
         self._pending = []
+
+    def load(self, session, name, array):
+        """Give a variable that `add` made another value of the same shape."""
+        op, value_ph = self._loads[name]
+        session.run(op, {value_ph: array})
 
 
 def padded(array, rows):

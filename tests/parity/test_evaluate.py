@@ -188,6 +188,20 @@ def test_equal_scores_everywhere_are_the_last_place(num_items, compile_from, mon
     assert ranked.greater.tolist() == [num_items - 7] * 3 and ranked.greater_equal.tolist() == [num_items] * 3
 
 
+def test_other_weights_can_be_loaded(config, counting):
+    sessions, _ = sessions_of(random_lists(60), "miss")
+    evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config, seed=1), 5)
+    for seed in (2, 3):
+        arrays = exact_arrays(config, seed=seed)
+        evaluator.load(arrays)
+        for ours, theirs in zip(evaluator.run(sessions)[:2], rank(config, arrays, sessions, lanes=5)):
+            np.testing.assert_array_equal(ours, theirs)
+    arrays[state.SOFTMAX_W][0, 0] = np.nan
+    with pytest.raises(DivergenceError, match="softmax_w"):
+        evaluator.load(arrays)
+    evaluator.close()
+
+
 def test_xla_off_compiles_no_evaluation(monkeypatch):
     """Not even one that is large enough for it to pay."""
     monkeypatch.setattr(evaluate, "COMPILE_FROM", 0)
