@@ -84,13 +84,18 @@ def amend(path, **values):
     durable.write_text(path, dump(make(**{key: value for key, value in manifest.items() if key != "sha256"})))
 
 
-def fingerprint(path):
-    """[size, SHA-256] of a file."""
+def sha256(path):
+    """Hex digest of a file."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         for block in iter(lambda: file.read(1 << 20), b""):
             digest.update(block)
-    return [os.path.getsize(path), digest.hexdigest()]
+    return digest.hexdigest()
+
+
+def fingerprint(path):
+    """[size, SHA-256] of a file."""
+    return [os.path.getsize(path), sha256(path)]
 
 
 def verify(directory, names, manifest, where, checksums=True):

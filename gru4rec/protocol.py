@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import pandas as pd
 
-from gru4rec import metrics
+from gru4rec import durable, metrics
 from gru4rec.data.sessions import EvalSessions, TestReport, index_test
 from gru4rec.data.targets import Targets, list_targets
 from gru4rec.errors import InputError
@@ -153,16 +153,12 @@ def write_ranks(test, ranks):
     targets = test.targets
     frame = pd.DataFrame({"session": targets.session, "position": targets.position, "target": targets.item,
                           "rank": all_ranks(test, ranks)})
-    temporary = path + ".tmp"
     try:
-        (frame.to_parquet if path.lower().endswith(".parquet") else frame.to_csv)(temporary, index=False)
-        os.replace(temporary, path)
+        with durable.replacing(path) as temporary:
+            (frame.to_parquet if path.lower().endswith(".parquet") else frame.to_csv)(temporary, index=False)
     except (OSError, ImportError) as error:  # ImportError: a pyarrow that pandas finds too old
         raise InputError("--ranks_out %s cannot be written: %s; give another"
                          % (path, getattr(error, "strerror", None) or error)) from None
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def eval_row(test, results):

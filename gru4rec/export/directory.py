@@ -5,7 +5,6 @@
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -16,6 +15,7 @@ import numpy as np
 
 import gru4rec
 from gru4rec.errors import InputError
+from gru4rec.manifest import sha256
 
 VERSION = 1
 MANIFEST, VOCABULARY = "manifest.json", "vocabulary.json"
@@ -94,12 +94,3 @@ def _files(directory):
     """Paths of all files below a directory, relative to it, with "/"."""
     return sorted(os.path.relpath(os.path.join(folder, name), directory).replace(os.sep, "/")
                   for folder, _, names in os.walk(directory) for name in names)
-
-
-def sha256(path):
-    """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()

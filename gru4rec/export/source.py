@@ -1,6 +1,5 @@
 """What an export is made of: the weights inference needs, up to date and checked, and where they come from."""
 
-import hashlib
 import os
 from typing import Any, Dict, NamedTuple
 
@@ -10,6 +9,7 @@ from gru4rec import checkpoint
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import DivergenceError
+from gru4rec.manifest import sha256
 
 
 class Source(NamedTuple):
@@ -65,8 +65,6 @@ def read(directory, epoch=None):
     for name, array in weights.items():
         if not np.isfinite(array).all():
             raise DivergenceError("weight %s of %s is not finite; export an earlier epoch (--test)" % (name, found.path))
-    with open(found.path + ".json", "rb") as file:
-        digest = hashlib.sha256(file.read()).hexdigest()
     record = dict(checkpoint_dir=directory, checkpoint=os.path.basename(found.path), epoch=found.epoch, step=found.step,
-                  manifest_sha256=digest)
+                  manifest_sha256=sha256(found.path + ".json"))
     return Source(found.config.model, weights, found.vocabulary, found.config.to_dict(), record)

@@ -14,7 +14,7 @@ from gru4rec.errors import ConfigError, InputError
 from gru4rec.export.signature import PREFIX, STEP
 from gru4rec.flags import flag, parse_groups, whole
 from gru4rec.metrics import OF_LISTS
-from gru4rec.runlog import counts_line, exit_status, say, setup_logging
+from gru4rec.runlog import counts_line, exit_status, progress, say, setup_logging
 
 _log = logging.getLogger("gru4rec.offline")  # __name__ is "__main__" when this runs as the command
 
@@ -96,11 +96,10 @@ def _bundled(config):
 def _ranks(found, graph, which, test):
     """[counted targets] float64 ranks; those not in a list of a prefix graph have the last place."""
     from gru4rec import protocol
-    from gru4rec.main import _progress
     from gru4rec.offline import replay, runtimes
     runner = runtimes.open_graph(found, graph, which.runtime, which.device_id)
     try:
-        with _progress("replay", "event")(test.report.events) as bar:
+        with progress("replay", "event")(test.report.events) as bar:
             if which.graph == STEP:
                 return protocol.ranks(test, protocol.counted(test, replay.by_step(runner, test.sessions, bar)))
             places = replay.by_prefix(runner, test.sessions, len(found.vocabulary), bar)

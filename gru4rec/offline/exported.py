@@ -10,8 +10,9 @@ from gru4rec import config as config_module
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ConfigError, InputError
 from gru4rec.export import FORMATS
-from gru4rec.export.directory import MANIFEST, VERSION, VOCABULARY, sha256
+from gru4rec.export.directory import MANIFEST, VERSION, VOCABULARY
 from gru4rec.export.signature import Signature
+from gru4rec.manifest import sha256
 
 
 class Graph(NamedTuple):

@@ -8,11 +8,11 @@ is whole.
 import contextlib
 import json
 import os
-import tempfile
 
 import numpy as np
 import pandas as pd
 
+from gru4rec import durable
 from gru4rec.errors import InputError
 from gru4rec.protocol import check_pyarrow
 
@@ -39,24 +39,12 @@ def replacing(path):
 
     Raises: InputError if the disk refuses.
     """
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=os.path.dirname(os.path.abspath(path)))
-        with os.fdopen(handle, "wb") as file:
+        with durable.replacing(path) as temporary, open(temporary, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # mkstemp's are for the owner alone
-        os.replace(temporary, path)
-        temporary = None
     except OSError as error:
         raise InputError("--out %s cannot be written: %s; make room, or give another"
                          % (path, error.strerror or error)) from error
-    finally:
-        if temporary is not None:
-            os.unlink(temporary)
 
 
 @contextlib.contextmanager
