@@ -23,7 +23,7 @@ from typing import Any, Dict, NamedTuple, Optional
 import numpy as np
 
 from gru4rec import config as config_module
-from gru4rec import durable, tensor_files
+from gru4rec import durable, tensor_bundle, tensor_files
 from gru4rec import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
@@ -327,10 +327,13 @@ def verified(directory, name, checksums=True):
 
 
 def tensors(directory, name, config, num_items):
-    """name -> array, everything engine.state says a run of this configuration has; CheckpointError if it differs."""
+    """name -> array, everything engine.state says a run of this configuration has, as `tensor_bundle.read` gives it.
+
+    Raises: CheckpointError if the files are damaged, or hold something else.
+    """
     prefix = os.path.join(directory, str(name))
     try:
-        arrays = tensor_files.read(prefix, state.shapes(config, num_items))
+        arrays = tensor_bundle.read(prefix, state.shapes(config, num_items))
     except ValueError as error:
         raise manifests.damaged(prefix, str(error)) from error
     step = int(arrays[state.GLOBAL_STEP])

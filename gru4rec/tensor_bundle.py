@@ -13,8 +13,6 @@ from typing import NamedTuple, Tuple
 
 import numpy as np
 
-from gru4rec.errors import CheckpointError
-
 INDEX, DATA = ".index", ".data-00000-of-00001"
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48  # bytes: two block handles, padding, magic
@@ -30,45 +28,35 @@ class Entry(NamedTuple):
     size: int  # bytes
 
 
-def entries(prefix):
-    """Name -> Entry of every tensor of types float32, float64, int32 and int64.
-
-    Raises: CheckpointError naming the file if it is no index of such a checkpoint.
-    """
-    path = prefix + INDEX
-    try:
-        with open(path, "rb") as file:
-            content = file.read()
-        return _entries(content)
-    except OSError as error:
-        raise CheckpointError("%s cannot be read: %s; restore the file or train again" % (path, error.strerror)) from error
-    except (IndexError, KeyError, ValueError, struct.error) as error:
-        raise CheckpointError("%s is no index of a TensorFlow checkpoint (%s); restore the file or train again"
-                              % (path, " ".join(str(error).split()) or type(error).__name__)) from error
-
-
 def read(prefix, shapes):
     """Arrays of the tensors in `shapes`: read-only views of the mapped data file, so nothing is read before it is used.
 
     Args:
       prefix: path without the endings. shapes: name -> (shape, dtype) as they must be found.
     Returns: dict name -> array.
-    Raises: CheckpointError naming the first tensor that is missing or of another type or shape.
+    Raises: ValueError saying why the files cannot be read, or naming the first tensor that is missing or of another type
+      or shape.
     """
-    found = entries(prefix)
     try:
+        with open(prefix + INDEX, "rb") as file:
+            found = _entries(file.read())
         data = np.memmap(prefix + DATA, np.uint8, "r")
-    except (OSError, ValueError) as error:
-        raise CheckpointError("%s cannot be read (%s); restore the file or train again" % (prefix + DATA, error)) from error
+    except OSError as error:
+        raise ValueError(error.strerror or "cannot be read") from error
+    except (IndexError, KeyError, TypeError, ValueError, struct.error) as error:
+        raise ValueError("it is no checkpoint of TensorFlow (%s)"
+                         % (" ".join(str(error).split()) or type(error).__name__)) from error
     arrays = {}
     for name, (shape, dtype) in shapes.items():
         entry = found.get(name)
         if entry is None:
-            raise CheckpointError("%s is damaged: tensor %s is missing" % (prefix, name))
+            raise ValueError("tensor %s is missing" % name)
+        if (entry.shape, entry.dtype) != (tuple(shape), dtype):
+            raise ValueError("tensor %s is of type and shape %s %s, the configuration says %s %s"
+                             % (name, np.dtype(entry.dtype), entry.shape, np.dtype(dtype), tuple(shape)))
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        if (entry.shape, entry.dtype, entry.size) != (tuple(shape), dtype, size) or entry.offset + size > len(data):
-            raise CheckpointError("%s is damaged: tensor %s is of type and shape %s %s, the configuration says %s %s"
-                                  % (prefix, name, np.dtype(entry.dtype), entry.shape, np.dtype(dtype), tuple(shape)))
+        if entry.size != size or entry.offset + size > len(data):
+            raise ValueError("tensor %s is cut short" % name)
         arrays[name] = np.asarray(data[entry.offset:entry.offset + size].view(dtype).reshape(shape))
     return arrays
 
@@ -100,6 +88,8 @@ def _entry(fields):
     """Entry of the fields of a BundleEntryProto."""
     if fields.get(3, [0])[0] or 7 in fields:
         raise ValueError("a tensor lies in another shard or in slices")
+    if not all(isinstance(value, int) for number in (4, 5) for value in fields.get(number, [])):
+        raise ValueError("a place is no number")
     dims = _message(fields[2][0]).get(2, []) if 2 in fields else []
     return Entry(_DTYPES[fields[1][0]], tuple(_message(dim).get(1, [0])[0] for dim in dims), fields.get(4, [0])[0],
                  fields.get(5, [0])[0])

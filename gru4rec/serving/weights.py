@@ -1,11 +1,12 @@
 """A checkpoint -> the arrays inference needs, up to date, without TensorFlow."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, NamedTuple
 
 import numpy as np
 
-from gru4rec import checkpoint, lazy_adam, similarity, tensor_bundle
+from gru4rec import checkpoint, lazy_adam, similarity
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import DivergenceError
@@ -38,7 +39,7 @@ def load(directory, epoch=None, checksums=True):
     """
     found = checkpoint.locate(directory, epoch, checksums)
     model, num_items = found.config.model, len(found.vocabulary)
-    arrays = tensor_bundle.read(found.path, state.shapes(found.config, num_items))
+    arrays = checkpoint.tensors(directory, os.path.basename(found.path), found.config, num_items)
     vectors = np.empty((num_items, model.size[-1] + 1), np.float32)
     rates = None
     if state.last_steps(found.config):

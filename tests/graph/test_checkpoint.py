@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import pytest
 
-from gru4rec import checkpoint, config, tensor_files
+from gru4rec import checkpoint, config, tensor_bundle
 from gru4rec import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
@@ -147,7 +147,7 @@ def test_the_newest_is_damaged_and_the_one_before_it_is_loaded(saved, damage, ca
     assert damage + " is damaged" in caplog.text and "the one before it is used" in caplog.text
 
 
-@pytest.mark.parametrize("module", [manifests, tensor_files])
+@pytest.mark.parametrize("module", [manifests, tensor_bundle])
 def test_a_checkpoint_removed_while_it_is_read_is_no_damage(saved, monkeypatch, caplog, module):
     """As --keep 1 of a run that trains in the directory does it, between the listing and the reading of the tensors."""
     directory, arrays = saved
