@@ -197,40 +197,29 @@ def epochs(directory):
     return [name.epoch for name in listing(directory) if name.is_epoch]
 
 
-def load(directory, epoch=None):
-    """Read a checkpoint, chosen as by `pick` -> Checkpoint.
+def load(directory, epoch=None, checksums=True):
+    """Read a checkpoint, chosen as by `pick` -> Checkpoint; needs no TensorFlow.
 
+    Args:
+      checksums: False compares sizes only, for files too large to be read twice.
     Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
     """
     attempts = ATTEMPTS
     while True:
-        name, manifest = pick(directory, epoch)
+        name, found = pick(directory, epoch, checksums)
         try:
-            found = _located(directory, name, manifest)
-            return found._replace(arrays=tensors(directory, name, found.config, len(found.vocabulary)))
+            vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
+            arrays = tensors(directory, name, found["config"], len(vocabulary))
+            return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, arrays, name.epoch,
+                              found["num_steps"], found.get("validation"), _version(name, found))
         except CheckpointError:
             if attempts == 0 or name in listing(directory):  # else a run that is training here has removed it
                 raise
             attempts -= 1
 
 
-def locate(directory, epoch=None, checksums=True):
-    """`load` without the tensors: `arrays` is empty, and no TensorFlow is needed.
-
-    Args:
-      checksums: False compares sizes only, for files too large to be read twice.
-    """
-    return _located(directory, *pick(directory, epoch, checksums))
-
-
-def _located(directory, name, found):
-    vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
-    return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, {}, name.epoch,
-                      found["num_steps"], found.get("validation"), _version(name, found))
-
-
 def version(directory, epoch=None):
-    """What `locate` would give as `version`, without reading the files; CheckpointError as there."""
+    """What `load` would give as `version`, without reading the files; CheckpointError as there."""
     return _version(*pick(directory, epoch, checksums=False, level=logging.DEBUG))
 
 
@@ -244,7 +233,7 @@ def pick(directory, epoch=None, checksums=True, level=logging.INFO):
     Args:
       epoch: 0-based, or None for the best of a run with validation, else the newest epoch; where no epoch is finished the
         newest moment. One that is damaged is reported, and the one before it used.
-      checksums: as for `locate`. level: at which the choice is logged.
+      checksums: as for `load`. level: at which the choice is logged.
     Returns: (Name, its manifest as from `verified`).
     """
     if epoch is None:
@@ -313,7 +302,7 @@ def verified(directory, name, checksums=True):
     """Manifest of a checkpoint whose files are what it says; needs no TensorFlow.
 
     Args:
-      checksums: as for `locate`.
+      checksums: as for `load`.
     Returns: dict, see manifest.read, with `config` a config.Config.
     Raises: CheckpointError naming the file that is damaged.
     """

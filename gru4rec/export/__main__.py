@@ -3,6 +3,7 @@
     python -m gru4rec.export --checkpoint_dir runs/a --format frozen_pb --out frozen
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -64,13 +65,8 @@ def parse(argv):
 def run(options):
     """Write the export that `options` (ExportConfig) ask for, complete or not at all."""
     directory.check(options.out, options.overwrite)
-    if options.format == "onnx":
-        from gru4rec.export import onnx_model
-        onnx_model.import_onnx()
-    from gru4rec import tf_compat
-    tf_compat.setup()
     from gru4rec.export import source as source_module
-    with tf_compat.memory_errors(), StopRequest() as stop:
+    with _library(options.format), StopRequest() as stop:
         source = source_module.read(options.checkpoint_dir, options.test)
         stop.check()
         with directory.replacing(options.out) as place:
@@ -82,6 +78,17 @@ def run(options):
                                                    source.record["step"], options.out))
     for name, entry in graphs.items():
         say("%s: %s -> %s" % (name, _text(entry["inputs"]), _text(entry["outputs"])))
+
+
+def _library(export_format):
+    """Import what writes the format -> context in which its lack of memory is a MemoryError."""
+    if export_format == "onnx":
+        from gru4rec.export import onnx_model
+        onnx_model.import_onnx()
+        return contextlib.nullcontext()
+    from gru4rec import tf_compat
+    tf_compat.setup()
+    return tf_compat.memory_errors()
 
 
 def _write(place, source, options):

@@ -9,7 +9,6 @@ from gru4rec import checkpoint
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import DivergenceError
-from gru4rec.manifest import sha256
 
 
 class Source(NamedTuple):
@@ -66,5 +65,5 @@ def read(directory, epoch=None):
         if not np.isfinite(array).all():
             raise DivergenceError("weight %s of %s is not finite; export an earlier epoch (--test)" % (name, found.path))
     record = dict(checkpoint_dir=directory, checkpoint=os.path.basename(found.path), epoch=found.epoch, step=found.step,
-                  manifest_sha256=sha256(found.path + ".json"))
+                  version=found.version)
     return Source(found.config.model, weights, found.vocabulary, found.config.to_dict(), record)

@@ -6,7 +6,8 @@ import numpy as np
 
 from gru4rec import schedule
 from gru4rec.baselines.counting import Counts, contexts
-from gru4rec.export.signature import IDS, LENGTHS, NEW_STATE, SCORES, STATE, TOP_IDS
+from gru4rec.errors import DivergenceError
+from gru4rec.export.signature import IDS, LENGTHS, NEW_STATE, SCORES, STATE, TOP_IDS, TOP_SCORES
 from gru4rec.offline.runtimes import start_states
 
 
@@ -55,7 +56,7 @@ def by_prefix(runner, sessions, num_items, progress=None):
     Returns: Places, session by session.
     """
     (ids,), (lengths,) = _names(runner.signature.inputs, IDS), _names(runner.signature.inputs, LENGTHS)
-    top_ids, = _names(runner.signature.outputs, TOP_IDS)
+    (top_ids,), (top_scores,) = (_names(runner.signature.outputs, role) for role in (TOP_IDS, TOP_SCORES))
     taken = next(t.shape[1] for t in runner.signature.inputs if t.name == ids)
     target, _, first, length = contexts(sessions)
     width = max(1, int(length.max(initial=0))) if taken is None else taken
@@ -63,9 +64,14 @@ def by_prefix(runner, sessions, num_items, progress=None):
     for start in range(0, len(target), runner.lanes):
         part = slice(start, start + runner.lanes)
         ids_bt, length_b = prefixes(sessions.items, first[part], length[part], width, runner.lanes)
-        lists = runner.run({ids: ids_bt, lengths: length_b})[top_ids][:len(target[part])]
+        values = runner.run({ids: ids_bt, lengths: length_b})
+        lists, scores = (values[name][:len(target[part])] for name in (top_ids, top_scores))
+        if not np.isfinite(scores).all():
+            raise DivergenceError("scores of the prefix graph are not finite; export another epoch, or compile it with "
+                                  "another precision")
         hits = lists == target[part, None]
-        ranks[part] = np.where(hits.any(1), hits.argmax(1) + 1, num_items)
+        own = np.max(np.where(hits, scores, -np.inf), 1, keepdims=True)
+        ranks[part] = np.where(hits.any(1), (scores >= own).sum(1), num_items)  # the last place among equal scores
         if progress is not None:
             progress.update(len(lists))
     return Places(ranks, int((length > width).sum()))

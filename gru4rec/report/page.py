@@ -4,6 +4,7 @@ import html
 
 from gru4rec.report import rows as run_rows
 from gru4rec.report import svg
+from gru4rec.runlog import LABELS, shown
 
 _STYLE = """
 body { margin: 0 auto; max-width: 1120px; padding: 20px; color: #1d2733; background: #fff;
@@ -19,7 +20,6 @@ table { border-collapse: collapse; } td, th { border-bottom: 1px solid #dde3ea; 
 .charts > div { overflow-x: auto; }
 td + td { font-variant-numeric: tabular-nums; }
 """
-_LABELS = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG", "coverage": "Coverage", "popularity": "Popularity"}
 _PROTOCOL = ("test_path", "unknown", "tie", "eval_target", "epoch", "events", "sessions")
 
 
@@ -73,18 +73,14 @@ def _metrics(rows):
     parts = []
     for row in latest.values():
         cut_offs = sorted({int(key.split("@")[1]) for key in row if key.startswith(("recall@", "mrr@", "ndcg@"))})
-        names = [name for name in _LABELS if any("%s@%d" % (name, cut) in row for cut in cut_offs)]
-        rules = [name for name in _LABELS if any("rules_%s@%d" % (name, cut) in row for cut in cut_offs)]
+        names = [name for name in LABELS if any("%s@%d" % (name, cut) in row for cut in cut_offs)]
+        rules = [name for name in LABELS if any("rules_%s@%d" % (name, cut) in row for cut in cut_offs)]
         keys = names + ["rules_" + name for name in rules]
-        head = (["list length"] + [_LABELS[name] for name in names]
-                + [_LABELS[name] + " of sequential rules" for name in rules])
-        body = [[cut] + [_shown(row.get("%s@%d" % (key, cut))) for key in keys] for cut in cut_offs]
+        head = (["list length"] + [LABELS[name] for name in names]
+                + [LABELS[name] + " of sequential rules" for name in rules])
+        body = [[cut] + [shown(row.get("%s@%d" % (key, cut))) for key in keys] for cut in cut_offs]
         parts.append(_soft(", ".join("%s %s" % (key, row[key]) for key in _PROTOCOL if key in row)) + _table(head, body))
     return "".join(parts)
-
-
-def _shown(value):
-    return "-" if value is None else "%.4f" % value
 
 
 def _splits(rows):
@@ -101,7 +97,7 @@ def _splits(rows):
                       key=lambda key: (int(key.split("@")[1]), key.startswith("mrr")))
         chart = svg.bars("by %s of the target" % split, [row["part"] for row in part_rows],
                          [(key, [row.get(key) for row in part_rows]) for key in keys])
-        table = _table([split, "events"] + keys, [[row["part"], row["events"]] + [_shown(row.get(key)) for key in keys]
+        table = _table([split, "events"] + keys, [[row["part"], row["events"]] + [shown(row.get(key)) for key in keys]
                                                   for row in part_rows])
         parts.append('<div class="charts">%s<div>%s</div></div>' % (chart, table))
     return "".join(parts)

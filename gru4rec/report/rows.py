@@ -1,7 +1,9 @@
 """metrics.jsonl of a run, read back."""
 
 import json
+import math
 import os
+import re
 
 from gru4rec.errors import InputError
 from gru4rec.runlog import Metrics
@@ -26,7 +28,7 @@ def read(directory):
             row = json.loads(line)
             if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
                 raise ValueError("no object with a kind")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
             raise InputError("%s, line %d, is not a row of a run (%s); remove the line" % (path, number, error)) from error
@@ -47,10 +49,10 @@ def curve(rows, kind, x, y, most=400):
 
 
 def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def metric_names(rows, kind, prefix):
     """Keys such as recall@20 of a kind's rows, by cut-off."""
-    names = {key for row in of_kind(rows, kind) for key in row if key.startswith(prefix + "@")}
+    names = {key for row in of_kind(rows, kind) for key in row if re.match(r"%s@\d{1,9}\Z" % prefix, key)}
     return sorted(names, key=lambda name: int(name.split("@")[1]))

@@ -95,7 +95,7 @@ def make_app(state, directory):
       state: State. directory: of the checkpoint, whose metrics.jsonl the page at / shows.
     """
     app = FastAPI(title="gru4rec", description="Next items of a session.", openapi_url="/openapi.json")
-    item = Union[StrictInt, _text(MAX_ID)]
+    item = Union[Annotated[StrictInt, Limit(ge=-2 ** 63, lt=2 ** 63)], _text(MAX_ID)]
     filters = _filters(item, state.limits)
     Session = create_model("Session", __base__=filters, items=(_list(item, state.limits.prefix), ...))
     Click = create_model("Click", __base__=filters, item=(item, ...))

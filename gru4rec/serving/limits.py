@@ -3,6 +3,7 @@
 import contextlib
 import hmac
 import json
+import os
 
 OPEN = ("/", "/healthz")  # paths that need no token: they tell nothing of the model or of visitors
 
@@ -20,7 +21,7 @@ class Guard:
 
     def __init__(self, app, token, max_body, max_list_body):
         self._app, self._max_body, self._max_list_body = app, max_body, max_list_body
-        self._expected = None if token is None else b"Bearer " + token.encode("utf-8")
+        self._expected = None if token is None else b"Bearer " + os.fsencode(token)
 
     async def __call__(self, scope, receive, send):
         if scope["type"] != "http":

@@ -101,9 +101,13 @@ class _Parquet:
         """Lists of a block of sessions; arguments of `_columns`."""
         import pyarrow as arrow
         from pyarrow import parquet
-        table = arrow.table(_columns(*lists))
+        columns = _columns(*lists)
+        # Text has no type of its own in numpy: a block without a filled place must not decide for those to come.
+        schema = arrow.schema([(name, arrow.string() if values.dtype == object else arrow.from_numpy_dtype(values.dtype))
+                               for name, values in columns.items()])
+        table = arrow.table(columns, schema=schema)
         if self._writer is None:
-            self._writer = parquet.ParquetWriter(self._file, table.schema)
+            self._writer = parquet.ParquetWriter(self._file, schema)
         self._writer.write_table(table)
 
     def close(self):

@@ -85,9 +85,9 @@ def listen(host, port):
             made.close()
             raise
         return made
-    except OSError as error:
-        raise InputError("--host %s --port %d cannot be listened at: %s; give another" % (host, port, error.strerror
-                                                                                          or error)) from error
+    except (OSError, UnicodeError) as error:  # the second of a name that cannot be one
+        raise InputError("--host %s --port %d cannot be listened at: %s; give another"
+                         % (host, port, getattr(error, "strerror", None) or error)) from error
 
 
 def run(options):
@@ -128,7 +128,7 @@ def run(options):
             watcher.close()
             state.batcher.close()
             restore(before)
-    _log.info("stopped; every request was answered")
+    _log.info("stopped")
 
 
 def main(argv=None):

@@ -64,6 +64,7 @@ class SessionStore:
     def delete(self, session_id):
         """Forget a session; returns whether there was one."""
         with self._lock:
+            self._expire()
             entry = self._entries.pop(session_id, None)
             self.bytes -= entry.bytes if entry is not None else 0
             return entry is not None

@@ -1,6 +1,5 @@
 """A checkpoint -> the arrays inference needs, up to date, without TensorFlow."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, NamedTuple
 
@@ -37,9 +36,9 @@ def load(directory, epoch=None, checksums=True):
     Returns: Weights.
     Raises: CheckpointError if it does not exist or is damaged; DivergenceError if a weight is not finite.
     """
-    found = checkpoint.locate(directory, epoch, checksums)
+    found = checkpoint.load(directory, epoch, checksums)
     model, num_items = found.config.model, len(found.vocabulary)
-    arrays = checkpoint.tensors(directory, os.path.basename(found.path), found.config, num_items)
+    arrays = found.arrays
     vectors = np.empty((num_items, model.size[-1] + 1), np.float32)
     rates = None
     if state.last_steps(found.config):

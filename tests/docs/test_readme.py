@@ -141,16 +141,17 @@ def _rows(root, name, kind):
 
 def test_the_output_the_readme_shows_is_what_was_recorded(repo_root):
     shown = [line[4:] for line in _text(repo_root, "README.md").splitlines()
-             if re.match(r"    (Epoch|Each Step|events:|Recall@)", line)]
+             if re.match(r"    (Epoch|Each Step|events:|Recall@|sequential rules:)", line)]
     trained = _rows(repo_root, "sample_3_tf2.json", "train")
     lines = [line for row in trained for line in (
         runlog.train_line(row["epoch"], row["step"], row["lr"], row["loss"]), runlog.time_line(row["seconds_per_step"]))]
     row = _rows(repo_root, "sample_3_tf2.json", "eval")[-1]
     counts = TestReport(0, 0, row["events"], row["sessions"], row["unknown_items"], row["unknown_events"],
                         row["short_sessions"])
-    lines += [runlog.counts_line(counts, row["unknown"]), runlog.metric_line(20, row["recall@20"], row["mrr@20"])]
-    assert len(shown) == 6
-    assert shown == lines[:4] + lines[-2:]
+    lines += [runlog.counts_line(counts, row["unknown"]), runlog.metric_line(20, row["recall@20"], row["mrr@20"]),
+              "sequential rules: " + runlog.metric_line(20, row["rules_recall@20"], row["rules_mrr@20"])]
+    assert len(shown) == 7
+    assert shown == lines[:4] + lines[-3:]
 
 
 def test_numbers_of_the_result_line_are_those_of_the_run(repo_root):

@@ -30,7 +30,7 @@ def source(name, seed=3, text_ids=False):
     weights = {key: arrays[key] for key in state.weight_shapes(config.model, NUM_ITEMS)}
     ids = np.arange(NUM_ITEMS) * 10 + 100
     ids = np.array(["it\u00e9m %d" % i for i in ids], object) if text_ids else ids.astype(np.int64)
-    record = dict(checkpoint_dir="none", checkpoint="gru-model-0", epoch=0, step=0, manifest_sha256="")
+    record = dict(checkpoint_dir="none", checkpoint="gru-model-0", epoch=0, step=0, version="")
     return Source(config.model, weights, Vocabulary(ids, np.ones(NUM_ITEMS, np.int64)), config.to_dict(), record)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import gru4rec
 import gru4rec.data
+from tests import serving_helpers
 
 ROOT = os.path.dirname(os.path.abspath(gru4rec.__file__))
 DATA = ["gru4rec.data"] + ["gru4rec.data." + m.name for m in pkgutil.iter_modules(gru4rec.data.__path__)]
@@ -36,6 +37,15 @@ sys.meta_path.insert(0, Block())
 def python(code, *argv):
     return subprocess.run([sys.executable, "-c", BLOCK + code] + list(argv), stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, universal_newlines=True)
+
+
+def test_onnx_is_exported_without_tensorflow(tmp_path, monkeypatch):
+    pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
+    serving_helpers.save(tmp_path, monkeypatch)
+    done = python("from gru4rec.export.__main__ import main\nsys.exit(main(sys.argv[1:]))", "--checkpoint_dir",
+                  str(tmp_path), "--format", "onnx", "--out", str(tmp_path / "out"))
+    assert done.returncode == 0 and "onnx: 40 items, epoch 0" in done.stdout, done.stderr
+    assert (tmp_path / "out" / "step.onnx").exists()
 
 
 def sources():

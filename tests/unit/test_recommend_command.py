@@ -12,7 +12,7 @@ import pytest
 
 import gru4rec
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.serving import cli
+from gru4rec.serving import cli, listfile
 from tests import serving_helpers as helpers
 
 SAMPLE_IDS = [214619433, 214014470, 214536502]  # as in the README
@@ -58,6 +58,17 @@ def test_commands_of_the_readme(directory):
         out, err = command(directory, "--checkpoint_dir", "checkpoint", "--sessions_path", "sessions.tsv", "--out", name)
         assert out == "" and "lists of 4 sessions; 3 events of unknown items skipped; 1 sessions with no known" in err
     assert sorted(os.listdir(str(directory))) == ["checkpoint", "recs.csv", "recs.jsonl", "recs.parquet", "sessions.tsv"]
+
+
+def test_parquet_has_its_types_though_the_first_block_has_no_lists(tmp_path):
+    parquet, path = pytest.importorskip("pyarrow.parquet"), tmp_path / "lists.parquet"
+    ids, popular = np.array(["a", "b"], object), np.array([False])
+    with listfile.writer(str(path)) as lists:
+        for session, place in ((1, -1), (2, 1)):
+            lists.add(np.array([session]), np.array([[place]]), np.ones((1, 1), np.float32), popular, ids)
+    table = parquet.read_table(str(path))
+    assert table.to_pydict() == {"session": [2], "rank": [1], "item": ["b"], "score": [1.0], "source": ["model"]}
+    assert [str(kind) for kind in table.schema.types] == ["int64", "int32", "string", "float", "string"]
 
 
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])

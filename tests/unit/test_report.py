@@ -96,15 +96,19 @@ def test_rows_are_read_and_a_damaged_line_is_named(tmp_path):
     path.write_text('{"kind": "train"}\n[]\n{"kind": "eval"}\n')
     with pytest.raises(InputError, match="line 2"):
         rows.read(str(tmp_path))
+    path.write_text('{"kind": "train"}\n' + '{"a":' * 100000 + '\n{"kind": "eval"}\n')
+    with pytest.raises(InputError, match="line 2"):
+        rows.read(str(tmp_path))
 
 
 def test_a_curve_is_thinned_and_keeps_its_end():
     found = [dict(kind="train", step=step, loss=1.0 / (step + 1)) for step in range(1000)]
-    points = rows.curve(found + [dict(kind="train", step=1, loss=None), dict(kind="eval", step=5, loss=9.0)], "train", "step",
-                        "loss", most=100)
+    odd = [dict(kind="train", step=1, loss=None), dict(kind="train", step=2, loss=float("nan")),
+           dict(kind="eval", step=5, loss=9.0)]
+    points = rows.curve(found + odd, "train", "step", "loss", most=100)
     assert len(points) == 100 and points[-1] == (999, 0.001)
-    assert rows.metric_names([{"kind": "eval", "recall@20": 0, "recall@5": 0, "mrr@5": 0}], "eval", "recall") == [
-        "recall@5", "recall@20"]
+    row = {"kind": "eval", "recall@20": 0, "recall@5": 0, "mrr@5": 0, "recall@x": 0}
+    assert rows.metric_names([row], "eval", "recall") == ["recall@5", "recall@20"]
 
 
 def test_charts_are_drawn_to_scale():

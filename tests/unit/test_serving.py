@@ -310,6 +310,22 @@ def test_a_damaged_index_is_one_line(tmp_path, change):
     assert "\n" not in str(caught.value)
 
 
+def test_a_checkpoint_that_a_run_removes_while_it_is_read_is_no_damage(tmp_path, monkeypatch):
+    """As --keep 1 does it: the newest goes, between the choice and the reading, when there is a newer one."""
+    for epoch in (0, 1):
+        helpers.save(tmp_path, monkeypatch, epoch=epoch)
+    real, calls = tensor_bundle.read, []
+
+    def read(prefix, shapes):
+        calls.append(prefix)
+        if len(calls) == 1:
+            checkpoint.remove(str(tmp_path), [checkpoint.Name(1)])
+        return real(prefix, shapes)
+
+    monkeypatch.setattr(tensor_bundle, "read", read)
+    assert gru4rec.load(str(tmp_path)).epoch == 0 and len(calls) == 2
+
+
 def test_tensors_that_are_not_as_expected(tmp_path):
     prefix = str(tmp_path / "model")
     helpers.write_bundle(prefix, {"a": np.zeros(3, np.float32), "b": np.array(3, np.int64)})
@@ -332,4 +348,3 @@ def test_a_model_is_loaded_and_used_without_tensorflow(tmp_path, monkeypatch):
     assert done.stdout == "%s\n[]\n" % gru4rec.load(str(tmp_path)).recommend([1007], k=2).ids.tolist(), done.stderr
     with pytest.raises(AttributeError):
         getattr(gru4rec, "nothing")  # noqa: B009
-    assert checkpoint.locate(str(tmp_path)).arrays == {}
