@@ -14,6 +14,7 @@ import tempfile
 import numpy as np
 
 import gru4rec
+from gru4rec import durable
 from gru4rec.errors import InputError
 from gru4rec.manifest import sha256
 
@@ -51,15 +52,18 @@ def replacing(out):
             new = os.path.join(temporary, "new")
             os.mkdir(new)
             yield new
+            for name in _files(new):
+                durable.sync(os.path.join(new, name))
             old = os.path.join(temporary, "old")
             if os.path.lexists(out):
                 os.rename(out, old)
             try:
                 os.rename(new, out)
-            except OSError:
-                if os.path.lexists(old):
+            except BaseException:
+                if os.path.lexists(old) and not os.path.lexists(out):
                     os.rename(old, out)
                 raise
+            durable.sync_directory(os.path.dirname(out))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:

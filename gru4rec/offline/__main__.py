@@ -13,6 +13,7 @@ from gru4rec.config import EvalConfig
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.export.signature import PREFIX, STEP
 from gru4rec.flags import flag, parse_groups, whole
+from gru4rec.interrupts import StopRequest
 from gru4rec.metrics import OF_LISTS
 from gru4rec.runlog import counts_line, exit_status, progress, say, setup_logging
 
@@ -93,13 +94,27 @@ def _bundled(config):
     return path
 
 
+class _Between:
+    """What happens between two calls of a graph: a signal is obeyed, the progress bar moves."""
+
+    def __init__(self, stop, bar):
+        self._stop, self._bar = stop, bar
+
+    def update(self, count):
+        """Raises: Interrupted."""
+        self._stop.check()
+        if self._bar is not None:
+            self._bar.update(count)
+
+
 def _ranks(found, graph, which, test):
     """[counted targets] float64 ranks; those not in a list of a prefix graph have the last place."""
     from gru4rec import protocol
     from gru4rec.offline import replay, runtimes
     runner = runtimes.open_graph(found, graph, which.runtime, which.device_id)
     try:
-        with progress("replay", "event")(test.report.events) as bar:
+        with StopRequest() as stop, progress("replay", "event")(test.report.events) as shown:
+            bar = _Between(stop, shown)
             if which.graph == STEP:
                 return protocol.ranks(test, protocol.counted(test, replay.by_step(runner, test.sessions, bar)))
             places = replay.by_prefix(runner, test.sessions, len(found.vocabulary), bar)

@@ -484,3 +484,22 @@ def test_lists_of_every_prefix_are_those_of_the_python_api(run, here, kind):
         for (ours, scores), top, theirs in zip(model.recommend_batch(part, k=10), values["top_ids"], values["top_scores"]):
             np.testing.assert_allclose(theirs, scores, rtol=1e-5, atol=1e-5)
             assert len(set(ours.tolist()) & set(found.vocabulary.ids[top].tolist())) >= 9  # a tie may part at the end
+
+
+@pytest.mark.parametrize("graph", ["step", "prefix"])
+def test_a_signal_ends_a_replay_between_two_calls(run, frozen, monkeypatch, graph):
+    calls, real = [], runtimes.open_graph
+
+    def open_graph(*args):
+        runner = real(*args)
+        inner = runner.run
+
+        def run_once(values):
+            calls.append(values)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return inner(values)
+        monkeypatch.setattr(runner, "run", run_once, raising=False)
+        return runner
+
+    monkeypatch.setattr(runtimes, "open_graph", open_graph)
+    assert run(offline, "--model_dir", frozen, "--graph", graph)[0] == 143 and len(calls) == 1
