@@ -89,13 +89,13 @@ def test_a_loop_on_the_device_is_single_steps_and_what_fills_it_up_changes_no_bi
 
 
 def test_a_loss_that_is_not_finite_is_in_its_place(fake, epoch, monkeypatch):
-    calls = []
     real = device_loop.DeviceLoopEngine._finish_step
 
     def spoilt(self, loss, after, updates):
-        calls.append(1)
-        return real(self, tf.where(tf.equal(tf.identity(self._place_of_test), 7.0), loss * np.nan, loss), after,
-                    updates + [tf.assign_add(self._place_of_test, 1.0).op])
+        spoils = tf.equal(self._place_of_test, 7.0)
+        with tf.control_dependencies([spoils]):  # or the variable may be read after it was counted up
+            counted = tf.assign_add(self._place_of_test, 1.0).op
+        return real(self, tf.where(spoils, loss * np.nan, loss), after, updates + [counted])
 
     def inputs(self):
         self._place_of_test = tf.Variable(0.0, trainable=False, use_resource=False)
