@@ -69,6 +69,8 @@ class TrainConfig:
                                low=0.0, high=10.0)
     logq: float = flag(0.0, "share of the correction of sampled scores for how often their item is drawn (cross-entropy)",
                        "factor", kind=real, low=0.0, high=1e6)
+    global_negatives: int = flag(0, "1: each of several processes takes the targets of all as negatives, not its own alone",
+                                 choices=(0, 1), kind=whole)
     mask_hits: int = flag(0, "1 leaves out a negative that is the item of the lane's own target", choices=(0, 1), kind=whole)
     bpreg: float = flag(1.0, "weight of the score regulariser of bpr-max", "factor", kind=real, low=0.0, high=1e6)
     label_smoothing: float = flag(0.0, "share of the target's probability spread over all columns (cross-entropies)",

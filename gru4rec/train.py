@@ -84,10 +84,6 @@ def _check_ranks(config, found):
     if run.resume or run.save_every:
         raise ConfigError("--resume and --save_every are not there on %d devices: each has lanes of its own, of which the "
                           "checkpoint holds those of rank 0; leave them out" % found.size)
-    if training.momentum or training.optimizer == "rmsprop":
-        raise ConfigError("--optimizer %s with --momentum %s is not there on %d devices: a device without live lanes would "
-                          "move rows that no batch names; use adam, adagrad or sgd"
-                          % (training.optimizer, training.momentum, found.size))
     _log.info("rank %d of %d devices: %d lanes on each, gradients are means over all; --lr %g is used as it is given",
               found.rank, found.size, training.batch_size, training.lr)
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Optional
 
+from gru4rec.device.communicator import NOBODY_ELSE, Communicator
 from gru4rec.errors import DeviceError
-from gru4rec.ranks import ALONE, Ranks
 from gru4rec.tf_compat import tf
 
 NUM_STREAMS = 1024  # independent random streams of a run: one for the dropout of each layer, and
@@ -37,7 +37,7 @@ class Device:
     """One device; immutable. Subclasses fill in what differs.
 
     reason: why it was chosen.
-    ranks: the devices that train together, and which of them this is.
+    communicator: speaks with the processes this one trains together with; `ranks` says how many they are.
     name: "npu" | "gpu" | "cpu".
     use_resource: kind of variables, for `tf.get_variable(use_resource=...)`.
     default_steps_per_run: training steps per `session.run`; None lets the engine tune it.
@@ -47,7 +47,7 @@ class Device:
     """
 
     reason: str
-    ranks: Ranks = ALONE
+    communicator: Communicator = NOBODY_ELSE
 
     name: ClassVar[str]
     use_resource: ClassVar[bool] = True
@@ -55,6 +55,11 @@ class Device:
     conservative_optimizer: ClassVar[bool] = False
     stateless: ClassVar[bool] = True
     loops: ClassVar[bool] = False
+
+    @property
+    def ranks(self):
+        """ranks.Ranks of the processes that train together."""
+        return self.communicator.ranks
 
     @property
     def xla(self):
@@ -123,21 +128,3 @@ class Device:
     def without_loop(self):
         """The device for sessions that make no such loop, such as those of an evaluation."""
         return self
-
-    def all_reduce(self, tensor):
-        """The sum of a tensor over the ranks."""
-        return tensor
-
-    def all_gather(self, tensor):
-        """The tensors of all ranks one below the other, in rank order."""
-        return tensor
-
-    def broadcast(self, tensors):
-        """The tensors of rank 0, as a list."""
-        return list(tensors)
-
-    def on_all_ranks(self, flag):
-        """Whether a bool scalar is true on every rank."""
-        if self.ranks.size == 1:
-            return flag
-        return tf.equal(self.all_reduce(tf.cast(tf.logical_not(flag), tf.float32)), 0.0)

@@ -6,10 +6,11 @@ are the same in TF 1.15 and TF 2, compiled or not.
 
 import numpy as np
 
+from gru4rec.ranks import ALONE
 from gru4rec.tf_compat import tf
 
 
-def bits(shape, seed, step, stream):
+def bits(shape, seed, step, stream, ranks=ALONE):
     """Whole numbers, uniform over all of int32.
 
     Each position has a random word of its own, fixed for a seed and stream; the words of a step are those, xor the
@@ -20,10 +21,14 @@ def bits(shape, seed, step, stream):
       seed: whole number, taken modulo 2**32.
       step: whole number or scalar int32/int64 tensor, taken modulo 2**32.
       stream: small whole number >= 0; streams of one seed are independent.
+      ranks: ranks.Ranks whose rows lie one below the other; `shape` is that of one, and this one's are returned.
     Returns: int32 tensor.
     """
     shape = [int(d) for d in shape]
-    words = np.random.RandomState([seed % 2 ** 32, stream]).randint(-2 ** 31, 2 ** 31, size=shape, dtype=np.int64)
+    random = np.random.RandomState([seed % 2 ** 32, stream])
+    words = random.randint(-2 ** 31, 2 ** 31, size=[shape[0] * ranks.size] + shape[1:] if shape else shape, dtype=np.int64)
+    if ranks.size > 1:
+        words = words[ranks.rank * shape[0]:(ranks.rank + 1) * shape[0]]
     step = tf.cast(tf.convert_to_tensor(step), tf.int32)
     return _mix(tf.bitwise.bitwise_xor(tf.constant(words, tf.int32), _mix(step)))
 

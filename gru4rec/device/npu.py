@@ -18,6 +18,7 @@ from typing import Any, Dict
 from gru4rec import ranks, tf_compat
 from gru4rec.device import npu_options, rank_table
 from gru4rec.device.base import Device, Missing, stream_seed
+from gru4rec.device.communicator import NOBODY_ELSE, Several
 from gru4rec.errors import DeviceError
 from gru4rec.tf_compat import tf
 
@@ -59,10 +60,10 @@ class Npu(Device):
         return config
 
     def random_uniform(self, shape, seed, step, stream):
-        return tf.random.uniform(shape, seed=_op_seed(seed, stream))
+        return tf.random.uniform(shape, seed=_op_seed(seed, stream, self.ranks.rank))
 
     def _dropout(self, x, rate, seed, step, stream):
-        return self.npu_ops.dropout(x, keep_prob=1.0 - rate, seed=_op_seed(seed, stream))
+        return self.npu_ops.dropout(x, keep_prob=1.0 - rate, seed=_op_seed(seed, stream, self.ranks.rank))
 
     def loop(self, session, op, steps):
         op = _leaf(self.adapter, "estimator.npu.util").set_iteration_per_loop(session, op, steps)
@@ -74,20 +75,6 @@ class Npu(Device):
     def without_loop(self):
         kept = {key: value for key, value in self.options.items() if key not in npu_options.loop_options(2)}
         return replace(self, options=kept)
-
-    def all_reduce(self, tensor):
-        return tensor if self.ranks.size == 1 else self._hccl().allreduce(tensor, "sum")
-
-    def all_gather(self, tensor):
-        return tensor if self.ranks.size == 1 else self._hccl().allgather(tensor, self.ranks.size)
-
-    def broadcast(self, tensors):
-        if self.ranks.size == 1:
-            return list(tensors)
-        return [self._hccl().broadcast([tensor], 0)[0] for tensor in tensors]
-
-    def _hccl(self):
-        return _leaf(self.adapter, "hccl.hccl_ops")
 
     def no_overflow(self, gradients):
         """The device's float status: the oldest chips clamp instead of making infinities, and keep a mark that they did.
@@ -113,6 +100,33 @@ class Npu(Device):
         return None
 
 
+class Hccl(Several):
+    """The adapter's own collectives; `adapter` is the name of its package."""
+
+    same_samples = False  # random numbers are not stateless here
+
+    def __init__(self, ranks, adapter):
+        super().__init__(ranks)
+        self._adapter = adapter
+
+    def all_reduce(self, tensor):
+        return self._ops().allreduce(tensor, "sum")
+
+    def _all_gather(self, tensor):
+        return self._ops().allgather(tensor, self.ranks.size)
+
+    def broadcast(self, tensors):
+        return [self._ops().broadcast([tensor], 0)[0] for tensor in tensors]
+
+    def _ops(self):
+        return _leaf(self._adapter, "hccl.hccl_ops")
+
+
+def communicator(found, adapter):
+    """Communicator of ranks.Ranks of NPUs."""
+    return NOBODY_ELSE if found.size == 1 else Hccl(found, adapter)
+
+
 def _path(root, name):
     return "%s.%s" % ("npu_device.compat.v1" if root == "npu_device" else root, name)
 
@@ -130,8 +144,9 @@ def _makes_infinities(root):
         return False
 
 
-def _op_seed(seed, stream):
-    return stream_seed(seed, stream) % 2 ** 31  # op seeds are not negative
+def _op_seed(seed, stream, rank):
+    """Lanes and negatives of another rank draw other numbers; op seeds are not negative."""
+    return (stream_seed(seed, stream) + rank * 0x5851F42D) % 2 ** 31
 
 
 def open_npu(reason, options, job, steps_per_run=1, npu_nums=None):
@@ -156,7 +171,7 @@ def open_npu(reason, options, job, steps_per_run=1, npu_nums=None):
     found = ranks.from_environment(npu_nums) if job == "train" else ranks.ALONE
     if found.size > 1 and os.environ.get("RANK_TABLE_FILE"):
         rank_table.load(os.environ["RANK_TABLE_FILE"], found.size)
-    return Npu(reason, found, resolved, _load(root), root)
+    return Npu(reason, communicator(found, root), resolved, _load(root), root)
 
 
 def device_nodes():

@@ -13,7 +13,7 @@ from gru4rec import lazy_adam, lr_schedule
 from gru4rec.engine import Engine, state
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
-from gru4rec.graph import clip, duplicates, loss_scale, optimizers
+from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers
 from gru4rec.graph import model as net
 from gru4rec.tf_compat import tf
 
@@ -35,7 +35,7 @@ class PlainEngine(Engine):
             self._make_variables(variables, arrays)
             self._make_step(device)
             shared = self._broadcast(device)
-            self._session = tf.Session(graph=graph, config=device.session_config())
+            self._session = device.communicator.session(graph, device.session_config())
             if self._adam:
                 self._load_adam(variables, arrays)
             variables.initialise(self._session)
@@ -68,26 +68,27 @@ class PlainEngine(Engine):
         if device.ranks.size == 1:
             return None
         weights = [values[0] for values in self._values.values()]
-        return tf.group(*[tf.assign(var, value).op for var, value in zip(weights, device.broadcast(weights))])
+        return tf.group(*[tf.assign(var, value).op for var, value in zip(weights, device.communicator.broadcast(weights))])
 
     def _make_step(self, device):
         x_b, y_b, reset_b, weight_b, number, lr, self._active = self._inputs()
         batch = net.Batch(x_b, y_b, reset_b, tf.cast(weight_b, tf.float32))
-        lookup = self._sources.lookup(batch, number)
+        together = device.communicator
+        x_all, y_all, weight_all = across.everyone(together, x_b, y_b, weight_b)
+        lookup = self._sources.lookup(net.Batch(x_all, y_all, None, tf.cast(weight_all, tf.float32)), number)
         rows = [self._gathered(members, index)
                 for members, index in zip(state.tables(self._model), lookup.index)]
         same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
         dense = [self._values[name][0] for name in state.dense_shapes(self._model)]
         scale = self._scaling and self._scaling.read()
-        step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense], rows, batch, lookup.columns,
+        step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense],
+                              across.own_rows(together.ranks, lookup, rows), batch, lookup.columns,
                               [tf.identity(s) for s in self._states], self._sources.dropout(number), scale)
         counts, after = [], []
         if self._scaling:
             step, counts, scaling = self._scaling.settle(step, scale, device, self._active)
             after = [scaling]
-        if device.ranks.size > 1:
-            step, lookup = self._of_all_ranks(device, step, lookup)
-            same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
+        step = across.combined(together, step, lookup)
         if self._training.grad_cap:
             step = clip.capped(step, same, self._training)
         with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows)):
@@ -108,15 +109,6 @@ class PlainEngine(Engine):
         if self._active is None:
             return new
         return tf.where(tf.fill(new.shape, self._active), new, tf.identity(old))
-
-    @staticmethod
-    def _of_all_ranks(device, step, lookup):
-        """(net.Step, net.Lookup) of the mean loss of all ranks: gradients added, rows one below the other."""
-        share = 1.0 / device.ranks.size
-        return (step._replace(loss=device.all_reduce(step.loss) * share,
-                              dense=tuple(device.all_reduce(g) * share for g in step.dense),
-                              rows=tuple(_static(device.all_gather(g), g, device) * share for g in step.rows)),
-                lookup._replace(index=tuple(_static(device.all_gather(i), i, device) for i in lookup.index)))
 
     def _gathered(self, members, index_n):
         """[n, D] rows of the weights that share a table, side by side."""
@@ -194,13 +186,6 @@ class PlainEngine(Engine):
 
     def close(self):
         self._session.close()
-
-
-def _static(gathered, own, device):
-    """What was gathered from all ranks, with its shape said: the adapter's op leaves it open."""
-    shape = own.shape.as_list()
-    gathered.set_shape([shape[0] * device.ranks.size] + shape[1:])
-    return gathered
 
 
 def _as_rows(values):

@@ -21,16 +21,19 @@ class Sources:
         if training.logq:
             occurring = np.maximum(support, 1)  # an item that a warm start kept may not occur; log 0 times 0 is NaN
             self._log_support = variables.add("log_support", np.log(occurring).astype(np.float32))
-        columns = num_items if self._model.loss == "full-cross-entropy" else training.batch_size + training.n_sample
+        ranks, full = device.ranks, self._model.loss == "full-cross-entropy"
+        self._own_samples = ranks.size > 1 and bool(training.n_sample) and not device.communicator.same_samples
+        samples = num_items if full else training.n_sample * (ranks.size if self._own_samples else 1)
+        lanes = training.batch_size * ranks.size
         self.scratch = []  # per table int32 variable [I] that `graph.duplicates` may write, None where it need not
         for members in state.tables(self._model):
-            many = (columns + training.batch_size) * device.ranks.size > duplicates.PAIRS
+            many = samples + (1 if full else 2) * lanes > duplicates.PAIRS
             self.scratch.append(variables.add(members[0] + "_slots", np.zeros(num_items, np.int32)) if many else None)
 
     def lookup(self, batch, number):
-        """net.Lookup of the step that makes update `number`."""
+        """net.Lookup of the step that makes update `number`; batch: net.Batch of all ranks."""
         return net.lookup(self._model, self._training, batch, self._samples(number),
-                          lambda index: tf.gather(self._log_support, index))
+                          lambda index: tf.gather(self._log_support, index), self._device.ranks, self._own_samples)
 
     def _samples(self, number):
         if self._model.loss == "full-cross-entropy":
@@ -38,7 +41,8 @@ class Sources:
         if not self._training.n_sample:
             return None
         words = self._device.random_int31([2, self._training.n_sample], self._training.seed, number, NEGATIVES_STREAM)
-        return negatives.draw(self._alias, words)
+        own = negatives.draw(self._alias, words)
+        return self._device.communicator.all_gather(own) if self._own_samples else own
 
     def dropout(self, number):
         """function (tensor, net.EMBED or layer) -> tensor, the dropout of update `number` that `net.train_step` takes."""

@@ -44,7 +44,7 @@ class LossScale:
             fine = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
             own = device.no_overflow(gradients)
         fine = tf.reduce_all(tf.stack(fine if own is None else fine + [own]))
-        fine = device.on_all_ranks(fine)
+        fine = device.communicator.on_all_ranks(fine)
         inverse = 1.0 / scale
         clean = [tf.where(tf.fill(g.shape, fine), g * inverse, tf.zeros_like(g)) for g in gradients]
         step = step._replace(dense=tuple(clean[:len(step.dense)]), rows=tuple(clean[len(step.dense):]))

@@ -63,7 +63,8 @@ def together(monkeypatch, tmp_path):
             def of(rank):
                 fake.collective.me.rank = rank
                 try:
-                    results[rank] = job(npu.Npu("", ranks.Ranks(size, rank), first.options, first.npu_ops, first.adapter))
+                    speaker = npu.communicator(ranks.Ranks(size, rank), ADAPTER)
+                    results[rank] = job(npu.Npu("", speaker, first.options, first.npu_ops, first.adapter))
                 except Exception as error:
                     errors.append(error)
 
@@ -145,7 +146,7 @@ def test_an_overflow_on_one_rank_is_skipped_on_all(together, sessions):
 
     def job(dev):
         if dev.ranks.rank == 1:
-            dev = Overflowing("", dev.ranks, dev.options, dev.npu_ops, dev.adapter)
+            dev = Overflowing("", dev.communicator, dev.options, dev.npu_ops, dev.adapter)
         return train(cfg, dev, epoch, start, 2)
 
     for _, arrays, scaling in together(2, job):
@@ -196,7 +197,7 @@ def test_rank_0_alone_writes_and_both_print(command):
     (["--device", "cpu", "--npu_nums", "2"], "--npu_nums 2 needs --device npu"),
     (["--device", "npu", "--engine", "loop"], "--engine loop cannot train on 2 devices"),
     (["--device", "npu", "--valid_fraction", "0.2"], "a validation has no meaning on 2 devices"),
-    (["--device", "npu", "--optimizer", "rmsprop"], "--optimizer rmsprop")])
+    (["--device", "npu", "--save_every", "5"], "--resume and --save_every")])
 def test_what_several_devices_cannot_do_is_one_line(command, flags, words):
     status, out, err, files = command(0, *flags)
     assert (status, out, files) == (2, "", []) and words in err.splitlines()[-1]
