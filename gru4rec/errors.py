@@ -29,6 +29,12 @@ class LockedError(Gru4RecError):
     exit_status = 4
 
 
+class ClusterError(Gru4RecError):
+    """A process that trains together with this one did not come, or is gone."""
+
+    exit_status = 4
+
+
 class DeviceError(InputError):
     """A device that was asked for and cannot be had."""
 

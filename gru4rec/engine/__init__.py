@@ -26,6 +26,11 @@ class Engine:
     """What engines have in common."""
 
     whole_calls = False
+
+    def agree(self, *votes):
+        """What any of the processes that train together says, as a list of numbers; of one alone, what it says itself."""
+        return list(votes)
+
     scaling = None  # with --loss_scale, after the first call: (scale, skipped steps so far)
 
     def start_epoch(self, epoch, steps_before, start=0):
@@ -63,10 +68,13 @@ def create(config, device, arrays, num_steps, support=None):
                               % steps)
         from gru4rec.engine.plain import PlainEngine
         return PlainEngine(config, device, arrays, support)
-    if device.ranks.size > 1:
+    if device.ranks.size > 1 and device.conservative_optimizer:
         raise ConfigError("--engine loop cannot train on %d devices together; use --engine plain" % device.ranks.size)
     if run.xla == "on" and not device.xla:
         raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later on cpu or gpu is "
                           "needed); use --xla auto" % device.name)
-    from gru4rec.engine.loop import LoopEngine
+    if device.ranks.size > 1:
+        from gru4rec.engine.parallel import ParallelEngine as LoopEngine
+    else:
+        from gru4rec.engine.loop import LoopEngine
     return LoopEngine(config, device, arrays, num_steps, run.steps_per_run, run.xla != "off" and device.xla, support)

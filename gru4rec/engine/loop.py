@@ -8,7 +8,7 @@ from gru4rec import lazy_adam
 from gru4rec.engine import Engine, state
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables, padded
-from gru4rec.graph import clip, duplicates, loss_scale, optimizers, tables
+from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers, tables
 from gru4rec.graph import model as net
 from gru4rec.tf_compat import jit_function, tf
 
@@ -35,7 +35,7 @@ class LoopEngine(Engine):
             self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]), support)
             self._make_variables(variables, arrays, state.rate_tables(config.training, num_steps))
             self._fetches = self._make_loop(device, xla)
-            self._session = tf.Session(graph=graph, config=device.session_config())
+            self._session = device.communicator.session(graph, device.session_config())
             variables.initialise(self._session)
 
     def _make_variables(self, variables, arrays, rates):
@@ -69,6 +69,10 @@ class LoopEngine(Engine):
 
         return (jit_function(loop) if xla else loop)(*self._placeholders)
 
+    def _part_of_step(self, function):
+        """How a part of a step that is nothing but arithmetic becomes part of the graph."""
+        return function
+
     def _loop(self, device, x_kb, y_kb, reset_kb, weight_kb, first_step, num_steps):
         """[[K] losses of the first `num_steps` rows]; the loop ends early after a loss that is not finite.
 
@@ -84,7 +88,7 @@ class LoopEngine(Engine):
             # Reads wait for i, and i for the updates of the step before.
             with tf.control_dependencies([i]):
                 batch = net.Batch(x_kb[i], y_kb[i], reset_kb[i], tf.cast(weight_kb[i], tf.float32))
-                step, updates = self._step(device, batch, states, first_step + i)
+                step, updates = self._step(device, batch, batch, states, first_step + i)
             with tf.control_dependencies(updates):
                 losses_k = tf.where(tf.equal(positions, i), tf.fill([k], step.loss), losses_k)
                 return [i + 1, tf.math.is_finite(step.loss), losses_k] + [tf.identity(s) for s in step.states]
@@ -92,24 +96,30 @@ class LoopEngine(Engine):
         start = [tf.constant(0), tf.constant(True), tf.zeros([k])] + [s.read_value() for s in self._states]
         end = tf.while_loop(more, body, start, parallel_iterations=1, back_prop=False)
         with tf.control_dependencies([s.assign(value).op for s, value in zip(self._states, end[3:])]):
-            if self._scaling is None:
-                return [tf.identity(end[2])]
-            scale, _, skipped = self._scaling.variables
-            return [tf.identity(end[2]), tf.stack([scale.read_value(), tf.cast(skipped.read_value(), tf.float32)])]
+            return self._of_loop(end[2])
 
-    def _step(self, device, batch, states, number):
-        """(net.Step of update `number`, its update ops)."""
-        training = self._training
+    def _of_loop(self, losses_k):
+        if self._scaling is None:
+            return [tf.identity(losses_k)]
+        scale, _, skipped = self._scaling.variables
+        return [tf.identity(losses_k), tf.stack([scale.read_value(), tf.cast(skipped.read_value(), tf.float32)])]
+
+    def _step(self, device, batch, everyone, states, number):
+        """(net.Step of update `number`, its update ops); batch: net.Batch of this rank, everyone: that of all ranks."""
+        training, together = self._training, device.communicator
         rates = lazy_adam.Tables(*[None if table is None else table.read_value() for table in self._rates])
-        lookup = self._sources.lookup(batch, number)
+        lookup = self._sources.lookup(everyone, number)
         rows = [table.read(index, number, rates) for table, index in zip(self._tables, lookup.index)]
         same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
         scale, counts = self._scaling and self._scaling.read(), []
-        step = net.train_step(self._model, training, [values[0].read_value() for values in self._dense.values()],
-                              [values[0] for values in rows], batch, lookup.columns, states, self._sources.dropout(number),
-                              scale)
+        gradient = self._part_of_step(lambda number, *args: net.train_step(
+            self._model, training, *args[:-1], dropout=self._sources.dropout(number), scale=args[-1]))
+        own_rows = across.own_rows(together.ranks, lookup, [values[0] for values in rows])
+        step = gradient(number, [values[0].read_value() for values in self._dense.values()], own_rows, batch, lookup.columns,
+                        states, scale)
         if self._scaling:
             step, counts, _ = self._scaling.settle(step, scale, device)
+        step = across.combined(together, step, lookup)
         if training.grad_cap:
             step = clip.capped(step, same, training)
         # No update before every gradient is there: they read the same weights.
@@ -130,7 +140,7 @@ class LoopEngine(Engine):
         count = len(chunk.x)
         feed = dict(zip(self._placeholders, [padded(a, self.steps_per_run) for a in chunk[:4]]))
         feed[self._placeholders[4]], feed[self._placeholders[5]] = chunk.first_step, count
-        found = self._session.run(self._fetches, feed)
+        found = self._run(self._fetches, feed)
         losses = found[0][:count]
         if self._scaling:
             self.scaling = float(found[1][0]), int(found[1][1])
@@ -138,11 +148,14 @@ class LoopEngine(Engine):
         self._global_step = chunk.first_step + (bad[0] if len(bad) else count - 1)
         return losses
 
+    def _run(self, fetches, feed=None):
+        return self._session.run(fetches, feed)
+
     def arrays(self):
         """The state under canonical names, rows raw: nothing is caught up, so saving changes nothing."""
         out, last_steps = OrderedDict(), state.last_steps(self._config)
         for members, packed in zip(state.tables(self._model), self._packed):
-            columns, last = tables.unpack(self._session.run(packed), bool(last_steps))
+            columns, last = tables.unpack(self._run(packed), bool(last_steps))
             for slot, values in zip(self._endings, columns):
                 out[members[0] + slot] = values
                 if len(members) == 2:
@@ -150,12 +163,12 @@ class LoopEngine(Engine):
             if last_steps:
                 out[last_steps[members[0]]] = last
         for name, variables in self._dense.items():
-            for slot, value in zip(self._endings, self._session.run(variables)):
+            for slot, value in zip(self._endings, self._run(variables)):
                 out[name + slot] = value
-        for i, value in enumerate(self._session.run(self._states)):
+        for i, value in enumerate(self._run(self._states)):
             out[state.hidden_state(i)] = value
         if self._scaling:
-            out.update(zip(state.LOSS_SCALE, self._session.run(self._scaling.variables)))
+            out.update(zip(state.LOSS_SCALE, self._run(self._scaling.variables)))
         out[state.GLOBAL_STEP] = np.array(self._global_step, np.int64)
         return out
 

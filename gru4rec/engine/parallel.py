@@ -1,0 +1,100 @@
+"""The loop engine for several processes that train together (data-parallel replicas).
+
+Collectives cannot be compiled by XLA, so the loop is TensorFlow's own, and what is compiled is the arithmetic between
+two collectives. Everything a step changes lies in variables, and all of it waits for the step's collectives: whatever
+ends a call, the variables hold the state after a whole number of steps, the same on every rank that got so far.
+"""
+
+import numpy as np
+
+from gru4rec.engine import state
+from gru4rec.engine.loop import LoopEngine
+from gru4rec.graph import across
+from gru4rec.graph import model as net
+from gru4rec.tf_compat import jit_function, tf
+
+STEPS_PER_RUN = 50  # a step takes milliseconds here; what processes agree upon between two calls should not wait for long
+
+
+class ParallelEngine(LoopEngine):
+    """Engine (see `engine.create`) of one of several ranks; every method is called by all of them at the same time."""
+
+    def __init__(self, config, device, arrays, num_steps, steps_per_run, xla, support=None):
+        self._device, self._compiled = device, xla
+        ranks, lanes = device.ranks, config.training.batch_size
+        arrays = dict(arrays)
+        for name in self._hidden(config.model):  # of all ranks, where the run goes on
+            if len(arrays[name]) != lanes:
+                arrays[name] = arrays[name][ranks.rank * lanes:(ranks.rank + 1) * lanes]
+        super().__init__(config, device, arrays, num_steps, steps_per_run or STEPS_PER_RUN, False, support)
+
+    @staticmethod
+    def _hidden(model):
+        return [state.hidden_state(i) for i in range(model.layer)]
+
+    def _make_variables(self, variables, arrays, rates):
+        super()._make_variables(variables, arrays, rates)
+        self._done = variables.add("done", np.int32(arrays[state.GLOBAL_STEP]))
+
+    def _part_of_step(self, function):
+        return jit_function(function) if self._compiled else function
+
+    def _make_loop(self, device, xla):
+        fetches = super()._make_loop(device, xla)
+        together = device.communicator
+        self._votes_ph = tf.placeholder(tf.int32, [None], "votes")
+        self._votes = together.all_reduce(self._votes_ph)
+        self._all_states = [together.all_gather(s.read_value()) for s in self._states]
+        return fetches
+
+    def _loop(self, device, x_kb, y_kb, reset_kb, weight_kb, first_step, num_steps):
+        """As that of the loop engine, with the hidden states in their variables."""
+        k = self.steps_per_run
+        everyone = across.everyone(device.communicator, x_kb, y_kb, weight_kb)
+
+        def more(i, finite, _):
+            return tf.logical_and(i < num_steps, finite)
+
+        def body(i, _, losses_k):
+            with tf.control_dependencies([i]):
+                batch = net.Batch(x_kb[i], y_kb[i], reset_kb[i], tf.cast(weight_kb[i], tf.float32))
+                x_all, y_all, weight_all = [values[i] for values in everyone]
+                of_all = net.Batch(x_all, y_all, None, tf.cast(weight_all, tf.float32))
+                states = tuple(s.read_value() for s in self._states)
+                step, updates = self._step(device, batch, of_all, states, first_step + i)
+            # The step's loss is a sum over the ranks: with it the collectives are over.
+            with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows) + list(states)):
+                updates += [s.assign(value).op for s, value in zip(self._states, step.states)]
+                updates.append(self._done.assign(first_step + i).op)
+            with tf.control_dependencies(updates):
+                losses_k = tf.where(tf.equal(tf.range(k), i), tf.fill([k], step.loss), losses_k)
+                return [i + 1, tf.math.is_finite(step.loss), losses_k]
+
+        start = [tf.constant(0), tf.constant(True), tf.zeros([k])]
+        end = tf.while_loop(more, body, start, parallel_iterations=1, back_prop=False)
+        with tf.control_dependencies([end[2]]):
+            return self._of_loop(end[2])
+
+    def _run(self, fetches, feed=None):
+        return self._device.communicator.run(lambda: self._session.run(fetches, feed))
+
+    def agree(self, *votes):
+        """What any rank says, as a list: every number is the sum over the ranks."""
+        return self._run(self._votes, {self._votes_ph: votes}).tolist()
+
+    def arrays(self):
+        """The state under canonical names; hidden states are those of all ranks, one below the other."""
+        out = super().arrays()
+        out.update(zip(self._hidden(self._model), self._run(self._all_states)))
+        return out
+
+    def rescued(self):
+        """As `arrays`, after a call that was given up: what this rank has, without the hidden states of the others.
+
+        A session of its own reads it, for the one that was given up may be at a standstill.
+        """
+        self._session = self._device.communicator.session(self._session.graph, self._device.session_config())
+        self._run = self._session.run
+        out = super().arrays()
+        out[state.GLOBAL_STEP] = np.array(self._session.run(self._done), np.int64)
+        return out
