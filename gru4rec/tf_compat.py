@@ -57,3 +57,29 @@ def jit_function(fn):
         raise RuntimeError("TensorFlow %s cannot compile a loop; 2.6 or later can" % tf.__version__)
     import tensorflow
     return tensorflow.function(fn, jit_compile=True, autograph=False)
+
+
+def jit_part(fn):
+    """`fn` compiled by XLA, to be called inside the body of a `tf.while_loop` of version 1.
+
+    A `jit_function` called there for the first time ends up outside the loop; a concrete function does not.
+
+    Args:
+      fn: function of nested tuples and lists of tensors (static shapes) and None, to such.
+    Raises: RuntimeError below TF 2.6.
+    """
+    import tensorflow
+
+    def call(*args):
+        flat = tensorflow.nest.flatten(args)
+        places = [i for i, value in enumerate(flat) if value is not None]
+
+        def of_tensors(*tensors):
+            values = [None] * len(flat)
+            for place, tensor in zip(places, tensors):
+                values[place] = tensor
+            return fn(*tensorflow.nest.pack_sequence_as(args, values))
+
+        specs = [tensorflow.TensorSpec(flat[i].shape, flat[i].dtype.base_dtype) for i in places]
+        return jit_function(of_tensors).get_concrete_function(*specs)(*[flat[i] for i in places])
+    return call

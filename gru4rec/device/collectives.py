@@ -113,7 +113,7 @@ class Collectives(Several):
             if gone:
                 return self._cluster.lost(gone)
             time.sleep(0.1)
-        return ClusterError("the connection between the processes broke (%s)" % " ".join(str(error).split())[:160])
+        return ClusterError("the connection between the processes broke (%s)" % " ".join(str(error).split())[:1600])
 
     def wait(self, check=lambda: None):
         """Until all processes have come; see cluster.Cluster.wait."""

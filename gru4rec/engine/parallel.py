@@ -11,7 +11,7 @@ from gru4rec.engine import state
 from gru4rec.engine.loop import LoopEngine
 from gru4rec.graph import across
 from gru4rec.graph import model as net
-from gru4rec.tf_compat import jit_function, tf
+from gru4rec.tf_compat import jit_part, tf
 
 STEPS_PER_RUN = 50  # a step takes milliseconds here; what processes agree upon between two calls should not wait for long
 
@@ -37,7 +37,7 @@ class ParallelEngine(LoopEngine):
         self._done = variables.add("done", np.int32(arrays[state.GLOBAL_STEP]))
 
     def _part_of_step(self, function):
-        return jit_function(function) if self._compiled else function
+        return jit_part(function) if self._compiled else function
 
     def _make_loop(self, device, xla):
         fetches = super()._make_loop(device, xla)
