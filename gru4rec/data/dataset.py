@@ -15,6 +15,7 @@ import os
 from typing import Any, Dict, NamedTuple, Tuple
 
 import numpy as np
+import pandas as pd
 
 from gru4rec.data.columns import data_error, short
 from gru4rec.data.parquet import import_pyarrow
@@ -80,9 +81,9 @@ def header(path):
     Raises: DataError, one line: dataset.json is missing, damaged, or of another format.
     """
     path = os.fspath(path)
-    where = os.path.join(path, FILE)
+    where, content = os.path.join(path, FILE), _content(path)
     try:
-        values = json.loads(_content(path).decode("utf-8"))
+        values = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise data_error(where, "no JSON (%s); restore it, or %s" % (str(error)[:80], _AGAIN)) from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -105,7 +106,7 @@ def check_validation(path, validation):
     """ConfigError for what needs all events of a training file at once; validation: options.ValidConfig."""
     for flag in ("valid_fraction", "valid_days", "refit"):
         if getattr(validation, flag):
-            raise ConfigError("--%s %s has no meaning with --train_path %s: a dataset directory is not split or joined; "
+            raise ConfigError("--%s %g has no meaning with --train_path %s: a dataset directory is not split or joined; "
                               "validate with --valid_path, or train on the plain file"
                               % (flag, getattr(validation, flag), path))
 
@@ -186,7 +187,9 @@ def _vocabulary(found):
     with _opened(where, (ITEM, SUPPORT)) as file:
         table = file.read(columns=[ITEM, SUPPORT])
         ids, support = (_plain(table.column(name)) for name in (ITEM, SUPPORT))
-        if len(ids) != found.items or support.dtype != np.int64 or support.sum() != found.events_read:
+        if ids.dtype not in (np.int64, object) or len(pd.unique(ids)) < len(ids) or support.dtype != np.int64:
+            raise data_error(where, "an id is missing or there twice, or a support is missing; %s" % _AGAIN)
+        if len(ids) != found.items or support.sum() != found.events_read:
             raise data_error(where, "%d items of %d events, %s says %d of %d; %s"
                              % (len(ids), support.sum(), FILE, found.items, found.events_read, _AGAIN))
         return Vocabulary(ids, support)
@@ -232,7 +235,7 @@ def _fill(found, partition, vocabulary, sizes, starts, items):
             codes, rows = vocabulary.encode(raw), np.arange(row, row + len(raw))
             unknown = np.flatnonzero(codes < 0)
             if len(unknown):
-                raise data_error(where, "item %s is not in %s; %s" % (short(raw[unknown[0]]), ITEMS, _AGAIN),
+                raise data_error(where, "item %s is not in %s; %s" % (short(raw[unknown[:1]].tolist()[0]), ITEMS, _AGAIN),
                                  row + int(unknown[0]) + 1, column, "row")
             items[rows + shift[np.searchsorted(ends, rows, side="right")]] = codes
             row += len(raw)
