@@ -114,7 +114,7 @@ def check_validation(path, validation):
 def read(path, ranks, session_order="id"):
     """This worker's share of a dataset; only its partitions are opened, one after another.
 
-    Memory: 4 bytes for each event and 16 for each session of the share (32 by time), the vocabulary, and one batch of rows.
+    Memory: 4 bytes for each event and 40 for each session of the share (64 by time), the vocabulary, and a batch of rows.
 
     Args:
       path: directory. ranks: ranks.Ranks, size and rank of this worker; the partitions must be a multiple of size.
@@ -136,10 +136,14 @@ def read(path, ranks, session_order="id"):
         sizes[place::step], times = _scan(found, partition, first is not None)
         if first is not None:
             first[place::step] = times
-    order = np.arange(mine) if first is None else np.argsort(first, kind="stable")
-    offsets = np.concatenate([[0], np.cumsum(sizes[order])]).astype(np.int64)
-    starts = np.empty(mine, np.int64)
-    starts[order] = offsets[:-1]
+    if first is None:
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        starts = offsets[:-1]
+    else:
+        order = np.argsort(first, kind="stable")
+        offsets = np.concatenate([[0], np.cumsum(sizes[order])]).astype(np.int64)
+        starts = np.empty(mine, np.int64)
+        starts[order] = offsets[:-1]
     items = np.empty(offsets[-1], np.int32)
     for place, partition in enumerate(own):
         _fill(found, partition, vocabulary, sizes[place::step], starts[place::step], items)

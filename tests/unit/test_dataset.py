@@ -131,7 +131,18 @@ def test_ids_are_numbers_if_those_of_the_training_file_are(tmp_path):
     assert assert_is_the_plain_file(out, "custom_train_tr", 4).is_integer
 
 
-def test_order_by_time(prepared, tmp_path):
+@pytest.mark.parametrize("batch", [2, 1 << 17])
+def test_order_by_time_of_the_first_event_wherever_batches_end(tmp_path, monkeypatch, batch):
+    """Sessions that run at the same time, so that a later event would give another order."""
+    draw = random.Random(0)
+    rows = ["%d,%d,%d\n" % (s, draw.randrange(9), START + s % 10 + draw.randrange(30)) for s in range(100) for _ in range(5)]
+    out = prepare(tmp_path, "SessionId,ItemId,Time\n" + "".join(rows), "--partitions", "2", *KEEP_ALL)
+    monkeypatch.setattr(dataset, "_BATCH", batch)
+    _, whole, _ = sessions.index_train(load_events(os.path.join(out, "custom_full.txt")), "time")
+    assert_same(dataset.read(os.path.join(out, "custom_full.parquet"), ALONE, "time")[1].items, whole.items)
+
+
+def test_order_by_time(prepared):
     vocabulary, whole, report = sessions.index_train(load_events(os.path.join(prepared, "rsc15_train_full.txt")), "time")
     path = os.path.join(prepared, "rsc15_train_full.parquet")
     ours, mine, about = dataset.read(path, ALONE, "time")
@@ -181,8 +192,14 @@ def test_only_own_partitions_are_read(copy):
 
 def test_the_bytes_are_the_same_from_run_to_run(tmp_path, monkeypatch):
     monkeypatch.setattr(partitions, "_ROW_GROUP", 100)
-    log, found = rsc15_log(5, 300), []
+    log, found, batches = rsc15_log(5, 300), [], engine.Engine.batches
+
+    def shorter(*args):
+        for frame in batches(*args):
+            for row in range(0, len(frame), 37):
+                yield frame.iloc[row:row + 37].copy()
     for run, flags in enumerate((("--threads", "1"), ("--threads", "4", "--memory", "1"))):
+        monkeypatch.setattr(engine.Engine, "batches", shorter if run else batches)
         out = prepare(tmp_path, log, "--partitions", "2", *flags, kind="rsc15", out="out%d" % run)
         path = os.path.join(out, "rsc15_train_full.parquet")
         found.append({name: open(os.path.join(path, name), "rb").read() for name in os.listdir(path)})
