@@ -14,7 +14,7 @@ from gru4rec import durable
 from gru4rec.data import dataset
 from gru4rec.errors import DataError, InputError
 from gru4rec.manifest import sha256
-from gru4rec.prepare.formats import integer
+from gru4rec.prepare.formats import integer, sort_key
 
 COLUMNS = {"session": "SessionId", "item": "ItemId", "time": "Time"}
 _ROW_GROUP = 1 << 17
@@ -48,7 +48,7 @@ def write(engine, directory, query, order, partitions):
     session, item = (_settled(engine, query, column) for column in ("session", "item"))
     events_read, sessions_read = engine.one("SELECT count(*), count(DISTINCT session) FROM (%s)" % query)
     engine.run("CREATE TABLE numbered AS SELECT session, row_number() OVER (ORDER BY {0}) - 1 AS number FROM (SELECT session "
-               "FROM ({1}) GROUP BY session HAVING count(*) > 1)".format(session, query))
+               "FROM ({1}) GROUP BY session HAVING count(*) > 1)".format(sort_key(engine, query, session), query))
     sessions = engine.one("SELECT count(*) FROM numbered")[0]
     try:
         first = "min(%s)" % (order if "," not in order else "row(%s)" % order)

@@ -9,6 +9,7 @@ from typing import NamedTuple, Optional
 
 from gru4rec.errors import DataError
 from gru4rec.prepare import partitions
+from gru4rec.prepare.formats import sort_key
 from gru4rec.prepare.readers import GOOD
 
 DAY = 86400 * 10 ** 6  # microseconds
@@ -182,7 +183,8 @@ def study(engine, report, directory, prefix, options, num_partitions=None):
                         "round %d: sessions of fewer than %d events" % (step, options.min_length))
         removed += _drop(engine, report, "item", "< %d" % options.min_support,
                          "round %d: items of fewer than %d events" % (step, options.min_support))
-    output = Output(engine, report, directory, "session, time, item", num_partitions)
+    session, item = (sort_key(engine, "SELECT * FROM events", column) for column in ("session", "item"))
+    output = Output(engine, report, directory, "%s, time, %s" % (session, item), num_partitions)
     last = _last_time(engine, "events", "after the filters")
     if options.split == "none":
         output.write(prefix + "_full.txt", "SELECT * FROM events")

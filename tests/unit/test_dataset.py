@@ -118,8 +118,9 @@ def test_a_share_does_not_depend_on_row_groups_and_batches(tmp_path, monkeypatch
 
 
 def test_text_ids(tmp_path):
-    out = prepare(tmp_path, custom_log(lambda n: "sé%d" % n, lambda n: "\U0001f600%d\uffff" % n if n % 2 else "%03d" % n),
-                  "--partitions", "4", *KEEP_ALL)
+    """Beyond ASCII too, which DuckDB 1.2 does not put in order by itself."""
+    log = custom_log(lambda n: "sé%06d" % (n * 37 % 101 + n), lambda n: "\U0001f600%d\uffff" % n if n % 2 else "%03d" % n)
+    out = prepare(tmp_path, log, "--partitions", "4", *KEEP_ALL)
     assert not assert_is_the_plain_file(out, "custom_full", 4).is_integer
 
 
