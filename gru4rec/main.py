@@ -97,10 +97,17 @@ def _train_from(start, directory):
 
 
 def _training_events(config):
-    """loader.Events: (to train on, to validate with or None, all of them or None where there is no --refit)."""
-    from gru4rec.data import loader, split
+    """loader.Events: (to train on, to validate with or None, all of them or None where there is no --refit).
+
+    What to train on is a dataset.Header if --train_path is a directory.
+    """
+    from gru4rec.data import dataset, loader, split
     data, options = config.data, config.validation
     keys = data.session_key, data.item_key, data.time_key
+    if data.train_path and os.path.isdir(data.train_path):
+        dataset.check_validation(data.train_path, options)
+        held_out = None if options.valid_path is None else loader.load_events(options.valid_path, *keys)
+        return dataset.header(data.train_path), held_out, None
     events = loader.load_events(data.train_path or _sample("sample_train.tsv.gz"), *keys)
     if options.valid_path is not None:
         held_out = loader.load_events(options.valid_path, *keys)
@@ -112,9 +119,11 @@ def _training_events(config):
 
 def _index(events, config, start):
     """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from; counts are logged."""
-    from gru4rec import warm_start
-    from gru4rec.data import sessions
-    vocabulary, train_sessions, report = sessions.index_train(events, config.training.session_order)
+    from gru4rec import ranks, warm_start
+    from gru4rec.data import dataset, sessions
+    order = config.training.session_order
+    vocabulary, train_sessions, report = (dataset.read(events.path, ranks.ALONE, order) if isinstance(events, dataset.Header)
+                                          else sessions.index_train(events, order))
     _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped", events.path,
               report.events, report.sessions, report.items, report.targets, report.short_sessions)
     base = start.base_vocabulary()

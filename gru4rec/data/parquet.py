@@ -1,4 +1,4 @@
-"""Parquet -> columns; the only module that needs pyarrow, and only when a parquet file is read."""
+"""Parquet -> columns; needs pyarrow, but only when a parquet file is read."""
 
 import numpy as np
 import pandas as pd
@@ -9,13 +9,19 @@ from gru4rec.data.vocab import canonical_int
 from gru4rec.errors import DataError
 
 
-def read_parquet(path, handle, keys):
-    """(session ids, item ids, (time, is_iso)) of a parquet file; in messages rows count from 1."""
+def import_pyarrow(path):
+    """(pyarrow, pyarrow.parquet); DataError of the file that needs them if they are not installed."""
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError:
         raise data_error(path, "parquet needs pyarrow, which is not installed; pip install pyarrow") from None
+    return arrow, parquet
+
+
+def read_parquet(path, handle, keys):
+    """(session ids, item ids, (time, is_iso)) of a parquet file; in messages rows count from 1."""
+    arrow, parquet = import_pyarrow(path)
     try:
         file = parquet.ParquetFile(handle)
         places_of(path, list(file.schema_arrow.names), keys)

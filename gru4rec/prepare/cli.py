@@ -12,9 +12,10 @@ import time
 import uuid
 from typing import NamedTuple, Optional, Tuple
 
+from gru4rec.data.dataset import MAX_PARTITIONS, is_dataset
 from gru4rec.errors import ConfigError, Gru4RecError, InputError, LockedError
 from gru4rec.locks import Lock
-from gru4rec.prepare import files, formats, protocol, readers
+from gru4rec.prepare import files, formats, partitions, protocol, readers
 from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report
 from gru4rec.runlog import say, setup_logging
@@ -81,6 +82,9 @@ def build_parser():
     parser.add_argument("--memory", type=_number(float, 0.1, 1e6), metavar="GIB",
                         help="memory DuckDB may use, about; beyond it goes to disk [GiB; default: 2.5]")
     parser.add_argument("--threads", type=_number(int, 1, 1024), help="threads [default: one for each core]")
+    parser.add_argument("--partitions", type=_number(int, 1, MAX_PARTITIONS), metavar="N",
+                        help="also write each training file as a dataset directory for several workers, such as "
+                        "DATASET_train_full.parquet/, in so many parts; a multiple of the number of workers [default: none]")
     paper = parser.add_argument_group("rsc15")
     paper.add_argument("--slices", help="parts 1/k of train to write as well, none for no part [default: 4,64]")
     paper.add_argument("--slice_by", choices=("targets", "sessions"), help="what a slice is a part of [default: targets]")
@@ -121,12 +125,15 @@ class Job(NamedTuple):
     options: Optional[protocol.Options]  # None: the first paper's protocol
     slices: Tuple[int, ...]
     slice_by: str
+    partitions: Optional[int] = None     # of the dataset directories; None: none are written
 
     def names(self):
-        """Names of the files the job writes, the summary last."""
+        """Names of the files and dataset directories the job writes, the summary last."""
         parts = PARTS if not self.options or self.options.split != "none" else ("_full.txt",)
         slices = ["%s_train_full_%d.txt" % (self.dataset, part) for part in self.slices]
-        return [self.dataset + part for part in parts] + slices + [self.dataset + "_summary.json"]
+        names = [self.dataset + part for part in parts] + slices
+        parted = [partitions.directory_of(name) for name in names] if self.partitions else []
+        return names + [name for name in parted if name] + [self.dataset + "_summary.json"]
 
 
 def parse(argv):
@@ -155,7 +162,8 @@ def parse(argv):
     return Job(given["dataset"], tuple(given["raw"]), given["out"], bool(given.get("overwrite", 0)),
                given.get("memory", 2.5), given.get("threads"), None if known.reader else _keys(given, known, types),
                types or known.event_types, None if paper else _options(given, known),
-               _slices(given.get("slices", "4,64")) if paper else (), given.get("slice_by", "targets"))
+               _slices(given.get("slices", "4,64")) if paper else (), given.get("slice_by", "targets"),
+               given.get("partitions"))
 
 
 def _keys(given, known, types):
@@ -196,6 +204,8 @@ def _slices(text):
 def run(job):
     """Do it; returns the Report. Outputs appear under their names only when all of them are complete."""
     out, names = os.path.abspath(job.out), job.names()
+    if job.partitions:
+        partitions.check()
     _refuse_existing(job, out, names)
     made, scratch = _missing(out), os.path.join(out, _SCRATCH + uuid.uuid4().hex[:12])
     lock = Lock(scratch)
@@ -235,7 +245,7 @@ def _remove_dead(out):
 
 def _refuse_existing(job, out, names):
     for path in (os.path.join(out, name) for name in names):
-        if os.path.isdir(path) or (os.path.exists(path) and not job.overwrite):
+        if (os.path.isdir(path) and not is_dataset(path)) or (os.path.exists(path) and not job.overwrite):
             raise InputError("%s is there already; give another --out, or --overwrite 1 to replace files" % path)
 
 
@@ -258,8 +268,10 @@ def _run_in(job, out, scratch, names, signals):
     signals.hold()
     _refuse_existing(job, out, names)  # again: another run may have been quicker
     for name in names:
+        if os.path.isdir(os.path.join(out, name)):  # a dataset to replace: nothing can be renamed over a full directory
+            os.replace(os.path.join(out, name), os.path.join(scratch, name + ".old"))
         os.replace(os.path.join(scratch, name), os.path.join(out, name))
-    output = re.compile(re.escape(job.dataset) + r"_(full|test|train_(full|full_[0-9]+|tr|valid))\.txt\Z")
+    output = re.compile(re.escape(job.dataset) + r"_(full|test|train_(full|full_[0-9]+|tr|valid))\.(txt|parquet)\Z")
     for name in sorted(set(filter(output.match, os.listdir(out))) - set(names)):
         _LOG.warning("%s is of an earlier run, not of this one", os.path.join(job.out, name))
     return report
@@ -271,14 +283,15 @@ def _prepare(job, scratch, signals, every_column=False):
         "protocol": "arXiv 1511.06939" if options is None else "arXiv 2307.14956",
         "event_types": list(job.event_types) if job.event_types else None,
         "columns": list(job.keys) if job.keys else None,
-        **(options._asdict() if options else {"slices": list(job.slices), "slice_by": job.slice_by})})
+        **(options._asdict() if options else {"slices": list(job.slices), "slice_by": job.slice_by}),
+        **({"partitions": job.partitions} if job.partitions else {})})
     with Engine(scratch, job.memory, job.threads, signals) as engine:
         make_source = known.reader or formats.any_log(engine, job.keys)
         readers.load(engine, job.raw, make_source, job.event_types, report, every_column)
         if options is None:
-            protocol.first_paper(engine, report, scratch, job.slices, job.slice_by)
+            protocol.first_paper(engine, report, scratch, job.slices, job.slice_by, job.partitions)
         else:
-            protocol.study(engine, report, scratch, job.dataset, options)
+            protocol.study(engine, report, scratch, job.dataset, options, job.partitions)
     return report
 
 

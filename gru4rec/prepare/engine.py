@@ -88,15 +88,34 @@ class Engine:
 
         Raises: DataError on one line; Stopped after a signal.
         """
+        with self._errors():
+            return self._connection.execute(sql, list(params)).fetchall()
+
+    def batches(self, sql, num_rows):
+        """Yield the rows of a query as pandas.DataFrames of about so many rows, at least one frame; errors as for `run`.
+
+        No other statement may be run before the last batch.
+        """
+        with self._errors():
+            self._connection.execute(sql)
+            frame = self._connection.fetch_df_chunk(-(-num_rows // 2048))  # counts vectors of 2048 rows
+        yield frame
+        while len(frame):
+            with self._errors():
+                frame = self._connection.fetch_df_chunk(-(-num_rows // 2048))
+            if len(frame):
+                yield frame
+
+    @contextlib.contextmanager
+    def _errors(self):
         try:
-            rows = self._connection.execute(sql, list(params)).fetchall()
+            yield
         except (self._error, RuntimeError) as error:
             if isinstance(error, Gru4RecError):
                 raise
             self._signals.check()  # DuckDB puts an error of its own over the one the handler raised
             raise _readable(str(error)) from None
         self._signals.check()
-        return rows
 
     def one(self, sql, *params):
         """The single row of a query."""

@@ -34,6 +34,12 @@ def integer(column):
     return "CASE WHEN try_cast({0} AS BIGINT)::VARCHAR = {0} THEN try_cast({0} AS BIGINT) END".format(column)
 
 
+def sort_key(engine, query, column):
+    """SQL to ORDER BY an id: BIGINT by size, VARCHAR by code point, which DuckDB 1.2 gets wrong for text beyond ASCII."""
+    is_text = engine.run("SELECT typeof(%s) FROM (%s) LIMIT 1" % (column, query)) == [("VARCHAR",)]
+    return "encode(%s)" % column if is_text else column
+
+
 def text(column):
     """A text id; NULL if it is empty or holds what no line of an events file can: a newline or NUL."""
     return r"CASE WHEN {0} <> '' AND NOT regexp_matches({0}, '[\x00\r\n]') THEN {0} END".format(column)

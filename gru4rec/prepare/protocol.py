@@ -8,6 +8,8 @@ import os
 from typing import NamedTuple, Optional
 
 from gru4rec.errors import DataError
+from gru4rec.prepare import partitions
+from gru4rec.prepare.formats import sort_key
 from gru4rec.prepare.readers import GOOD
 
 DAY = 86400 * 10 ** 6  # microseconds
@@ -27,13 +29,17 @@ class Options(NamedTuple):
 
 
 class Output:
-    """Writes the files of one run into `directory`, in the order `order` (SQL), and reports on each."""
+    """Writes the files of one run into `directory`, in the order `order` (SQL), and reports on each.
 
-    def __init__(self, engine, report, directory, order):
+    num_partitions: None, or of the dataset directory that is written beside each training file.
+    """
+
+    def __init__(self, engine, report, directory, order, num_partitions=None):
         self._engine, self._report, self._directory, self._order = engine, report, directory, order
+        self._num_partitions = num_partitions
 
     def write(self, name, query):
-        """query: SQL of the rows (session, item, time and what `order` names)."""
+        """query: SQL of the rows (session, item, time and what `order` names; no two different rows agree in those)."""
         total = self._engine.one("SELECT count(*), count(DISTINCT item), min(time), max(time) FROM (%s)" % query)
         if not total[0]:
             self._report.notes.append("%s holds no event" % name)
@@ -45,6 +51,12 @@ class Output:
             "COPY (SELECT session AS SessionId, item AS ItemId, time / 1e6 AS Time FROM (%s) ORDER BY %s) TO '%s' "
             "(FORMAT csv, HEADER true, DELIMITER '\t')" % (query, self._order,
                                                           os.path.join(self._directory, name).replace("'", "''")))
+        parted = partitions.directory_of(name)
+        if self._num_partitions and parted:
+            written = partitions.write(self._engine, os.path.join(self._directory, parted), query, self._order,
+                                       self._num_partitions)
+            self._report.notes.append("%s: %d events of %d sessions in %d partitions" % (
+                parted, written.events, written.sessions, written.partitions))
 
 
 def _read_counts(engine, report):
@@ -72,7 +84,7 @@ def _last_time(engine, source, what):
 MIN_SUPPORT = 5
 
 
-def first_paper(engine, report, directory, slices=(4, 64), slice_by="targets"):
+def first_paper(engine, report, directory, slices=(4, 64), slice_by="targets", num_partitions=None):
     """Write rsc15_train_full.txt, rsc15_test.txt, rsc15_train_tr.txt, rsc15_train_valid.txt and the slices.
 
     One pass: sessions of one event, items of fewer than five events, sessions of one event. A session is test if its last
@@ -102,7 +114,7 @@ def first_paper(engine, report, directory, slices=(4, 64), slice_by="targets"):
                     engine.one("SELECT count(*) FROM support")[0] - left)
     engine.run("DROP TABLE support")
 
-    output = Output(engine, report, directory, "n")
+    output = Output(engine, report, directory, "n", num_partitions)
     cut = _last_time(engine, "events", "after the filters") - DAY
     _paper_split(engine, report, output, "true", cut, "rsc15_train_full.txt", "rsc15_test.txt")
     train = "last < %d" % cut
@@ -150,7 +162,7 @@ def _slices(engine, output, cut, slices, slice_by):
 
 # The reproducibility study
 
-def study(engine, report, directory, prefix, options):
+def study(engine, report, directory, prefix, options, num_partitions=None):
     """Write <prefix>_train_full.txt, _test.txt, _train_tr.txt and _train_valid.txt; without a split <prefix>_full.txt.
 
     Sessions by gaps (more than `gap` seconds) where asked; events in the order session, time, item; a repeat of the same
@@ -171,7 +183,8 @@ def study(engine, report, directory, prefix, options):
                         "round %d: sessions of fewer than %d events" % (step, options.min_length))
         removed += _drop(engine, report, "item", "< %d" % options.min_support,
                          "round %d: items of fewer than %d events" % (step, options.min_support))
-    output = Output(engine, report, directory, "session, time, item")
+    session, item = (sort_key(engine, "SELECT * FROM events", column) for column in ("session", "item"))
+    output = Output(engine, report, directory, "%s, time, %s" % (session, item), num_partitions)
     last = _last_time(engine, "events", "after the filters")
     if options.split == "none":
         output.write(prefix + "_full.txt", "SELECT * FROM events")
