@@ -3,6 +3,7 @@
 TensorFlow is imported when `choose` is called, so that flags can be checked against `npu_options` without it.
 """
 
+import dataclasses
 import logging
 
 from gru4rec.device import npu_options as _options
@@ -14,7 +15,7 @@ NAMES = ("auto", "npu", "gpu", "cpu")
 JOBS = ("train", "infer")
 
 
-def choose(name, npu_options=None, job="train", steps_per_run=1, npu_nums=None):
+def choose(name, npu_options=None, job="train", steps_per_run=1, npu_nums=None, cluster=None, cluster_timeout=None):
     """Pick the device and log why, once; no Session exists yet and none is made.
 
     Args:
@@ -23,6 +24,8 @@ def choose(name, npu_options=None, job="train", steps_per_run=1, npu_nums=None):
       job: "train" | "infer"; an NPU process does one of the two (its options hold for the life of the process).
       steps_per_run: steps a session call makes on an NPU; elsewhere the engine decides.
       npu_nums: --npu_nums: devices that train together, or None for what the environment says.
+      cluster: None, or cluster.Cluster of the processes that train together; its server starts. Not on npu.
+      cluster_timeout: seconds, with a cluster.
     Returns: Device.
     Raises: DeviceError in one line naming what an explicit device lacks; ConfigError for a wrong option.
     """
@@ -36,12 +39,22 @@ def choose(name, npu_options=None, job="train", steps_per_run=1, npu_nums=None):
     _log.log(level, "device: %s (%s)", device.name, device.reason)
     if (npu_nums or 1) > 1 and device.ranks.size == 1 and job == "train":
         raise DeviceError("--npu_nums %d needs --device npu; this is %s (%s)" % (npu_nums, device.name, device.reason))
+    if cluster is not None:
+        device = _with_cluster(device, cluster, cluster_timeout)
     if npu_options and device.name != "npu":
         _log.warning("device %s ignores the npu options: %s", device.name, ", ".join(sorted(npu_options)))
     if not device.stateless:
         _log.warning("device %s has no stateless random numbers: a resumed run draws other dropout masks than an "
                      "uninterrupted one", device.name)
     return device
+
+
+def _with_cluster(device, cluster, timeout):
+    if device.name == "npu":
+        raise DeviceError("TF_CONFIG is for cpu and gpu, this is npu (%s): NPUs train together as RANK_SIZE and RANK_ID say; "
+                          "unset TF_CONFIG, or use --device cpu" % device.reason)
+    from gru4rec.device.collectives import Collectives
+    return dataclasses.replace(device, communicator=Collectives(cluster, timeout, device.session_config()))
 
 
 def _named(name, npu_options, job, steps_per_run, npu_nums, reason="asked for"):

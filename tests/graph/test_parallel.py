@@ -7,13 +7,12 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import cluster, config, ranks, schedule, tf_compat
+from gru4rec import cluster, config, ranks, schedule
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import host
 from gru4rec.device.collectives import Collectives
 from gru4rec.engine import chunk_of, create, state
 from gru4rec.graph import model as net
-from gru4rec.tf_compat import tf
 from tests import helpers
 
 ITEMS, LANES = 40, 4

@@ -1,0 +1,168 @@
+"""Events per second of processes that train together, each pinned to one core, against one process on one core.
+
+Rounds go A B A B ...: one process alone on core 0, then all at once, each on a core of its own; the others sleep
+meanwhile. The single process is the default engine (its whole loop compiled); the others train what one process with all
+their lanes would. `bytes` counts what the loopback interface carried in a stretch, by /proc/net/dev.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import common
+
+RUN_STEPS, EPOCH_STEPS = 100000, 200
+
+
+def parse(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    common.add_flags(parser, repeats=5)
+    parser.add_argument("--workers", type=int, default=2, help="processes, each on a core of its own [%(default)s]")
+    parser.add_argument("--items", type=int, default=37483, help="catalogue [%(default)s]")
+    parser.add_argument("--batch_size", type=int, default=512, help="lanes of each process [%(default)s]")
+    parser.add_argument("--steps", type=int, default=100, help="steps of a timed stretch [%(default)s]")
+    parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("flags", nargs="*", help="after --: flags of gru4rec.main, such as --n_sample 2048")
+    return parser.parse_args(argv)
+
+
+def serve(args):
+    """One process: makes its engine, then runs stretches as stdin asks; one JSON line for each answer."""
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[max(args.rank, 0)]})
+    out, sys.stdout = sys.stdout, sys.stderr
+    from gru4rec import cluster, config, ranks, schedule, tf_compat
+    from gru4rec.engine import chunk_of, create, state
+    tf_compat.setup()
+    from gru4rec import device as devices
+    found = cluster.from_environment() if args.rank >= 0 else None
+    chosen = devices.choose("cpu", cluster=found, cluster_timeout=120.0)
+    if found:
+        chosen.communicator.wait()
+    cfg = config.from_flags(dict(zip([w[2:] for w in args.flags[::2]], args.flags[1::2]), batch_size=str(args.batch_size)))
+    import numpy as np
+    workers = ranks.Ranks(args.workers, max(args.rank, 0))
+    items, offsets = common.zipf_sessions(EPOCH_STEPS * args.batch_size * args.workers, args.items, args.seed)
+    support = np.bincount(items, minlength=args.items)
+    from gru4rec.data.sessions import Sessions
+    own = ranks.shard(Sessions(items, offsets), workers)
+    epoch = schedule.build(own.items, own.offsets, args.batch_size)
+    engine = create(cfg, chosen, state.initial(cfg, args.items), RUN_STEPS, support)
+    done = [0]
+
+    def run(count):
+        for _ in range(count):
+            at = done[0] % (EPOCH_STEPS // 2)
+            stop = min(at + engine.steps_per_run, at + count, EPOCH_STEPS // 2)
+            losses = engine.run(chunk_of(epoch, at, stop, done[0] - at))
+            if not np.isfinite(losses).all():
+                raise RuntimeError("the loss is not finite; the timing would mean nothing")
+            done[0] += stop - at
+            count -= stop - at
+            if count <= 0:
+                return
+    events = float(epoch.weight[:EPOCH_STEPS // 2].mean()) * args.batch_size
+    run(10)
+    run(min(args.steps, EPOCH_STEPS // 2))
+    out.write(json.dumps({"events_per_step": events, "versions": common.versions()}) + "\n")
+    out.flush()
+    for _ in sys.stdin:
+        out.write(json.dumps(common.seconds_of(lambda: run(args.steps))) + "\n")
+        out.flush()
+    os._exit(0)  # a server of TensorFlow never ends by itself
+
+
+class Process:
+    def __init__(self, args, rank, addresses):
+        words = [sys.executable, os.path.abspath(__file__), "--rank=%d" % rank]
+        for name in ("workers", "items", "batch_size", "steps", "seed"):
+            words += ["--" + name, str(getattr(args, name))]
+        environment = dict(os.environ)
+        if rank >= 0:
+            environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses},
+                                                   "task": {"type": "worker", "index": rank}})
+        self._process = subprocess.Popen(words + ["--"] + args.flags, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         universal_newlines=True, env=environment)
+
+    def tell(self):
+        self._process.stdin.write("run\n")
+        self._process.stdin.flush()
+
+    def answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("a process ended with status %s" % self._process.wait())
+        return json.loads(line)
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def addresses(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
+        for found in sockets:
+            found.bind(("127.0.0.1", 0))
+        return ["127.0.0.1:%d" % found.getsockname()[1] for found in sockets]
+
+
+def loopback_bytes():
+    """Bytes the loopback interface has sent since the machine started; None where the system does not tell."""
+    found = common.field("/proc/net/dev", "    lo") or common.field("/proc/net/dev", "lo")
+    return int(found.split()[8]) if found else None
+
+
+def stretch(processes):
+    """(seconds of the slowest, bytes) of a timed stretch that all make together."""
+    before = loopback_bytes()
+    for process in processes:
+        process.tell()
+    seconds = max(process.answer() for process in processes)
+    return seconds, None if before is None else loopback_bytes() - before
+
+
+def main(argv=None):
+    args = parse(argv)
+    if args.rank is not None:
+        return serve(args)
+    common.check_repeats(args)
+    if args.quick:
+        args.items, args.batch_size, args.steps = 300, 8, 5
+    alone, together = [Process(args, -1, None)], None
+    facts = alone[0].answer()
+    where = addresses(args.workers)
+    together = [Process(args, rank, where) for rank in range(args.workers)]
+    for process in together:
+        process.answer()
+    carried = []
+
+    def seconds_together():
+        seconds, sent = stretch(together)
+        carried.append(sent)
+        return seconds
+
+    times = common.interleaved({"alone": lambda: stretch(alone)[0], "together": seconds_together}, args.repeats)
+    for process in alone + together:
+        process.close()
+    ms = {name: common.summary([1e3 * s / args.steps for s in values]) for name, values in times.items()}
+    many = dict(alone=1, together=args.workers)
+    results = {"ms_per_step": ms, "events_per_step_and_process": facts["events_per_step"],
+               "events_per_s": {name: 1e3 * facts["events_per_step"] * many[name] / ms[name]["median"] for name in ms},
+               "bytes_per_step": None if None in carried else sorted(carried)[len(carried) // 2] / args.steps}
+    results["gain"] = {key: args.workers * value for key, value in common.ratio(ms["alone"], ms["together"]).items()}
+    for name in ms:
+        print("%-9s %8.3f ms/step (min %.3f, max %.3f) %9.0f events/s" % (
+            name, ms[name]["median"], ms[name]["min"], ms[name]["max"], results["events_per_s"][name]))
+    print("events/s of %d processes over one: %.2f (best repeats %.2f)" % (args.workers, results["gain"]["median"],
+                                                                         results["gain"]["best"]))
+    found = common.report(args, results)
+    found["versions"].update(facts["versions"])
+    common.write(found, args.json)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
