@@ -111,23 +111,37 @@ class LoopEngine(Engine):
         lookup = self._sources.lookup(everyone, number)
         rows = [table.read(index, number, rates) for table, index in zip(self._tables, lookup.index)]
         same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
-        scale, counts = self._scaling and self._scaling.read(), []
-        gradient = self._part_of_step(lambda number, *args: net.train_step(
-            self._model, training, *args[:-1], dropout=self._sources.dropout(number), scale=args[-1]))
+        scale, counts, lr = self._scaling and self._scaling.read(), [], tf.gather(rates.lr, number)
+        dense = [values[0].read_value() for values in self._dense.values()]
         own_rows = across.own_rows(together.ranks, lookup, [values[0] for values in rows])
-        step = gradient(number, [values[0].read_value() for values in self._dense.values()], own_rows, batch, lookup.columns,
-                        states, scale)
+
+        def gradient(number, dense, own_rows, batch, columns, states, scale):
+            return net.train_step(self._model, training, dense, own_rows, batch, columns, states,
+                                  self._sources.dropout(number), scale)
+
+        def packed(step):
+            return step if together.ranks.size == 1 else across.packed(together.ranks, step, lookup)
+
+        def updated(step, rows, lr, number):
+            if together.ranks.size > 1:
+                step = across.unpacked(together.ranks, step, dense, own_rows, lookup)
+            if training.grad_cap:
+                step = clip.capped(step, same, training)
+            return step, [table.updated(*args, lr=lr, number=number)
+                          for table, args in zip(self._tables, zip(rows, step.rows, same))]
+
+        args, part = (number, dense, own_rows, batch, lookup.columns, states, scale), self._part_of_step
         if self._scaling:
-            step, counts, _ = self._scaling.settle(step, scale, device)
-        step = across.combined(together, step, lookup)
-        if training.grad_cap:
-            step = clip.capped(step, same, training)
+            step, counts, _ = self._scaling.settle(part(gradient)(*args), scale, device)
+            step = part(packed)(step)
+        else:
+            step = part(lambda *args: packed(gradient(*args)))(*args)
+        step, values = part(updated)(across.exchanged(together, step), rows, lr, number)
         # No update before every gradient is there: they read the same weights.
         with tf.control_dependencies(list(step.dense) + list(step.rows)):
-            lr = tf.gather(rates.lr, number)
             updates = [_apply(training, values, g, lr) for values, g in zip(self._dense.values(), step.dense)]
-            for table, args in zip(self._tables, zip(lookup.index, rows, step.rows, same)):
-                updates += table.write(*args, lr=lr, number=number)
+            for table, index, new in zip(self._tables, lookup.index, values):
+                updates += table.write(index, new)
         return step, updates + counts
 
     def run(self, chunk):

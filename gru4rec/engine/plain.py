@@ -81,14 +81,14 @@ class PlainEngine(Engine):
         same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
         dense = [self._values[name][0] for name in state.dense_shapes(self._model)]
         scale = self._scaling and self._scaling.read()
-        step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense],
-                              across.own_rows(together.ranks, lookup, rows), batch, lookup.columns,
+        own_rows = across.own_rows(together.ranks, lookup, rows)
+        step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense], own_rows, batch, lookup.columns,
                               [tf.identity(s) for s in self._states], self._sources.dropout(number), scale)
         counts, after = [], []
         if self._scaling:
             step, counts, scaling = self._scaling.settle(step, scale, device, self._active)
             after = [scaling]
-        step = across.combined(together, step, lookup)
+        step = across.combined(together, step, dense, own_rows, lookup)
         if self._training.grad_cap:
             step = clip.capped(step, same, self._training)
         with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows)):

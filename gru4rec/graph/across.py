@@ -6,6 +6,8 @@ the ranks: exactly the loss of one process with all lanes. Gradients of dense we
 process would have them. From there on every rank makes the same update, so replicas stay equal bit for bit.
 """
 
+from typing import Any, NamedTuple, Tuple
+
 import numpy as np
 
 from gru4rec.graph import model as net
@@ -42,39 +44,65 @@ def own_rows(ranks, lookup, rows):
     return out
 
 
-def combined(communicator, step, lookup):
+class Message(NamedTuple):
+    """A net.Step on its way between the ranks."""
+
+    summed_n: Any  # loss, dense gradients and those of rows that all ranks read, flat
+    below_1n: Any  # gradients of other rows, flat
+    states: Tuple[Any, ...]  # stay at home
+
+
+def packed(ranks, step, lookup):
+    """Message of this rank; step: its net.Step, whose gradients are of its `own_rows`. lookup: net.Lookup."""
+    share = 1.0 / ranks.size
+    beside, below = [step.loss] + list(step.dense), []
+    for parts, rows_nd in zip(lookup.parts, step.rows):
+        for part, piece in zip(parts, tf.split(rows_nd, [part.size for part in parts], 0)):
+            (beside if part.shared else below).append(piece)
+    return Message(_flat(beside) * share, _flat(below)[None] * share, step.states)
+
+
+def exchanged(communicator, message):
+    """Message of all ranks (its second part [W, n]); this is the only place where gradients meet."""
+    if communicator.ranks.size == 1:
+        return message
+    return message._replace(summed_n=communicator.all_reduce(message.summed_n),
+                            below_1n=communicator.all_gather(message.below_1n))
+
+
+def unpacked(ranks, message, dense, own_rows, lookup):
     """net.Step of all ranks: the mean of their losses, and its gradient for every row of `lookup.index`.
 
     Args:
-      step: net.Step of this rank, whose gradients are of its `own_rows`. lookup: net.Lookup.
+      message: Message of `exchanged`. dense, own_rows: tensors of the shapes the gradients have. lookup: net.Lookup.
     """
-    ranks = communicator.ranks
-    if ranks.size == 1:
+    parts = [[(part, [part.size, rows_nd.shape.as_list()[1]]) for part in several]
+             for several, rows_nd in zip(lookup.parts, own_rows)]
+    flat = [pair for several in parts for pair in several]
+    summed = _pieces(message.summed_n, [[]] + [g.shape.as_list() for g in dense] + [s for part, s in flat if part.shared])
+    beside = iter(summed[1 + len(dense):])
+    below = iter(_pieces(message.below_1n, [[ranks.size * n, d] for part, (n, d) in flat if not part.shared], ranks.size))
+    rows = [tf.concat([next(beside) if part.shared else next(below) for part, _ in several], 0) for several in parts]
+    return net.Step(summed[0], message.states, tuple(summed[1:1 + len(dense)]), tuple(rows))
+
+
+def combined(communicator, step, dense, own_rows, lookup):
+    """The way from `packed` to `unpacked`; the step itself for one process alone."""
+    if communicator.ranks.size == 1:
         return step
-    pieces = [tf.split(rows_nd, [part.size for part in parts], 0) for parts, rows_nd in zip(lookup.parts, step.rows)]
-    of_parts = [(part, piece) for parts, several in zip(lookup.parts, pieces) for part, piece in zip(parts, several)]
-    share = 1.0 / ranks.size
-    summed = _summed(communicator, [step.loss] + list(step.dense) + [piece for part, piece in of_parts if part.shared])
-    summed = [tensor * share for tensor in summed]
-    beside = iter(summed[1 + len(step.dense):])
-    below = iter(_gathered(communicator, [piece * share for part, piece in of_parts if not part.shared]))
-    rows = [tf.concat([next(beside) if part.shared else next(below) for part in parts], 0) for parts in lookup.parts]
-    return step._replace(loss=summed[0], dense=tuple(summed[1:1 + len(step.dense)]), rows=tuple(rows))
+    message = exchanged(communicator, packed(communicator.ranks, step, lookup))
+    return unpacked(communicator.ranks, message, dense, own_rows, lookup)
 
 
 def _length(part, ranks):
     return part.size if part.shared else part.size * ranks.size
 
 
-def _summed(communicator, tensors):
-    """Sums over the ranks, by one message."""
-    flat = communicator.all_reduce(tf.concat([tf.reshape(t, [-1]) for t in tensors], 0))
-    sizes = [int(np.prod(t.shape.as_list(), dtype=np.int64)) for t in tensors]
-    return [tf.reshape(piece, t.shape) for piece, t in zip(tf.split(flat, sizes), tensors)]
+def _flat(tensors):
+    return tf.concat([tf.reshape(tensor, [-1]) for tensor in tensors], 0)
 
 
-def _gathered(communicator, tensors):
-    """[n, D] of each rank -> [W * n, D] in rank order, by one message."""
-    flat = communicator.all_gather(tf.concat([tf.reshape(t, [1, -1]) for t in tensors], 1))
-    sizes = [int(np.prod(t.shape.as_list())) for t in tensors]
-    return [tf.reshape(piece, [-1, t.shape.as_list()[1]]) for piece, t in zip(tf.split(flat, sizes, 1), tensors)]
+def _pieces(flat, shapes, rows=1):
+    """Tensors of these shapes, of which `flat` [n] holds one after the other, or [rows, n] a share of each in each row."""
+    sizes = [int(np.prod(shape, dtype=np.int64)) // rows for shape in shapes]
+    return [tf.reshape(piece, shape) for piece, shape in zip(tf.split(flat, sizes, -1), shapes)]

@@ -88,19 +88,23 @@ class Table:
         return tuple(lazy_adam.catch_up(GRAPH, adam, *[wide[:, i * d:(i + 1) * d] for i in range(3)], last=last,
                                         now=number - 1))
 
-    def write(self, index_n, rows, gradient_nd, same, lr, number):
-        """Update the rows of one step. A row that occurs several times gets its gradients summed and is written alike.
+    def updated(self, rows, gradient_nd, same, lr, number):
+        """New values of the rows of one step. Those of a row that occurs several times are made of its summed gradients.
 
         Args:
-          rows: what `read` gave for the same index_n and number. gradient_nd: [n, D] float, one per occurrence.
-          same: `duplicates.of(index_n)`. lr: float scalar.
-        Returns: list of the scatter ops.
+          rows: what `read` gave. gradient_nd: [n, D] float, one per occurrence. same: `duplicates.of` the index read.
+          lr: float scalar. number: as for `read`.
+        Returns: tuple of what `write` takes.
         """
         values = optimizers.update(self._training, rows, same.sum(gradient_nd), lr)
         if self._lazy:
             int_type = _INT_OF[rows[0].dtype.base_dtype]
             last = tf.bitcast(tf.fill([rows[0].shape.as_list()[0], 1], tf.cast(number, int_type)), rows[0].dtype)
             values = [tf.concat(list(values) + [last], 1)]
+        return tuple(values)
+
+    def write(self, index_n, values):
+        """Put the values of `updated` in the table; list of the scatter ops."""
         # Some scatters may come first: what they are made of is read before.
         with tf.control_dependencies(list(values)):
             return [tf.scatter_update(var, index_n, value) for var, value in zip(self._vars, values)]
