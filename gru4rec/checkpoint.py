@@ -209,7 +209,7 @@ def load(directory, epoch=None, checksums=True):
         name, found = pick(directory, epoch, checksums)
         try:
             vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
-            arrays = tensors(directory, name, found["config"], len(vocabulary))
+            arrays = tensors(directory, name, found["config"], len(vocabulary), manifests.workers(found))
             return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, arrays, name.epoch,
                               found["num_steps"], found.get("validation"), _version(name, found))
         except CheckpointError:
@@ -315,14 +315,17 @@ def verified(directory, name, checksums=True):
         raise manifests.damaged(path, str(error)) from error
 
 
-def tensors(directory, name, config, num_items):
+def tensors(directory, name, config, num_items, workers=1):
     """name -> array, everything engine.state says a run of this configuration has, as `tensor_bundle.read` gives it.
+
+    Args:
+      workers: processes that trained together (Position.workers).
 
     Raises: CheckpointError if the files are damaged, or hold something else.
     """
     prefix = os.path.join(directory, str(name))
     try:
-        arrays = tensor_bundle.read(prefix, state.shapes(config, num_items))
+        arrays = tensor_bundle.read(prefix, state.shapes(config, num_items, workers))
     except ValueError as error:
         raise manifests.damaged(prefix, str(error)) from error
     step = int(arrays[state.GLOBAL_STEP])

@@ -25,7 +25,8 @@ from gru4rec.options import (
 GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("validation", ValidConfig),
           ("evaluation", EvalConfig), ("run", RunConfig), ("accelerator", AcceleratorConfig),
           ("port", PortConfig))
-LATER = ("accelerator", "port")  # groups that checkpoints of earlier versions lack
+LATER = ("accelerator", "port")  # groups that checkpoints of earlier versions lack, and flags
+LATER_FLAGS = ("global_negatives", "lr_scale", "cluster_timeout")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def from_dict(saved):
         if group in LATER and group not in saved:
             continue
         part = saved.get(group)
+        if isinstance(part, dict) and item.name in LATER_FLAGS and item.name not in part:
+            continue
         if not isinstance(part, dict) or item.name not in part:
             raise ConfigError("configuration lacks %s.%s" % (group, item.name))
         if part[item.name] is not None:

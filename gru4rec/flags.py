@@ -76,6 +76,15 @@ def id_list(value):
     return parts
 
 
+def lr_scale(value):
+    """"none", "linear", "sqrt" or a number above 0 (as a run keeps it) -> text."""
+    if value in ("none", "linear", "sqrt"):
+        return value
+    if not 0.0 < real(value) < 1e9:
+        raise ValueError("not a factor")
+    return str(value)
+
+
 def truth(value):
     """True, False, 1, 0 in any case, text or not -> bool."""
     known = {"true": True, "1": True, "false": False, "0": False}
@@ -110,6 +119,7 @@ _KINDS = {text: "text of at least one character", whole: "a whole number", real:
           id_list: "item ids such as 214536502,214536500",
           page_path: "a file name ending in .html",
           lists_path: "a file name ending in .parquet, .csv or .jsonl",
+          lr_scale: "none, linear, sqrt or a number above 0",
           truth: "True or False", text_list: "text of at least one character",
           ranks_path: "a file name ending in .parquet or .csv"}
 

@@ -9,9 +9,9 @@ import sys
 from gru4rec import config as config_module
 from gru4rec import summaries
 from gru4rec.device import flags as device_flags
-from gru4rec.errors import ConfigError, InputError
+from gru4rec.errors import ClusterError, ConfigError, InputError
 from gru4rec.interrupts import StopRequest
-from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
+from gru4rec.runlog import Metrics, counts_line, end_process, exit_status, say, setup_logging
 from gru4rec.runlog import progress as _progress
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
@@ -55,8 +55,11 @@ def _sample(name):
 
 def _train(config):
     """Find out where to start, load, index, train. What can be wrong is found before TensorFlow is imported."""
-    from gru4rec import resume
+    from gru4rec import cluster, resume
     from gru4rec.run_directory import RunDirectory
+    found = cluster.from_environment()
+    if found:
+        return _train_together(config, found)
     with RunDirectory(config.run.checkpoint_dir, _writes(config)) as directory:
         start = resume.find(config, directory) if config.run.resume else resume.afresh(config)
         if start.is_finished:
@@ -66,6 +69,39 @@ def _train(config):
             _refit(start, directory, _training_events(start.refit.config)[2])
         else:
             _train_from(start, directory)
+
+
+def _train_together(config, found):
+    """Train as one of the processes of a cluster.Cluster; where to start is rank 0's to say."""
+    from gru4rec import resume, together
+    from gru4rec.run_directory import RunDirectory
+    first = found.rank == 0
+    if config.validation.refit:
+        raise ConfigError("--refit 1 has no meaning with TF_CONFIG: train on one process, or leave it out")
+    with RunDirectory(config.run.checkpoint_dir, first) as directory:
+        own = None
+        if first:
+            own = resume.find(config, directory) if config.run.resume else resume.afresh(config)
+        device = _device(config, "train", found)
+        communicator = device.communicator
+        with _left_behind(communicator), StopRequest() as stop:
+            communicator.wait(stop.check)
+            start = together.agreed(config, own, communicator)
+            if start.is_finished:
+                _log.info("the run in %s is finished; nothing is left to do", config.run.checkpoint_dir)
+            else:
+                _train_from(start, directory, device)
+            communicator.leave()
+
+
+@contextlib.contextmanager
+def _left_behind(communicator):
+    """Within it a process that is gone ends this one: nothing of TensorFlow that waits for it may hold the process."""
+    try:
+        yield
+    except ClusterError as error:
+        communicator.linger()
+        end_process(error)
 
 
 def _writes(config):
@@ -79,15 +115,16 @@ def _writes(config):
         return True
 
 
-def _train_from(start, directory):
+def _train_from(start, directory, device=None):
     """Train from a resume.Start; then again on everything where --refit 1 asks for it."""
+    from gru4rec import ranks
     config = start.config
     events, held_out, everything = _training_events(config)
-    indexed = _index(events, config, start)
+    indexed = _index(events, config, start, device.ranks if device else ranks.ALONE)
     test = None if held_out is None else _validation_set(held_out, indexed[0], config)
     del events, held_out
     start.check_data(*indexed, test=test)
-    device = _device(config, "train")
+    device = device or _device(config, "train")
     from gru4rec import tf_compat, train
     with tf_compat.memory_errors():
         if test is None:
@@ -117,12 +154,15 @@ def _training_events(config):
     return split.split(events, options.valid_fraction, options.valid_days) + (events if options.refit else None,)
 
 
-def _index(events, config, start):
-    """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from; counts are logged."""
-    from gru4rec import ranks, warm_start
+def _index(events, config, start, ranks):
+    """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from; counts are logged.
+
+    Of a dataset directory the second is the epochs.Share of these ranks.Ranks.
+    """
+    from gru4rec import warm_start
     from gru4rec.data import dataset, sessions
-    order = config.training.session_order
-    vocabulary, train_sessions, report = (dataset.read(events.path, ranks.ALONE, order) if isinstance(events, dataset.Header)
+    order, in_parts = config.training.session_order, isinstance(events, dataset.Header)
+    vocabulary, train_sessions, report = (dataset.read(events.path, ranks, order) if in_parts
                                           else sessions.index_train(events, order))
     _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped", events.path,
               report.events, report.sessions, report.items, report.targets, report.short_sessions)
@@ -131,6 +171,9 @@ def _index(events, config, start):
         vocabulary, train_sessions = warm_start.onto(base, vocabulary, train_sessions)
     if start.source:
         warm_start.report(start.source, vocabulary)
+    if in_parts:
+        from gru4rec import epochs
+        train_sessions = epochs.share_of_dataset(events, train_sessions, ranks, order)
     return vocabulary, train_sessions
 
 
@@ -161,7 +204,8 @@ def _refit(start, directory, everything, device=None):
     """The second part of a run with --refit 1: train on all events for the best number of epochs."""
     config = start.config
     _log.info("training again on all sessions for %d epochs", config.training.epoch)
-    indexed = _index(everything, config, start)
+    from gru4rec import ranks
+    indexed = _index(everything, config, start, ranks.ALONE)
     start.check_data(*indexed)
     device = device or _device(config, "train")
     from gru4rec import tf_compat, train
@@ -261,12 +305,13 @@ def _test_source(config, trained):
     return path, keys
 
 
-def _device(config, job):
+def _device(config, job, cluster=None):
     from gru4rec import tf_compat
     tf_compat.setup()
     from gru4rec import device
     return device.choose(config.run.device, config_module.npu_session_options(config.run, config.accelerator), job,
-                         config_module.npu_steps(config.run), config.accelerator.npu_nums)
+                         config_module.npu_steps(config.run), config.accelerator.npu_nums, cluster,
+                         config.run.cluster_timeout)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ class Position(NamedTuple):
     steps: int  # made in it
     loss_sum: float  # of the losses of these steps
     seconds: float  # spent on them
+    workers: int = 1  # processes that trained together
+    divisions: tuple = ()  # how the epoch was trained before these steps: (workers, lanes of each, steps), see epochs.py
 
 
 def make(**values):
@@ -73,7 +75,14 @@ def read(path):
         manifest.setdefault(key, None)
     if manifest["position"]:
         manifest["position"] = Position(**manifest["position"])
+        divisions = tuple(tuple(part) for part in manifest["position"].divisions)
+        manifest["position"] = manifest["position"]._replace(divisions=divisions)
     return manifest
+
+
+def workers(manifest):
+    """Processes that trained together when it was saved: their hidden states lie one below the other."""
+    return manifest["position"].workers if manifest["position"] else 1
 
 
 def amend(path, **values):
@@ -131,10 +140,22 @@ def _or_none(holds):
     return lambda value: value is None or holds(value)
 
 
-def _object(**keys):
-    """Test for a JSON object with exactly these keys."""
-    return lambda value: (isinstance(value, dict) and set(value) == set(keys)
-                          and all(holds(value[key]) for key, holds in keys.items()))
+def _object(maybe=(), **keys):
+    """Test for a JSON object with exactly these keys, of which those in `maybe` may be absent."""
+    return lambda value: (isinstance(value, dict) and set(keys) - set(maybe) <= set(value) <= set(keys)
+                          and all(keys[key](found) for key, found in value.items()))
+
+
+def _positive(value):
+    return _whole(value) and value > 0
+
+
+def _divisions(value):
+    return isinstance(value, (list, tuple)) and all(map(_division, value))
+
+
+def _division(value):
+    return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_positive, value[:2])) and _whole(value[2])
 
 
 def _history(value):
@@ -159,7 +180,8 @@ _KEYS = {
     "epoch": _whole, "step": _whole, "num_steps": _whole, "num_items": _whole,
     "config": lambda value: isinstance(value, dict),
     "files": lambda value: isinstance(value, dict),
-    "position": _or_none(_object(epoch=_whole, steps=_whole, loss_sum=_number, seconds=_number)),
+    "position": _or_none(_object(("workers", "divisions"), epoch=_whole, steps=_whole, loss_sum=_number, seconds=_number,
+                                 workers=_positive, divisions=_divisions)),
     "data": _or_none(_object(train=_text, validation=_or_none(_text), events=_whole, items=_whole)),
     "phase": lambda value: value is None or value in PHASES,
     "validation": _or_none(_record),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from gru4rec.flags import flag, int_list, name_list, ranks_path, real, real_list, save_interval, whole
+from gru4rec.flags import flag, int_list, lr_scale, name_list, ranks_path, real, real_list, save_interval, whole
 
 # Which score activations give each loss a meaning (docs/design.md, "Losses"); the first is the default.
 FINAL_ACTS = {
@@ -14,6 +14,7 @@ FINAL_ACTS = {
     "bpr-max": ("elu", "linear", "tanh"),
     "top1-max": ("elu", "linear", "tanh"),
 }
+LR_SCALES = ("none", "linear", "sqrt")
 OPTIMIZERS = ("adam", "adagrad", "rmsprop", "sgd")
 
 MANY = 10 ** 6  # units, lanes, steps a call: a typing error beyond that must not take the machine's memory
@@ -57,6 +58,8 @@ class TrainConfig:
     epoch: int = flag(3, "passes over the training sessions", "epochs", kind=whole, low=1)
     optimizer: str = flag("adam", "rule of the updates; all touch only the rows of the step", choices=OPTIMIZERS)
     lr: float = flag(0.001, "initial learning rate", "per step", kind=real, above=0.0, high=1e30)
+    lr_scale: str = flag("none", "factor of --lr where several processes train together: none (1), linear (their number) or "
+                         "sqrt (its root)", kind=lr_scale)
     momentum: float = flag(0.0, "share of the last move that is made again (not with adam); of rows, where touched",
                            "factor", kind=real, low=0.0, below=1.0)
     decay: float = flag(0.96, "learning rate factor each --decay_steps (staircase, floor 1e-5)", "factor", kind=real,
@@ -83,6 +86,11 @@ class TrainConfig:
     seed: int = flag(0, "seed of initial weights, dropout and drawn negatives", kind=whole, low=0, high=2 ** 31 - 1)
     init_from: Optional[str] = flag(None, "checkpoint directory whose weights to start from; new items get fresh rows",
                                     "directory", shown="none")
+
+    @property
+    def base_lr(self):
+        """The learning rate of the first step; several processes have made --lr_scale a number when their run begins."""
+        return self.lr * (1.0 if self.lr_scale in LR_SCALES else float(self.lr_scale))
 
 
 @dataclass(frozen=True)
@@ -158,6 +166,8 @@ class RunConfig:
                                      "steps or s", kind=save_interval, shown="at the end of each epoch")
     keep: int = flag(0, "newest checkpoints that stay, of epochs and of moments within one (0 = all epochs, two moments); "
                      "the best epoch by validation stays too", "checkpoints", kind=whole, low=0)
+    cluster_timeout: float = flag(300.0, "with TF_CONFIG: how long processes that train together wait for each other",
+                                  "s", kind=real, above=0.0, high=1e6)
     device: str = flag("auto", "auto tries npu, gpu, cpu and says why it fell back",
                        choices=("auto", "npu", "gpu", "cpu"))
     engine: str = flag("auto", "loop: many steps per session call, only the rows of the batch updated; plain: one step "

@@ -81,28 +81,6 @@ def shard(sessions, ranks):
     return Sessions(sessions.items[events], offsets)
 
 
-def build_epoch(sessions, num_lanes, ranks):
-    """The epoch of this process, as long as the longest of any: steps are made together.
-
-    Steps without a live lane fill up the shorter ones, so every target is trained exactly once and no process waits.
-
-    Args:
-      sessions: data.sessions.Sessions, of all processes. num_lanes: of each. ranks: Ranks.
-    Returns: schedule.Epoch.
-    """
-    mine = shard(sessions, ranks)
-    epoch = schedule.build(mine.items, mine.offsets, num_lanes)
-    if ranks.size == 1:
-        return epoch
-    return padded(epoch, max(_num_steps(shard(sessions, Ranks(ranks.size, rank)), num_lanes)
-                             for rank in range(ranks.size)))
-
-
-def _num_steps(sessions, num_lanes):
-    steps = np.diff(sessions.offsets) - 1
-    return int((schedule.assign_lanes(steps, num_lanes)[0] + steps).max())
-
-
 def padded(epoch, num_steps):
     """A schedule.Epoch with steps of weight 0 appended up to `num_steps`."""
     missing = num_steps - epoch.num_steps

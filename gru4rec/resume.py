@@ -15,7 +15,7 @@ from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError
 from gru4rec.flags import show
-from gru4rec.manifest import Position
+from gru4rec.manifest import Position, workers
 from gru4rec.run_directory import REFIT
 
 _log = logging.getLogger(__name__)
@@ -78,7 +78,8 @@ class Start(NamedTuple):
     def arrays(self, vocabulary):
         """State to start from, names of engine.state; imports TensorFlow unless the weights are fresh."""
         if self.name is not None:
-            return checkpoint.tensors(self.config.run.checkpoint_dir, self.name, self.config, len(vocabulary))
+            return checkpoint.tensors(self.config.run.checkpoint_dir, self.name, self.config, len(vocabulary),
+                                      workers(self.manifest))
         fresh = state.initial(self.config, len(vocabulary))
         return warm_start.filled(self.source, self.config, fresh) if self.source else fresh
 
@@ -192,7 +193,7 @@ def continued(asked, saved, fixed=()):
                 raise ConfigError("--%s %s contradicts the run in %s, which has --%s %s; leave the flag out, or train afresh "
                                   "without --resume" % (name, show(given[name]), asked.run.checkpoint_dir, name,
                                                         show(getattr(theirs, name))))
-        free = {name: value for name, value in given.items() if _may_differ(group, name, saved)}
+        free = {name: value for name, value in given.items() if _may_differ(group, name, saved) and name != "lr_scale"}
         if group == "run":
             free.update(train=1, resume=1, checkpoint_dir=asked.run.checkpoint_dir)
         parts[group] = dataclasses.replace(theirs, **free)
@@ -201,7 +202,7 @@ def continued(asked, saved, fixed=()):
 
 def _may_differ(group, name, saved):
     if group == "training":
-        return name == "epoch"
+        return name in ("epoch", "lr_scale")  # which factor a run has was settled when it began
     if group == "validation":
         return name == "valid_path"
     if group == "evaluation":

@@ -9,7 +9,8 @@ import numpy as np
 
 from gru4rec import checkpoint
 from gru4rec.engine import state
-from gru4rec.errors import DivergenceError, Interrupted
+from gru4rec.epochs import Share
+from gru4rec.errors import ClusterError, DivergenceError, Gru4RecError, Interrupted
 from gru4rec.manifest import Position
 
 _log = logging.getLogger(__name__)
@@ -29,12 +30,16 @@ def data_of(vocabulary, sessions, test=None):
     """What a run is trained on, for its manifest: counts, and SHA-256 of indexed sessions and of validation sessions.
 
     Args:
-      vocabulary: Vocabulary. sessions: data.sessions.Sessions. test: None, or protocol.TestSet to validate with.
+      vocabulary: Vocabulary. sessions: data.sessions.Sessions, or epochs.Share of a file that is read in parts.
+      test: None, or protocol.TestSet to validate with.
     """
-    arrays = vocabulary.to_arrays()
-    trained = _digest([sessions.items, sessions.offsets] + [arrays[name] for name in sorted(arrays)])
+    if isinstance(sessions, Share):
+        trained, events = sessions.data
+    else:
+        arrays, events = vocabulary.to_arrays(), sessions.num_events
+        trained = _digest([sessions.items, sessions.offsets] + [arrays[name] for name in sorted(arrays)])
     held_out = None if test is None else _digest([test.sessions.items, test.sessions.offsets, test.sessions.leading_skip])
-    return {"train": trained, "validation": held_out, "events": sessions.num_events, "items": len(vocabulary)}
+    return {"train": trained, "validation": held_out, "events": events, "items": len(vocabulary)}
 
 
 def _digest(arrays):
@@ -126,7 +131,35 @@ class Saver:
         """
         if int(arrays[state.GLOBAL_STEP]) > 0:
             self.save(arrays, position, is_moment)
+        if not self._writes:
+            return Interrupted(error.signal_number, "interrupted; rank 0 saved what there was")
         if self._path is None:
             return Interrupted(error.signal_number, "interrupted before the first step; nothing was saved")
-        return Interrupted(error.signal_number, "interrupted; saved %s; go on with: python -m gru4rec.main --resume 1 "
-                           "--checkpoint_dir %s" % (self._path, shlex.quote(self._directory)))
+        return Interrupted(error.signal_number, "interrupted; " + self._how_to_go_on())
+
+    def _how_to_go_on(self):
+        return ("saved %s; go on with: python -m gru4rec.main --resume 1 --checkpoint_dir %s"
+                % (self._path, shlex.quote(self._directory)))
+
+    def lost(self, error, rescued, position):
+        """Save what a process that is gone would take with it -> the ClusterError to raise, which says how to go on.
+
+        Args:
+          error: ClusterError, as raised. rescued: function () -> arrays, of this process alone.
+          position: Position at the start of the epoch at hand; the steps made in it become one of its divisions.
+        """
+        if not self._writes:
+            return error
+        try:
+            arrays = rescued()
+            made = int(arrays[state.GLOBAL_STEP]) - position.steps
+            if made > 0:
+                lanes = self._config.training.batch_size
+                position = position._replace(steps=0, loss_sum=0.0, divisions=position.divisions + (
+                    (position.workers, lanes, made),))
+                self.save(state.without_hidden(arrays, self._config), position, is_moment=True)
+        except (Gru4RecError, RuntimeError, OSError) as failed:  # TensorFlow's errors are RuntimeErrors or Exceptions of it
+            _log.warning("what was trained since the last checkpoint could not be saved: %s", failed)
+        if self._path is None:
+            return ClusterError("%s; nothing was saved" % error)
+        return ClusterError("%s; %s" % (error, self._how_to_go_on()))

@@ -35,8 +35,20 @@ def exit_status(job, memory_advice="use a machine with more, or smaller files"):
         message, status = "out of memory (%s); %s" % (str(error) or "no more to be had", memory_advice), 2
     except KeyboardInterrupt:
         message, status = "interrupted", 128 + signal.SIGINT
-    sys.stderr.write("error: %s\n" % " ".join(message.split()))
+    _say_error(message)
     return status
+
+
+def end_process(error):
+    """End the process at once with the line and the status of a Gru4RecError; nothing is waited for or cleaned up."""
+    _say_error(str(error))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(error.exit_status)
+
+
+def _say_error(message):
+    sys.stderr.write("error: %s\n" % " ".join(message.split()))
 
 
 def say(line):

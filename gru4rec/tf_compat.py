@@ -41,6 +41,12 @@ def memory_errors():
         raise MemoryError(next((line for line in lines if "OOM" in line), lines[0])) from None
 
 
+def collective_ops():
+    """TensorFlow's collective ops of graph mode, which have no public name."""
+    from tensorflow.python.ops import collective_ops as found
+    return found
+
+
 def has_xla():
     """Whether `jit_function` works in this TensorFlow (2.6 or later)."""
     return TF_VERSION >= (2, 6)

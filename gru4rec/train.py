@@ -3,14 +3,16 @@
 import contextlib
 import logging
 import os
+import signal
 import time
 
 import numpy as np
 
-from gru4rec import engine, ranks, resume, run_state
+from gru4rec import engine, resume, run_state
 from gru4rec.baselines import rules
 from gru4rec.engine import state
-from gru4rec.errors import ConfigError, DivergenceError, Interrupted
+from gru4rec.epochs import Epochs, Share, share_of
+from gru4rec.errors import ClusterError, ConfigError, DivergenceError, Interrupted
 from gru4rec.interrupts import StopRequest
 from gru4rec.run_directory import RunDirectory
 from gru4rec.runlog import Metrics
@@ -24,72 +26,94 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
 
     Args:
       config: config.Config. device: device.base.Device; of several that train together rank 0 alone writes.
-      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions.
+      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions of all ranks, or epochs.Share of this one.
       progress: None, or function (total steps) -> context manager with update(n), such as a tqdm bar.
       validation: None, or validation.Validation, which is told of every epoch and may end the training.
       start: None for fresh weights, or resume.Start.
       directory: None, or run_directory.RunDirectory of --checkpoint_dir, entered.
     Raises: ConfigError for too many steps; Interrupted, after the chunk at hand is made and saved, if SIGINT or SIGTERM came;
-      DivergenceError with the step at which the loss stopped being finite. Checkpoints before either stay.
+      DivergenceError with the step at which the loss stopped being finite; ClusterError if a process is gone. Checkpoints
+      before either stay.
     """
-    _check_ranks(config, device.ranks)
-    writes = device.ranks.rank == 0
-    epoch = ranks.build_epoch(sessions, config.training.batch_size, device.ranks)
-    num_steps = epoch.num_steps * config.training.epoch
-    if num_steps > state.MAX_STEPS:
-        raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
-                          % (config.training.epoch, num_steps, state.MAX_STEPS))
+    found, together = device.ranks, device.communicator
+    _check_ranks(config, found, together.exchange is not None)
+    writes = found.rank == 0
+    share = sessions if isinstance(sessions, Share) else share_of(sessions, found)
+    epochs = Epochs(share, config.training.batch_size, found, together.exchange)
     start = start or resume.Start(config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         directory = directory or stack.enter_context(RunDirectory(config.run.checkpoint_dir, writes))
         arrays = start.arrays(vocabulary)
+        resumed = start.position()
+        position = _divided(resumed or run_state.START, found.size, config.training.batch_size)
+        before = int(arrays[state.GLOBAL_STEP]) - position.steps
+        epoch, num_targets = epochs.of(position.divisions)
+        num_steps = before + epoch.num_steps + epochs.whole.num_steps * max(config.training.epoch - position.epoch - 1, 0)
+        if num_steps > state.MAX_STEPS:
+            raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
+                              % (config.training.epoch, num_steps, state.MAX_STEPS))
+        workers = found.size if together.exchange else 1
+        if len(arrays[state.hidden_state(0)]) != workers * config.training.batch_size:  # of other lanes, or fresh
+            arrays = state.without_hidden(arrays, config, workers)
         trainer = stack.enter_context(contextlib.closing(
             engine.create(config, device, arrays, num_steps, vocabulary.support)))
         stop.check()
         test = validation.test if validation else None
         saver = run_state.Saver(config, config.run.checkpoint_dir, vocabulary, num_steps,
                                 lambda: run_state.data_of(vocabulary, sessions, test), start.phase, validation, writes)
-        position = run_state.START
         if writes:
-            position = _prepare_directory(config, directory, start, saver, vocabulary, sessions)
+            _prepare_directory(config, directory, start, saver, vocabulary, sessions)
         if validation and start.record:
             validation.restore(start.record)
         log = TrainLog(config, position, writes, state.skipped_steps(arrays))
         with progress(num_steps) if progress else contextlib.nullcontext() as bar:
             if bar is not None:
-                bar.update(position.epoch * epoch.num_steps + position.steps)
+                bar.update(before + position.steps)
             try:
                 for number in range(position.epoch, config.training.epoch):
-                    _train_epoch(config, trainer, epoch, number, log, bar, stop, saver)
-                    log.epoch_done(int(epoch.weight.sum()))
+                    _train_epoch(config, trainer, epoch, number, before, log, bar, stop, saver)
+                    log.epoch_done(num_targets)
                     _end_epoch(trainer, number, log, saver, validation)
                     if validation and validation.is_over(number):
                         break
+                    before += epoch.num_steps
+                    epoch, num_targets = epochs.whole, epochs.num_targets
             except Interrupted as error:
-                if device.ranks.size > 1:  # each has lanes of its own in the middle of sessions
+                if found.size > 1 and together.exchange is None:  # each has lanes of its own in the middle of sessions
                     raise
                 at = log.position()
                 raise saver.stopped(error, trainer.arrays(), at, at.steps < epoch.num_steps) from None
+            except ClusterError as error:
+                raise saver.lost(error, trainer.rescued, log.position()._replace(steps=before)) from None
         saver.finished()
 
 
-def _check_ranks(config, found):
+def _divided(position, workers, lanes):
+    """Position of a run that goes on with so many workers: another number begins the epoch's other lanes anew."""
+    if position.steps and position.workers != workers:
+        made = position.workers, lanes, position.steps
+        position = position._replace(steps=0, loss_sum=0.0, divisions=position.divisions + (made,))
+    return position._replace(workers=workers)
+
+
+def _check_ranks(config, found, can_exchange):
     """Refuse what devices that train together cannot do yet."""
     if found.size == 1:
         return
     training, run = config.training, config.run
     if config.validation.is_on:
         raise ConfigError("a validation has no meaning on %d devices yet: train on one, or leave it out" % found.size)
-    if run.resume or run.save_every:
+    if (run.resume or run.save_every) and not can_exchange:
         raise ConfigError("--resume and --save_every are not there on %d devices: each has lanes of its own, of which the "
                           "checkpoint holds those of rank 0; leave them out" % found.size)
-    _log.info("rank %d of %d devices: %d lanes on each, gradients are means over all; --lr %g is used as it is given",
-              found.rank, found.size, training.batch_size, training.lr)
+    _log.info("rank %d of %d devices: %d lanes on each, gradients are means over all; --lr %g is used %s",
+              found.rank, found.size, training.batch_size, training.lr,
+              "as it is given" if training.base_lr == training.lr else "times %g" % (training.base_lr / training.lr))
 
 
 def _prepare_directory(config, directory, start, saver, vocabulary, sessions):
-    """Make the directory ready for a new run, or the records of an earlier one for going on -> Position to go on from."""
+    """Make the directory ready for a new run, or the records of an earlier one for going on."""
     position = start.position()
     if position is None:
         directory.begin(start.refit.text() if start.refit else None)
@@ -98,15 +122,23 @@ def _prepare_directory(config, directory, start, saver, vocabulary, sessions):
         Metrics(config.run.checkpoint_dir).rewind(position.epoch, start.manifest["step"])
     path = directory.file(rules.FILE)
     if config.evaluation.compare_rules and not (position and os.path.exists(path)):  # evaluation sees no training file
-        rules.save(path, rules.build(sessions, len(vocabulary)), vocabulary)
-    return position or run_state.START
+        if isinstance(sessions, Share):
+            _log.info("no sequential rules are saved: no process has read all events")
+        else:
+            rules.save(path, rules.build(sessions, len(vocabulary)), vocabulary)
 
 
-def _train_epoch(config, trainer, epoch, number, log, bar, stop, saver):
-    before, start = number * epoch.num_steps, log.start_epoch(number)
+def _train_epoch(config, trainer, epoch, number, before, log, bar, stop, saver):
+    start, first = log.start_epoch(number), True
     trainer.start_epoch(epoch, before, start)
     while start < epoch.num_steps:
-        stop.check()
+        asked, due = trainer.agree(stop.asked, int(not first and saver.is_due(before + start)))
+        if due:
+            with log.clock_stopped():
+                saver.save(trainer.arrays(), log.position(), is_moment=True)
+        if asked:
+            raise Interrupted(stop.asked or signal.SIGTERM)
+        first = False
         end = min(start + trainer.steps_per_run, epoch.num_steps)
         if not trainer.whole_calls:  # a log line ends a call, so that its time is that of its own steps; a save does
             end = min(end, log.next_line(before + start) - before, saver.next_step(before + start) - before)
@@ -120,9 +152,6 @@ def _train_epoch(config, trainer, epoch, number, log, bar, stop, saver):
         if bar is not None:
             bar.update(end - start)
         start = end
-        if start < epoch.num_steps and saver.is_due(before + start):
-            with log.clock_stopped():
-                saver.save(trainer.arrays(), log.position(), is_moment=True)
 
 
 def _diverged(config, trainer, loss, step, number):

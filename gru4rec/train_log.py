@@ -32,18 +32,20 @@ class TrainLog:
         self._begin(position)
 
     def _begin(self, position):
-        self._epoch, self._count, self._loss_sum, self._seconds = position
+        self._start = position
+        self._epoch, self._count, self._loss_sum, self._seconds = position[:4]
         self._epoch_clock = time.perf_counter()
 
     def start_epoch(self, number):
         """Steps of the epoch that were made before: 0, but for the one a run goes on in."""
-        self._begin(self.position() if number == self._epoch else run_state.START._replace(epoch=number))
+        self._begin(self.position() if number == self._epoch else
+                    run_state.START._replace(epoch=number, workers=self._start.workers))
         return self._count
 
     def position(self):
         """run_state.Position after the last step that was counted."""
         seconds = self._seconds + time.perf_counter() - self._epoch_clock
-        return run_state.Position(self._epoch, self._count, self._loss_sum, seconds)
+        return self._start._replace(epoch=self._epoch, steps=self._count, loss_sum=self._loss_sum, seconds=seconds)
 
     def next_line(self, done):
         """The first step after `done` that is logged: 1, then each multiple of --log_every."""
@@ -105,7 +107,8 @@ class TrainLog:
         return {"loss_scale": scale, "skipped_steps": skipped}
 
     def _rate(self, step):
-        return float(lr_schedule.learning_rate(step, self._training.lr, self._training.decay, self._training.decay_steps))
+        training = self._training
+        return float(lr_schedule.learning_rate(step, training.base_lr, training.decay, training.decay_steps))
 
     @contextlib.contextmanager
     def clock_stopped(self):
@@ -116,7 +119,7 @@ class TrainLog:
         self._clock, self._epoch_clock = self._clock + seconds, self._epoch_clock + seconds
 
     def epoch_done(self, num_targets):
-        """Write the row and the line of an epoch of so many targets (of this device)."""
+        """Write the row and the line of an epoch of so many targets (of all that train together)."""
         seconds, loss = self.position().seconds, self._loss_sum / self._count
         self._row("epoch", loss=loss, seconds=seconds, events=num_targets, events_per_s=num_targets / seconds)
         _log.info("epoch %d: loss %.6f, %d events in %.1f s (%.0f events/s)", self._epoch, loss, num_targets, seconds,

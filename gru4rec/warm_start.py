@@ -15,6 +15,7 @@ from gru4rec import config as config_module
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
+from gru4rec.manifest import workers
 
 _log = logging.getLogger(__name__)
 _FREE = ("dropout", "embed_dropout")  # of the model group, what belongs to training alone
@@ -27,6 +28,7 @@ class Source(NamedTuple):
     name: checkpoint.Name
     config: Any  # config.Config it was trained with
     vocabulary: Vocabulary
+    workers: int = 1  # processes that trained it together
 
     @property
     def path(self):
@@ -42,7 +44,8 @@ def find(config):
     if directory is None:
         return None
     name, manifest = checkpoint.pick(directory)
-    return Source(directory, name, manifest["config"], Vocabulary.load(os.path.join(directory, checkpoint.VOCABULARY)))
+    return Source(directory, name, manifest["config"], Vocabulary.load(os.path.join(directory, checkpoint.VOCABULARY)),
+                  workers(manifest))
 
 
 def with_model_of(source, config):
@@ -84,7 +87,8 @@ def filled(source, config, arrays):
     Args:
       config: config.Config of the training. arrays: engine.state.initial of it; changed in place and returned.
     """
-    found = checkpoint.tensors(source.directory, source.name, source.config, len(source.vocabulary))
+    found = checkpoint.tensors(source.directory, source.name, source.config, len(source.vocabulary),
+                               source.workers)
     found = state.caught_up(source.config, found)
     for name in state.weight_shapes(config.model, 0):
         if name in state.dense_shapes(config.model):

@@ -14,7 +14,7 @@ import numpy as np
 
 from gru4rec.device.communicator import Several
 from gru4rec.errors import ClusterError
-from gru4rec.tf_compat import tf
+from gru4rec.tf_compat import collective_ops, tf
 
 _log = logging.getLogger(__name__)
 
@@ -49,14 +49,12 @@ class Collectives(Several):
         return config
 
     def all_reduce(self, tensor):
-        from tensorflow.python.ops import collective_ops
         with tf.device(self._place):
-            return collective_ops.all_reduce(tf.identity(tensor), self.ranks.size, GROUP, self._key(), "Add", "Id")
+            return collective_ops().all_reduce(tf.identity(tensor), self.ranks.size, GROUP, self._key(), "Add", "Id")
 
     def _all_gather(self, tensor):
-        from tensorflow.python.ops import collective_ops
         with tf.device(self._place):
-            return collective_ops.all_gather(tf.identity(tensor), self.ranks.size, GROUP, self._key())
+            return collective_ops().all_gather(tf.identity(tensor), self.ranks.size, GROUP, self._key())
 
     def broadcast(self, tensors):
         """By sums: ranks other than 0 add zeros."""
@@ -118,6 +116,18 @@ class Collectives(Several):
     def wait(self, check=lambda: None):
         """Until all processes have come; see cluster.Cluster.wait."""
         self._cluster.wait(self._timeout, check)
+
+    def leave(self):
+        """Wait until every rank has come here: then none needs this process any more. What goes wrong matters no more."""
+        try:
+            self.exchange("bye")
+            time.sleep(0.3)  # the last tensors may still be on their way
+        except ClusterError:
+            pass
+
+    def linger(self):
+        """Wait a moment before this process ends, so that the others can tell it from the one that is gone."""
+        time.sleep(2 * GRACE)
 
     def name(self, rank):
         """A rank as messages name it."""

@@ -16,6 +16,7 @@ class Communicator:
 
     ranks = ALONE
     same_samples = True
+    exchange = None  # where there is one: function (JSON value) -> list of the values of all ranks
 
     def all_reduce(self, tensor):
         """The sum of a tensor over the ranks."""

@@ -31,6 +31,10 @@ class Engine:
         """What any of the processes that train together says, as a list of numbers; of one alone, what it says itself."""
         return list(votes)
 
+    def rescued(self):
+        """As `arrays`, after a process that trained together with this one is gone: hidden states are of this one alone."""
+        raise RuntimeError("the state is that of one process alone")
+
     scaling = None  # with --loss_scale, after the first call: (scale, skipped steps so far)
 
     def start_epoch(self, epoch, steps_before, start=0):
@@ -58,6 +62,8 @@ def create(config, device, arrays, num_steps, support=None):
       `start_epoch(epoch, steps_before, start)`, `run(chunk)`, `arrays()`, `close()`.
     """
     run = config.run
+    if run.engine == "plain" and device.communicator.exchange:
+        raise ConfigError("--engine plain cannot train on the processes of TF_CONFIG; leave it out")
     if run.engine == "plain" or (run.engine == "auto" and device.conservative_optimizer):
         steps = run.steps_per_run or 1
         if steps > 1 and device.loops:

@@ -53,7 +53,7 @@ class DeviceLoopEngine(PlainEngine):
         count, training = epoch.num_steps, self._training
         rows = -(-count // self.steps_per_run) * self.steps_per_run
         number = np.arange(steps_before + 1, steps_before + rows + 1)
-        rate = lr_schedule.learning_rate(number, training.lr, training.decay, training.decay_steps)
+        rate = lr_schedule.learning_rate(number, training.base_lr, training.decay, training.decay_steps)
         of_steps = number.astype(np.int32), rate.astype(np.float32), np.arange(rows) < count
         values = tuple(ranks.padded(epoch, rows)) + of_steps
         self._session.run(self._iterator.initializer, dict(zip(self._epoch, values)))

@@ -23,7 +23,7 @@ class ParallelEngine(LoopEngine):
         self._device, self._compiled = device, xla
         ranks, lanes = device.ranks, config.training.batch_size
         arrays = dict(arrays)
-        for name in self._hidden(config.model):  # of all ranks, where the run goes on
+        for name in self._hidden(config.model):  # of all ranks
             if len(arrays[name]) != lanes:
                 arrays[name] = arrays[name][ranks.rank * lanes:(ranks.rank + 1) * lanes]
         super().__init__(config, device, arrays, num_steps, steps_per_run or STEPS_PER_RUN, False, support)
@@ -87,6 +87,10 @@ class ParallelEngine(LoopEngine):
         out = super().arrays()
         out.update(zip(self._hidden(self._model), self._run(self._all_states)))
         return out
+
+    def close(self):
+        if not self._device.communicator.broken:  # else it would wait for the call that was given up
+            super().close()
 
     def rescued(self):
         """As `arrays`, after a call that was given up: what this rank has, without the hidden states of the others.

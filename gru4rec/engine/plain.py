@@ -159,7 +159,7 @@ class PlainEngine(Engine):
         Returns: [1] float32 loss.
         """
         training = self._training
-        rate = lr_schedule.learning_rate(chunk.first_step, training.lr, training.decay, training.decay_steps)
+        rate = lr_schedule.learning_rate(chunk.first_step, training.base_lr, training.decay, training.decay_steps)
         feed = dict(zip(self._placeholders, [a[0] for a in chunk[:4]] + [chunk.first_step, rate]))
         found = self._session.run(self._fetches, feed)
         self._step_number = chunk.first_step

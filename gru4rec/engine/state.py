@@ -149,8 +149,11 @@ def _glorot_bound(model, name, shape):
     return np.repeat([np.sqrt(6.0 / (width + hidden)) for width in blocks], blocks)[:, None]
 
 
-def shapes(config, num_items):
-    """Name -> (shape, dtype) of everything `initial` makes, without making it."""
+def shapes(config, num_items, workers=1):
+    """Name -> (shape, dtype) of everything `initial` makes, without making it.
+
+    workers: processes that trained together; hidden states are of the lanes of all.
+    """
     found = OrderedDict()
     weights = weight_shapes(config.model, num_items)
     for slot in ("",) + slots(config.training):
@@ -159,17 +162,25 @@ def shapes(config, num_items):
     for name in last_steps(config).values():
         found[name] = ((num_items,), np.int32)
     for i, hidden in enumerate(config.model.size):
-        found[hidden_state(i)] = ((config.training.batch_size, hidden), np.float32)
+        found[hidden_state(i)] = ((workers * config.training.batch_size, hidden), np.float32)
     if config.accelerator.loss_scale != OFF:
         found.update(zip(LOSS_SCALE, (((), np.float32), ((), np.int32), ((), np.int32))))
     found[GLOBAL_STEP] = ((), np.int64)
     return found
 
 
+def without_hidden(arrays, config, workers=1):
+    """A state whose lanes all start anew: hidden states are zero, for `workers` processes."""
+    lanes = workers * config.training.batch_size
+    out = OrderedDict(arrays)
+    out.update((hidden_state(i), np.zeros((lanes, hidden), np.float32)) for i, hidden in enumerate(config.model.size))
+    return out
+
+
 def rate_tables(training, num_steps):
     """Learning rates of a run: lazy_adam.Tables (float64) for adam; for others with `lr` alone, index = step."""
     def rate(step):
-        return lr_schedule.learning_rate(step, training.lr, training.decay, training.decay_steps)
+        return lr_schedule.learning_rate(step, training.base_lr, training.decay, training.decay_steps)
     if training.optimizer == "adam":
         return lazy_adam.tables(rate, num_steps)
     return lazy_adam.Tables(np.concatenate([[0.0], rate(np.arange(1, num_steps + 1, dtype=np.int64))]), None, None)

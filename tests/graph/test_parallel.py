@@ -12,6 +12,7 @@ from gru4rec.data.sessions import Sessions
 from gru4rec.device import host
 from gru4rec.device.collectives import Collectives
 from gru4rec.engine import chunk_of, create, state
+from gru4rec.epochs import build_epoch
 from gru4rec.graph import model as net
 from tests import helpers
 
@@ -104,7 +105,7 @@ FAMILY = {
 @pytest.mark.parametrize("flags", sorted(FAMILY))
 def test_ranks_are_one_process_with_all_lanes(sessions, size, flags):
     flags = FAMILY[flags]
-    epochs = [ranks.build_epoch(sessions, LANES, ranks.Ranks(size, rank)) for rank in range(size)]
+    epochs = [build_epoch(sessions, LANES, ranks.Ranks(size, rank)) for rank in range(size)]
     joined = schedule.Epoch(*[np.concatenate(arrays, 1) for arrays in zip(*epochs)])
     own, whole = make(**flags), make(size, **dict(flags, xla="off"))
     start = helpers.start_arrays(own, ITEMS, 0.5)

@@ -97,5 +97,6 @@ def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monk
     cfg = config.from_flags({"batch_size": "2", "size": "4", "checkpoint_dir": str(tmp_path / "new")})
     sessions = Sessions(np.array([0, 1, 2, 1], np.int32), np.array([0, 2, 4]))
     with pytest.raises(Interrupted):
-        train.train(cfg, types.SimpleNamespace(ranks=ranks.ALONE), Vocabulary.build(np.arange(3)), sessions)
+        device = types.SimpleNamespace(ranks=ranks.ALONE, communicator=types.SimpleNamespace(exchange=None))
+        train.train(cfg, device, Vocabulary.build(np.arange(3)), sessions)
     assert len(closed) == 1 and os.listdir(str(tmp_path)) == []

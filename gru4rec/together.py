@@ -1,0 +1,133 @@
+"""How the processes of a cluster begin a run: the same flags everywhere, and the start that rank 0 has found.
+
+Rank 0 alone has a checkpoint directory that counts. The others learn from it which configuration the run has, where it
+goes on and with which weights, so that no file need be shared but what they read their sessions from.
+"""
+
+import dataclasses
+import hashlib
+import math
+
+import numpy as np
+
+from gru4rec import config as config_module
+from gru4rec.data.vocab import Vocabulary
+from gru4rec.engine import state
+from gru4rec.errors import ClusterError, ConfigError
+from gru4rec.flags import show
+from gru4rec.manifest import Position
+
+# What may differ from process to process: where its files lie, and what it prints.
+_OWN = {"data": ("train_path", "test_path"), "run": ("checkpoint_dir", "device", "tensorboard")}
+
+
+class Start:
+    """What resume.Start is to one process (`train.train` and `main` ask for nothing else), the same on all."""
+
+    refit, record, source, phase, is_finished = None, None, None, "train", False
+
+    def __init__(self, config, own, said, communicator):
+        """config: config.Config. own: the resume.Start of rank 0, None on others. said: by rank 0, see `agreed`."""
+        self.config, self._own, self._said, self._together = config, own, said, communicator
+        self.is_finished = said["finished"]
+        if own is not None:
+            self.name, self.manifest, self.source = own.name, own.manifest, own.source
+        else:
+            self.name = self.manifest = None
+
+    def base_vocabulary(self):
+        """Vocabulary whose item indices the weights have, without support, as rank 0 knows it; None for fresh weights."""
+        if self._said["fresh"]:
+            return None
+        own = self._own.base_vocabulary() if self._own else None
+        ids = self._together.exchange(own.ids.tolist() if own else [])[0]
+        is_integer = all(isinstance(i, int) for i in ids)
+        return Vocabulary(np.array(ids, np.int64 if is_integer else object), np.zeros(len(ids), np.int64))
+
+    def check_data(self, vocabulary, sessions, test=None):
+        """On every rank an error if rank 0 finds that the run was trained on other events, or a rank has other items.
+
+        Raises: CheckpointError on rank 0, ClusterError on the others; ConfigError on all for other items.
+        """
+        error = None
+        if self._own is not None:
+            try:
+                self._own.check_data(vocabulary, sessions, test)
+            except Exception as found:  # said to the others first
+                error = found
+        arrays = vocabulary.to_arrays()
+        digest = hashlib.sha256(b"".join(np.ascontiguousarray(arrays[name]).tobytes() for name in sorted(arrays)))
+        said = self._together.exchange([digest.hexdigest(), len(vocabulary), None if error is None else str(error)])
+        if error is not None:
+            raise error
+        if said[0][2] is not None:
+            raise ClusterError("%s cannot go on: %s" % (self._together.name(0), said[0][2]))
+        for rank, (found, items, _) in enumerate(said):
+            if found != said[0][0]:
+                raise ConfigError("%s has %d items, %s has %d, or not the same: give every process the same training "
+                                  "file or dataset directory" % (self._together.name(rank), items, self._together.name(0), said[0][1]))
+
+    def arrays(self, vocabulary):
+        """State to start from; that of rank 0 where it is not fresh."""
+        if self._said["fresh"]:
+            return state.initial(self.config, len(vocabulary))
+        own = self._own.arrays(vocabulary) if self._own else {}
+        kinds, = self._together.exchange([[name, array.dtype.str, array.shape] for name, array in own.items()])[:1]
+        return {name: self._together.shared(own[name] if self._own else np.zeros(shape, np.dtype(kind)))
+                for name, kind, shape in kinds}
+
+    def position(self):
+        """manifest.Position to go on at; None for a new run."""
+        found = self._said["position"]
+        return None if found is None else Position(*found[:5], divisions=tuple(tuple(part) for part in found[5]))
+
+
+def agreed(config, own, communicator):
+    """Start of a run of several processes.
+
+    Args:
+      config: config.Config of this process's flags. own: the resume.Start of rank 0; None on others.
+      communicator: device.collectives.Collectives; all its processes have come.
+    Raises: ConfigError on every rank, naming the first flag that is not the same everywhere.
+    """
+    said = {"asked": _common(config)}
+    if own is not None:
+        position = own.position()
+        started = own.config if own.name is not None else _scaled(own.config, communicator.ranks.size)
+        said.update(config=started.to_dict(), finished=own.is_finished, fresh=own.name is None and own.source is None,
+                    position=None if position is None else list(position))
+    every = communicator.exchange(said)
+    for rank, other in enumerate(every):
+        _check_same(every[0]["asked"], other["asked"], communicator.name(0), communicator.name(rank))
+    found = config_module.from_dict(every[0]["config"])
+    parts = {}
+    for group, names in _OWN.items():
+        ours = getattr(config, group)
+        parts[group] = dataclasses.replace(getattr(found, group), **{name: getattr(ours, name) for name in names})
+    return Start(dataclasses.replace(found, explicit=config.explicit, **parts), own, every[0], communicator)
+
+
+def _scaled(config, size):
+    """A new run's configuration with --lr_scale made a number."""
+    factor = {"none": 1.0, "linear": float(size), "sqrt": math.sqrt(size)}.get(config.training.lr_scale)
+    if factor is None:
+        return config
+    return dataclasses.replace(config, training=dataclasses.replace(config.training, lr_scale="%.17g" % factor))
+
+
+def _common(config):
+    """What every process must be told alike."""
+    found = config.to_dict()
+    for group, names in _OWN.items():
+        for name in names:
+            del found[group][name]
+    return found
+
+
+def _check_same(first, other, first_name, other_name):
+    for group in sorted(first):
+        for name in sorted(first[group]):
+            ours, theirs = (tuple(v) if isinstance(v, list) else v for v in (first[group][name], other[group][name]))
+            if ours != theirs:
+                raise ConfigError("--%s is %s in %s and %s in %s; give every process the same flags"
+                                  % (name, show(ours), first_name, show(theirs), other_name))
