@@ -75,6 +75,7 @@ def _train_together(config, found):
     """Train as one of the processes of a cluster.Cluster; where to start is rank 0's to say."""
     from gru4rec import resume, together
     from gru4rec.run_directory import RunDirectory
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of a broken connection it says much, and we what it means
     first = found.rank == 0
     if config.validation.refit:
         raise ConfigError("--refit 1 has no meaning with TF_CONFIG: train on one process, or leave it out")

@@ -76,7 +76,9 @@ class Saver:
         return (done // self._steps + 1) * self._steps if self._steps else NEVER
 
     def is_due(self, done):
-        """Whether --save_every asks for a save after update `done`."""
+        """Whether --save_every asks for a save after update `done`; of several processes the one that writes decides."""
+        if not self._writes:
+            return False
         if self._steps:  # some calls go beyond the step that was asked for
             return done // self._steps > (self.saved_step or 0) // self._steps
         return self._seconds is not None and time.monotonic() - self._clock >= self._seconds

@@ -64,8 +64,9 @@ class Start:
             raise ClusterError("%s cannot go on: %s" % (self._together.name(0), said[0][2]))
         for rank, (found, items, _) in enumerate(said):
             if found != said[0][0]:
-                raise ConfigError("%s has %d items, %s has %d, or not the same: give every process the same training "
-                                  "file or dataset directory" % (self._together.name(rank), items, self._together.name(0), said[0][1]))
+                names = self._together.name(rank), items, self._together.name(0), said[0][1]
+                raise ConfigError("%s has %d items, %s has %d, or not the same: give every process the same training file or "
+                                  "dataset directory" % names)
 
     def arrays(self, vocabulary):
         """State to start from; that of rank 0 where it is not fresh."""
