@@ -217,15 +217,31 @@ def _refit(start, directory, everything, device=None):
 
 def _evaluate(config):
     """Load a checkpoint and the test sessions, print counts and metrics."""
-    from gru4rec import checkpoint, metrics, protocol
+    from gru4rec import cluster
+    together = cluster.from_environment()
+    if together and together.rank:
+        return _ranked_together(config, together)
+    found, test, path = _to_evaluate(config)
+    ranked = _ranked_together(config, together, found, test) if together else _ranked(config, found, test)
+    _say_results(config, found, test, path, ranked)
+
+
+def _to_evaluate(config):
+    """(checkpoint.Checkpoint, protocol.TestSet, path of the test file)."""
+    from gru4rec import checkpoint, protocol
     from gru4rec.data import loader
     options = config.evaluation
     found = checkpoint.load(config.run.checkpoint_dir, options.test)
     checkpoint.check_flags(config, found)
     path, keys = _test_source(config, found.config)
     protocol.check_ranks_out(options.ranks_out, path)
-    test = protocol.load(loader.load_events(path, *keys), found.vocabulary, options)
-    ranked = _ranked(config, found, test)
+    return found, protocol.load(loader.load_events(path, *keys), found.vocabulary, options), path
+
+
+def _say_results(config, found, test, path, ranked):
+    """Print what a model's evaluate.Ranked come to, and write it down."""
+    from gru4rec import metrics, protocol
+    options = config.evaluation
     ranks = protocol.ranks(test, ranked)
     results = protocol.results(test, ranks, ranked.recommended, found.vocabulary.support)
     say(counts_line(test.report, options.unknown))
@@ -251,20 +267,39 @@ def _evaluate(config):
         _log.warning("%s", error)
 
 
+def _list_lengths(options):
+    """Lengths of recommended lists that the metrics asked for look at."""
+    from gru4rec.metrics import OF_LISTS
+    return options.cut_off if set(options.metrics) & set(OF_LISTS) else ()
+
+
 def _ranked(config, found, test):
     """evaluate.Ranked of the counted targets, by the model of a checkpoint.Checkpoint."""
     device = _device(config, "infer")
     from gru4rec import evaluate, tf_compat
     from gru4rec.engine import state
-    from gru4rec.metrics import OF_LISTS
     options = config.evaluation
-    lengths = options.cut_off if set(options.metrics) & set(OF_LISTS) else ()
     with tf_compat.memory_errors():
         evaluator = evaluate.Evaluator(found.config, device, state.caught_up(found.config, found.arrays),
-                                       options.eval_batch_size, lengths, config.run.xla != "off")
+                                       options.eval_batch_size, _list_lengths(options), config.run.xla != "off")
         with _progress("evaluate", "event")(test.report.events) as bar:
             ranked = evaluator.run(test.sessions, bar, test.wanted)
         evaluator.close()
+    return ranked
+
+
+def _ranked_together(config, together, found=None, test=None):
+    """As `_ranked`, by the processes of a cluster.Cluster; `found` and `test` are those of rank 0, which gets the result."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    device = _device(config, "infer", together)
+    from gru4rec import sharded_evaluation, tf_compat
+    from gru4rec.engine import state
+    weights = None if found is None else (found.config, state.caught_up(found.config, found.arrays))
+    with tf_compat.memory_errors(), _left_behind(device.communicator), StopRequest() as stop:
+        device.communicator.wait(stop.check)
+        ranked = sharded_evaluation.ranked(config, device, weights, test, _list_lengths(config.evaluation),
+                                           _progress("evaluate", "event"))
+        device.communicator.leave()
     return ranked
 
 

@@ -113,6 +113,8 @@ class Saver:
 
     def record_validation(self, epoch):
         """Add what the validation found to the checkpoint of an epoch."""
+        if not self._writes:
+            return
         checkpoint.record_validation(self._directory, epoch, self._validation.record(epoch))
         self.prune()
 

@@ -29,7 +29,7 @@ class Start:
     def __init__(self, config, own, said, communicator):
         """config: config.Config. own: the resume.Start of rank 0, None on others. said: by rank 0, see `agreed`."""
         self.config, self._own, self._said, self._together = config, own, said, communicator
-        self.is_finished = said["finished"]
+        self.is_finished, self.record = said["finished"], said["record"]
         if own is not None:
             self.name, self.manifest, self.source = own.name, own.manifest, own.source
         else:
@@ -95,7 +95,8 @@ def agreed(config, own, communicator):
     if own is not None:
         position = own.position()
         started = own.config if own.name is not None else _scaled(own.config, communicator.ranks.size)
-        said.update(config=started.to_dict(), finished=own.is_finished, fresh=own.name is None and own.source is None,
+        said.update(config=started.to_dict(), finished=own.is_finished, record=own.record,
+                    fresh=own.name is None and own.source is None,
                     position=None if position is None else list(position))
     every = communicator.exchange(said)
     for rank, other in enumerate(every):

@@ -93,8 +93,8 @@ def _divided(position, workers, lanes):
     """Position of a run that goes on with so many workers: another number begins the epoch's other lanes anew."""
     if position.steps and position.workers != workers:
         made = position.workers, lanes, position.steps
-        _log.info("epoch %d was begun by %d processes and goes on with %d: what is left of each session starts anew, from the "
-                  "event that was reached, with an empty state", position.epoch, position.workers, workers)
+        _log.info("epoch %d was begun by %d processes and goes on with %d: what is left of each session starts anew, from "
+                  "the event that was reached, with an empty state", position.epoch, position.workers, workers)
         position = position._replace(steps=0, loss_sum=0.0, divisions=position.divisions + (made,))
     return position._replace(workers=workers)
 
@@ -104,7 +104,7 @@ def _check_ranks(config, found, can_exchange):
     if found.size == 1:
         return
     training, run = config.training, config.run
-    if config.validation.is_on:
+    if config.validation.is_on and not can_exchange:
         raise ConfigError("a validation has no meaning on %d devices yet: train on one, or leave it out" % found.size)
     if (run.resume or run.save_every) and not can_exchange:
         raise ConfigError("--resume and --save_every are not there on %d devices: each has lanes of its own, of which the "

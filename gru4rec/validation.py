@@ -32,7 +32,7 @@ class Validation:
         Raises: DivergenceError, Interrupted: as evaluate.Evaluator.
         """
         started, name = time.perf_counter(), self._config.validation.valid_metric
-        values = measure(self._evaluator_with, arrays, self.test)
+        values = measure(self._evaluator_with, arrays, self.test, self._device.communicator)
         seconds = time.perf_counter() - started
         self._values[epoch] = values[name]
         self.num_epochs += 1
@@ -41,6 +41,8 @@ class Validation:
         _log.info("epoch %d: validation %s (%s, %.1f s)", epoch,
                   metric_line(self._cut_off, values["recall"], values["mrr"]).replace("\t", " "),
                   "the best so far" if epoch == self.best_epoch else "epoch %d is better" % self.best_epoch, seconds)
+        if self._device.ranks.rank:
+            return
         Metrics(self._config.run.checkpoint_dir, self._config.run.tensorboard).add(
             "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds, best_epoch=self.best_epoch,
             **protocol.eval_row(self.test, [(self._cut_off, values)]))
@@ -101,13 +103,15 @@ def refit_config(config, best_epoch):
     return dataclasses.replace(config, training=training, validation=ValidConfig())
 
 
-def measure(evaluator_with, arrays, test):
+def measure(evaluator_with, arrays, test, communicator):
     """Recall and MRR at the first cut-off, as `--train 0` would print them for a checkpoint of these arrays.
 
     Args:
       evaluator_with: function (arrays) -> evaluate.Evaluator. arrays: engine.arrays(). test: as for Validation.
+      communicator: of the processes that share the work.
     Returns: dict "recall", "mrr" -> float.
     """
-    ranked = evaluator_with(arrays).run(test.sessions, wanted=test.wanted)
+    from gru4rec import sharded_evaluation
+    ranked = sharded_evaluation.ranked_by(communicator, evaluator_with(arrays), test.sessions, test.wanted)
     (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), test.options.cut_off[:1], test.num_misses)
     return {"recall": recall, "mrr": mrr}

@@ -24,7 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIXED = {"--loss": "cross-entropy", "--embedding": "shared", "--optimizer": "adagrad", "--session_order": "time",
          "--decay": 1, "--logq": 1, "--cell": "gru", "--score": "cosine"}
 SPACE = {
-    "size": optuna.distributions.CategoricalDistribution([100, 128, 160, 192, 256]),
+    "size": optuna.distributions.CategoricalDistribution([100, 128, 160, 192, 256, 384]),
     "batch_size": optuna.distributions.CategoricalDistribution([32, 48, 64, 96]),
     "lr": optuna.distributions.FloatDistribution(0.03, 0.3, log=True),
     "dropout": optuna.distributions.FloatDistribution(0.0, 0.6, step=0.05),
