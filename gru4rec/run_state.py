@@ -161,7 +161,7 @@ class Saver:
                 lanes = self._config.training.batch_size
                 position = position._replace(steps=0, loss_sum=0.0, divisions=position.divisions + (
                     (position.workers, lanes, made),))
-                self.save(state.without_hidden(arrays, self._config), position, is_moment=True)
+                self.save(state.without_hidden(arrays, self._config, position.workers), position, is_moment=True)
         except (Gru4RecError, RuntimeError, OSError) as failed:  # TensorFlow's errors are RuntimeErrors or Exceptions of it
             _log.warning("what was trained since the last checkpoint could not be saved: %s", failed)
         if self._path is None:

@@ -1,0 +1,85 @@
+"""What launch_local.sh runs: TF_CONFIG for each of N processes on this machine, and one exit status for all."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MOST = 256
+
+
+def free_addresses(count):
+    """Addresses on this machine where nothing listens; the ports differ, as all are held until the last is found."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
+        for found in sockets:
+            found.bind(("127.0.0.1", 0))
+        return ["127.0.0.1:%d" % found.getsockname()[1] for found in sockets]
+
+
+def start(addresses, index, flags, pin):
+    """subprocess.Popen of one worker."""
+    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    path = os.pathsep.join([ROOT] + [part for part in [os.environ.get("PYTHONPATH")] if part])
+    environment = dict(os.environ, TF_CONFIG=json.dumps(config), PYTHONPATH=path)
+
+    def on_core():
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[index % len(cores)]})
+
+    return subprocess.Popen([sys.executable, "-u", "-m", "gru4rec.main"] + flags, env=environment,
+                            stdout=None if index == 0 else subprocess.DEVNULL,
+                            stderr=None if index == 0 else subprocess.PIPE, preexec_fn=on_core if pin else None)
+
+
+def show(index, stream):
+    """Copy what a worker says to stderr, with its name."""
+    for line in stream:
+        sys.stderr.write("worker %d: %s" % (index, line.decode("utf-8", "replace")))
+        sys.stderr.flush()
+
+
+def main(argv):
+    if not argv or not argv[0].isdigit() or not 1 <= int(argv[0]) <= MOST:
+        sys.stderr.write("error: launch_local.sh %s: the first argument is the number of processes, 1 to %d\n"
+                         % (argv[0] if argv else "", MOST))
+        return 2
+    count, flags = int(argv[0]), argv[1:]
+    pin = "--pin" in flags[:1]
+    addresses = free_addresses(count)
+    workers = [start(addresses, index, flags[1:] if pin else flags, pin) for index in range(count)]
+
+    def forward(number, _):
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                worker.send_signal(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, forward)
+    readers = [threading.Thread(target=show, args=(index, worker.stderr)) for index, worker in enumerate(workers) if index]
+    for reader in readers:
+        reader.start()
+    ended = []  # statuses, in the order the processes end: the first that is not 0 is the cause of the others
+    lock = threading.Lock()
+
+    def wait(worker):
+        status = worker.wait()
+        with lock:
+            ended.append(status if status >= 0 else 128 - status)
+
+    waiting = [threading.Thread(target=wait, args=(worker,)) for worker in workers]
+    for thread in waiting:
+        thread.start()
+    for thread in waiting + readers:
+        while thread.is_alive():
+            thread.join(0.2)  # signals are handled between two of these
+    return next((status for status in ended if status), 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,122 @@
+"""Processes of TF_CONFIG on this machine, as scripts/launch_local.sh starts them: training, a death, resuming, evaluating."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from gru4rec import checkpoint, main
+
+pytestmark = [pytest.mark.tf, pytest.mark.slow]
+
+FLAGS = ["--device", "cpu", "--batch_size", "8", "--size", "12", "--epoch", "2", "--n_sample", "16", "--optimizer", "adagrad",
+         "--embedding", "shared", "--lr", "0.05", "--log_every", "50", "--steps_per_run", "5", "--cluster_timeout", "60"]
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory):
+    path = tmp_path_factory.mktemp("events") / "events.tsv"
+    random = np.random.RandomState(0)
+    rows = ["%d\t%d\t%d" % (s, (7 * s + i * i + random.randint(3)) % 50, 1000 * s + i)
+            for s in range(1500) for i in range(random.randint(2, 8))]
+    path.write_text("SessionId\tItemId\tTime\n" + "\n".join(rows) + "\n")
+    return str(path)
+
+
+def launch(repo_root, size, *flags):
+    script = os.path.join(repo_root, "scripts", "launch_local.py")
+    return subprocess.Popen([sys.executable, script, str(size)] + list(flags), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, universal_newlines=True)
+
+
+def children(process):
+    with open("/proc/%d/task/%d/children" % (process.pid, process.pid)) as file:
+        return [int(word) for word in file.read().split()]
+
+
+def steps_logged(directory):
+    try:
+        with open(os.path.join(directory, "metrics.jsonl")) as rows:
+            return sum(1 for _ in rows)
+    except OSError:
+        return 0
+
+
+@pytest.fixture(scope="module")
+def died(repo_root, events, tmp_path_factory):
+    """(checkpoint directory, exit status, stderr) of a run of two whose worker 1 was killed in the first epoch."""
+    out = str(tmp_path_factory.mktemp("died") / "run")
+    process = launch(repo_root, 2, "--train_path", events, "--checkpoint_dir", out, "--save_every", "100", *FLAGS)
+    until = time.time() + 120
+    while steps_logged(out) < 3 and time.time() < until and process.poll() is None:
+        time.sleep(0.05)
+    os.kill(children(process)[1], signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    return out, process.returncode, err
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="the workers are found by /proc")
+def test_a_worker_that_dies_is_named_and_what_was_trained_is_saved(died):
+    out, status, err = died
+    ours = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert len(ours) == 1 and "worker 1 (127.0.0.1:" in ours[0] and "is gone; saved " + out in ours[0], err
+    assert "Traceback" not in err and status in (4, 137)
+    name, manifest = checkpoint.newest(out, lambda n: (n, checkpoint.verified(out, n)))
+    size, lanes, steps = manifest["position"].divisions[-1]
+    assert (size, lanes, manifest["position"].steps) == (2, 8, 0) and 0 < steps == manifest["step"] and not name.is_epoch
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="the workers are found by /proc")
+def test_the_run_goes_on_with_three_and_is_evaluated_by_two_as_by_one(died, events, repo_root, capfd):
+    out = died[0]
+    process = launch(repo_root, 3, "--checkpoint_dir", out, "--resume", "1", "--train_path", events, *FLAGS)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "was begun by" not in err and "rank 0 of 3 devices" in err  # the checkpoint gave up its lanes already
+    with open(os.path.join(out, "metrics.jsonl")) as rows:
+        ended = [row for row in map(json.loads, rows) if row["kind"] == "epoch"]
+    assert [row["epoch"] for row in ended] == [0, 1]
+    made = checkpoint.newest(out, lambda n: checkpoint.verified(out, n))
+    assert made["position"].divisions == () and made["position"].workers == 3
+    flags = ["--train", "0", "--checkpoint_dir", out, "--test_path", events, "--device", "cpu", "--metrics",
+             "recall,mrr,coverage"]
+    capfd.readouterr()
+    assert main.main(flags) == 0
+    alone = capfd.readouterr().out
+    process = launch(repo_root, 2, *flags)
+    together, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert together == alone and alone.count("\n") >= 2
+
+
+def test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit(repo_root, events, tmp_path):
+    whole, cut = str(tmp_path / "whole"), str(tmp_path / "cut")
+    for out in (whole, cut):
+        process = launch(repo_root, 2, "--train_path", events, "--checkpoint_dir", out, *FLAGS)
+        if out == cut:
+            until = time.time() + 120
+            while steps_logged(out) < 3 and time.time() < until and process.poll() is None:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=200)
+        assert process.returncode == (143 if out == cut else 0), err
+    assert "interrupted; saved " + cut in err and "worker 1: error: interrupted" in err
+    process = launch(repo_root, 2, "--train_path", events, "--checkpoint_dir", cut, "--resume", "1", *FLAGS)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    one, other = checkpoint.load(whole).arrays, checkpoint.load(cut).arrays
+    assert sorted(one) == sorted(other)
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_a_file_that_is_missing_is_one_line(repo_root, events, tmp_path):
+    flags = ["--train_path", str(tmp_path / "none.tsv"), "--checkpoint_dir", str(tmp_path / "x")] + FLAGS
+    process = launch(repo_root, 2, *flags)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2 and "none.tsv" in err and "Traceback" not in err, err
