@@ -1,21 +1,28 @@
 """Events per second of processes that train together, each pinned to one core, against one process on one core.
 
-Rounds go A B A B ...: one process alone on core 0, then all at once, each on a core of its own; the others sleep
-meanwhile. The single process is the default engine (its whole loop compiled); the others train what one process with all
-their lanes would. `bytes` counts what the loopback interface carried in a stretch, by /proc/net/dev.
+Rounds go A B C A B C ...; processes sleep while it is not their turn:
+  alone     one process on core 0, the default engine (its whole loop compiled)
+  compute   one process on core 0 that makes the step of several but exchanges nothing: what it costs to update the rows of
+            all, in a loop of which XLA compiles only parts
+  together  all at once, each on a core of its own: they train what one process with all their lanes would
+`bytes` counts what the loopback interface carried in a stretch, by /proc/net/dev; `cpu` is processor time.
 """
 
 import argparse
 import contextlib
+import dataclasses
+import functools
 import json
 import os
 import socket
 import subprocess
 import sys
+import time
 
 import common
 
 RUN_STEPS, EPOCH_STEPS = 100000, 200
+ALONE, COMPUTE = -1, -2  # in the place of a rank
 
 
 def parse(argv=None):
@@ -30,6 +37,22 @@ def parse(argv=None):
     return parser.parse_args(argv)
 
 
+def nobody(workers):
+    """A communicator whose other ranks say what this one says."""
+    from gru4rec.device.communicator import Several
+    from gru4rec.ranks import Ranks
+    from gru4rec.tf_compat import tf
+
+    class Nobody(Several):
+        def all_reduce(self, tensor):
+            return tensor
+
+        def _all_gather(self, tensor):
+            return tf.concat([tensor] * workers, 0)
+
+    return Nobody(Ranks(workers, 0))
+
+
 def serve(args):
     """One process: makes its engine, then runs stretches as stdin asks; one JSON line for each answer."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[max(args.rank, 0)]})
@@ -40,6 +63,8 @@ def serve(args):
     from gru4rec import device as devices
     found = cluster.from_environment() if args.rank >= 0 else None
     chosen = devices.choose("cpu", cluster=found, cluster_timeout=120.0)
+    if args.rank == COMPUTE:
+        chosen = dataclasses.replace(chosen, communicator=nobody(args.workers))
     if found:
         chosen.communicator.wait()
     cfg = config.from_flags(dict(zip([w[2:] for w in args.flags[::2]], args.flags[1::2]), batch_size=str(args.batch_size)))
@@ -70,7 +95,9 @@ def serve(args):
     out.write(json.dumps({"events_per_step": events, "versions": common.versions()}) + "\n")
     out.flush()
     for _ in sys.stdin:
-        out.write(json.dumps(common.seconds_of(lambda: run(args.steps))) + "\n")
+        cpu = time.process_time()
+        seconds = common.seconds_of(lambda: run(args.steps))
+        out.write(json.dumps([seconds, time.process_time() - cpu]) + "\n")
         out.flush()
     os._exit(0)  # a server of TensorFlow never ends by itself
 
@@ -117,12 +144,12 @@ def loopback_bytes():
 
 
 def stretch(processes):
-    """(seconds of the slowest, bytes) of a timed stretch that all make together."""
+    """(seconds of the slowest, mean processor seconds, bytes) of a timed stretch that all make together."""
     before = loopback_bytes()
     for process in processes:
         process.tell()
-    seconds = max(process.answer() for process in processes)
-    return seconds, None if before is None else loopback_bytes() - before
+    seconds, cpu = zip(*[process.answer() for process in processes])
+    return max(seconds), sum(cpu) / len(cpu), None if before is None else loopback_bytes() - before
 
 
 def main(argv=None):
@@ -132,31 +159,29 @@ def main(argv=None):
     common.check_repeats(args)
     if args.quick:
         args.items, args.batch_size, args.steps = 300, 8, 5
-    alone, together = [Process(args, -1, None)], None
+    alone, compute = [Process(args, ALONE, None)], [Process(args, COMPUTE, None)]
     facts = alone[0].answer()
+    compute[0].answer()
     where = addresses(args.workers)
     together = [Process(args, rank, where) for rank in range(args.workers)]
     for process in together:
         process.answer()
-    carried = []
-
-    def seconds_together():
-        seconds, sent = stretch(together)
-        carried.append(sent)
-        return seconds
-
-    times = common.interleaved({"alone": lambda: stretch(alone)[0], "together": seconds_together}, args.repeats)
-    for process in alone + together:
+    several = {"alone": alone, "compute": compute, "together": together}
+    rounds = common.interleaved({name: functools.partial(stretch, processes) for name, processes in several.items()},
+                                args.repeats)
+    for process in alone + compute + together:
         process.close()
-    ms = {name: common.summary([1e3 * s / args.steps for s in values]) for name, values in times.items()}
-    many = dict(alone=1, together=args.workers)
-    results = {"ms_per_step": ms, "events_per_step_and_process": facts["events_per_step"],
+    ms, cpu = ({name: common.summary([1e3 * values[place] / args.steps for values in rows]) for name, rows in rounds.items()}
+               for place in (0, 1))
+    carried = [row[2] for row in rounds["together"]]
+    many = dict(alone=1, compute=1, together=args.workers)
+    results = {"ms_per_step": ms, "cpu_ms_per_step": cpu, "events_per_step_and_process": facts["events_per_step"],
                "events_per_s": {name: 1e3 * facts["events_per_step"] * many[name] / ms[name]["median"] for name in ms},
                "bytes_per_step": None if None in carried else sorted(carried)[len(carried) // 2] / args.steps}
     results["gain"] = {key: args.workers * value for key, value in common.ratio(ms["alone"], ms["together"]).items()}
     for name in ms:
-        print("%-9s %8.3f ms/step (min %.3f, max %.3f) %9.0f events/s" % (
-            name, ms[name]["median"], ms[name]["min"], ms[name]["max"], results["events_per_s"][name]))
+        print("%-9s %8.3f ms/step (min %.3f, max %.3f; cpu %.3f) %9.0f events/s" % (
+            name, ms[name]["median"], ms[name]["min"], ms[name]["max"], cpu[name]["median"], results["events_per_s"][name]))
     print("events/s of %d processes over one: %.2f (best repeats %.2f)" % (args.workers, results["gain"]["median"],
                                                                          results["gain"]["best"]))
     found = common.report(args, results)
