@@ -165,3 +165,30 @@ def test_the_server_is_loaded_without_an_error(tmp_path, repo_root):
     for row in found["rows"]:
         assert row["errors"] == 0 and row["requests"] > 0 and 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
     assert found["mean_batch"] >= 1
+
+
+@pytest.mark.once
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
+def test_processes_that_train_together_are_timed_against_one(tmp_path, repo_root):
+    results = run("bench_cluster.py", tmp_path / "cluster.json", repo_root, "--", "--xla", "off", "--n_sample", "8")["results"]
+    assert set(results["ms_per_step"]) == set(results["cpu_ms_per_step"]) == {"alone", "compute", "together"}
+    for row in results["ms_per_step"].values():
+        assert_summary(row)
+    assert results["gain"]["median"] > 0 and results["bytes_per_step"] > 0
+
+
+def test_the_table_of_docs_scale_is_what_was_measured(repo_root):
+    with open(os.path.join(repo_root, "docs", "scale.md"), encoding="utf-8") as file:
+        lines = [[cell.strip(" *") for cell in line.split("|")[2:-1]] for line in file if line.startswith("| ")][1:]
+    columns = list(zip(*lines))
+    assert len(columns) == 2
+    for column, (name, hidden) in zip(columns, (("cluster", 100), ("cluster_512", 512))):
+        with open(os.path.join(repo_root, "benchmarks", "results", name + ".json"), encoding="utf-8") as file:
+            found = json.load(file)["results"]
+        ms, dense = found["ms_per_step"], 6 * hidden * hidden + 3 * hidden
+        sent = 2 * (4 * (dense + 2048 * (hidden + 1) + 1) + 4 * 512 * 2 * (hidden + 1))
+        shown = ["%.1f" % ms[variant]["median"] for variant in ("alone", "compute", "together")]
+        shown += ["%.1f" % found["cpu_ms_per_step"]["together"]["median"]]
+        shown += ["{:,}".format(round(found["bytes_per_step"])), "{:,}".format(sent), "%.2f" % found["gain"]["median"]]
+        assert list(column) == shown
+        assert abs(found["bytes_per_step"] / sent - 1) < 0.02  # the formula is what the wire carries

@@ -28,6 +28,8 @@ RUN_BY = {
         ("tests/graph/test_device.py", "test_the_device_configuration_is_printed_npu_or_not"),
     "python -m gru4rec.import_ckpt --old old/gru-model-2 --train_path rsc15_train_full.txt --checkpoint_dir runs/old":
         ("tests/graph/test_import_ckpt.py", "test_weights_arrive_under_our_names_and_the_model_can_be_evaluated"),
+    "sh scripts/launch_local.sh 2 --train 1 --train_path clicks.tsv --checkpoint_dir runs/a":
+        ("tests/e2e/test_cluster_run.py", "test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit"),
     "sh scripts/test.sh": (".ci/run", "scripts/test.sh"),
     'pip install -e ".[cpu]"': ("scripts/lib.sh", "pip install"),
     "python -m gru4rec.main --train 1": ("tests/e2e/test_main.py", "test_bare_defaults_on_the_bundled_sample"),

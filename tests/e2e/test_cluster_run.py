@@ -29,9 +29,10 @@ def events(tmp_path_factory):
 
 
 def launch(repo_root, size, *flags):
-    script = os.path.join(repo_root, "scripts", "launch_local.py")
-    return subprocess.Popen([sys.executable, script, str(size)] + list(flags), stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, universal_newlines=True)
+    environment = dict(os.environ, PYTHON=sys.executable)
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)  # these tests set it, users do not
+    return subprocess.Popen(["sh", os.path.join(repo_root, "scripts", "launch_local.sh"), str(size)] + list(flags),
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=environment)
 
 
 def children(process):
