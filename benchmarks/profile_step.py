@@ -47,12 +47,14 @@ def parts(config):
     def unsummed(self, values_nd):
         return values_nd
 
-    def one_row(self, index_n, rows, gradient_nd, same, lr, number):
+    def one_row(self, rows, gradient_nd, same, lr, number):
         # One row stands for all: the sum keeps every gradient alive, and a step still writes something.
         value = tf.reduce_sum(same.sum(gradient_nd), 0, keepdims=True)
         width = self._vars[0].shape.as_list()[1]
-        row = tf.pad(value, [[0, 0], [0, width - value.shape.as_list()[1]]]) * 1e-30
-        return [tf.scatter_update(self._vars[0], index_n[:1], row)]
+        return (tf.pad(value, [[0, 0], [0, width - value.shape.as_list()[1]]]) * 1e-30,)
+
+    def write_one(self, index_n, values):
+        return [tf.scatter_update(self._vars[0], index_n[:1], values[0])]
 
     def only_copied(training, values, gradient, lr):
         return values[0].assign(values[0] + 1e-30 * tf.reduce_sum(gradient)).op
@@ -63,7 +65,7 @@ def parts(config):
     found = {"step": contextlib.nullcontext,
              "no dropout": lambda: mock.patch.object(base.Device, "dropout", undropped),
              "no loss": lambda: mock.patch.object(losses, "total", squares),
-             "no row updates": lambda: mock.patch.object(tables.Table, "write", one_row),
+             "no row updates": lambda: mock.patch.multiple(tables.Table, updated=one_row, write=write_one),
              "no dense updates": lambda: mock.patch.object(loop, "_apply", only_copied)}
     if config.training.optimizer == "adam":
         found["no catch-up"] = lambda: mock.patch.object(lazy_adam, "catch_up", as_they_lie)

@@ -170,7 +170,8 @@ def test_the_server_is_loaded_without_an_error(tmp_path, repo_root):
 @pytest.mark.once
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
 def test_processes_that_train_together_are_timed_against_one(tmp_path, repo_root):
-    results = run("bench_cluster.py", tmp_path / "cluster.json", repo_root, "--", "--xla", "off", "--n_sample", "8")["results"]
+    flags = ["--", "--xla", "off", "--n_sample", "8"]
+    results = run("bench_cluster.py", tmp_path / "cluster.json", repo_root, *flags)["results"]
     assert set(results["ms_per_step"]) == set(results["cpu_ms_per_step"]) == {"alone", "compute", "together"}
     for row in results["ms_per_step"].values():
         assert_summary(row)
