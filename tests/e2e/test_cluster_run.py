@@ -95,6 +95,7 @@ def test_the_run_goes_on_with_three_and_is_evaluated_by_two_as_by_one(died, even
     assert together == alone and alone.count("\n") >= 2
 
 
+@pytest.mark.once
 def test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit(repo_root, events, tmp_path):
     whole, cut = str(tmp_path / "whole"), str(tmp_path / "cut")
     for out in (whole, cut):
@@ -116,6 +117,7 @@ def test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit(rep
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
+@pytest.mark.once
 def test_a_file_that_is_missing_is_one_line(repo_root, events, tmp_path):
     flags = ["--train_path", str(tmp_path / "none.tsv"), "--checkpoint_dir", str(tmp_path / "x")] + FLAGS
     process = launch(repo_root, 2, *flags)

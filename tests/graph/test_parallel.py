@@ -97,16 +97,26 @@ FAMILY = {
     "rmsprop, one-hot": dict(optimizer="rmsprop", embedding="none", loss="top1-max", grad_cap=0.5, mask_hits=1),
     "everyone's targets": dict(global_negatives=1, n_sample=8, optimizer="adagrad", lr=0.05, logq=1),
     "everyone's targets alone": dict(global_negatives=1, embedding="shared", loss="bpr", mask_hits=1),
+    "loss scale": dict(loss_scale="dynamic", embedding="shared", optimizer="adagrad", lr=0.05),
     "all items": dict(loss="full-cross-entropy", optimizer="sgd", momentum=0.5, grad_cap=1, grad_cap_mode="global", lr=0.05),
 }
 
 
-@pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("flags", sorted(FAMILY))
+# The others run on one TensorFlow in CI, for the time they take.
+CASES = [("defaults", 2), ("adagrad, samples", 4), ("everyone's targets", 2)]
+CASES += [pytest.param(name, 2, marks=pytest.mark.once) for name in sorted(FAMILY) if (name, 2) not in CASES]
+
+
+def joined_epochs(sessions, size):
+    """(schedule.Epoch of each rank, the one of a process with all lanes)."""
+    epochs = [build_epoch(sessions, LANES, ranks.Ranks(size, rank)) for rank in range(size)]
+    return epochs, schedule.Epoch(*[np.concatenate(arrays, 1) for arrays in zip(*epochs)])
+
+
+@pytest.mark.parametrize("flags, size", CASES)
 def test_ranks_are_one_process_with_all_lanes(sessions, size, flags):
     flags = FAMILY[flags]
-    epochs = [build_epoch(sessions, LANES, ranks.Ranks(size, rank)) for rank in range(size)]
-    joined = schedule.Epoch(*[np.concatenate(arrays, 1) for arrays in zip(*epochs)])
+    epochs, joined = joined_epochs(sessions, size)
     own, whole = make(**flags), make(size, **dict(flags, xla="off"))
     start = helpers.start_arrays(own, ITEMS, 0.5)
     results = together(size, lambda device: train(own, device, epochs[device.ranks.rank], start, 10, calls=3))
@@ -120,3 +130,20 @@ def test_ranks_are_one_process_with_all_lanes(sessions, size, flags):
     np.testing.assert_allclose(results[0][0], losses, rtol=2e-6)
     for name in arrays:
         np.testing.assert_allclose(results[0][1][name], arrays[name], rtol=0, atol=1e-6, err_msg=name)
+
+
+def test_after_500_steps_the_loss_is_still_that_of_one_process(sessions):
+    def ten_times(epoch):
+        return schedule.Epoch(*[np.concatenate([part] * 10) for part in epoch])
+
+    epochs, joined = joined_epochs(sessions, 2)
+    epochs, joined = [ten_times(epoch) for epoch in epochs], ten_times(joined)
+    assert joined.num_steps >= 500
+    own, whole = make(lr=0.005, xla="off"), make(2, lr=0.005, xla="off")
+    start = helpers.start_arrays(own, ITEMS, 0.5)
+    results = together(2, lambda device: train(own, device, epochs[device.ranks.rank], start, 500, calls=10))
+    with negatives_of_the_rank_alone(2):
+        losses, _ = train(whole, helpers.cpu(), joined, state.without_hidden(start, whole), 500, calls=2)
+    helpers.assert_same_bits(results[0][1], results[1][1])
+    np.testing.assert_allclose(results[0][0][-50:].mean(), losses[-50:].mean(), rtol=0.005)
+    assert losses[-50:].mean() < 0.9 * losses[:50].mean()
