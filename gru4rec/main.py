@@ -11,7 +11,7 @@ from gru4rec import summaries
 from gru4rec.device import flags as device_flags
 from gru4rec.errors import ClusterError, ConfigError, InputError
 from gru4rec.interrupts import StopRequest
-from gru4rec.runlog import Metrics, counts_line, end_process, exit_status, say, setup_logging
+from gru4rec.runlog import Metrics, counts_line, end_process, exit_status, leave, say, setup_logging
 from gru4rec.runlog import progress as _progress
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
@@ -351,4 +351,7 @@ def _device(config, job, cluster=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ended = main()
+    if os.environ.get("TF_CONFIG"):  # a server of TensorFlow that waits for its cluster has been seen to hold the process
+        leave(ended)
+    sys.exit(ended)

@@ -69,7 +69,7 @@ class Saver:
         self._config, self._directory, self._vocabulary, self._num_steps = config, directory, vocabulary, num_steps
         self._make_data, self._data, self._phase, self._validation = data, None, phase, validation
         self._steps, self._seconds = interval(config.run.save_every)
-        self._clock, self.saved_step, self._path = time.monotonic(), None, None
+        self._clock, self.saved_step, self._path, self._is_moment = time.monotonic(), None, None, False
 
     def next_step(self, done):
         """The first step after `done` that --save_every names: a chunk ends there. Far away if it names none."""
@@ -83,19 +83,19 @@ class Saver:
             return done // self._steps > (self.saved_step or 0) // self._steps
         return self._seconds is not None and time.monotonic() - self._clock >= self._seconds
 
-    def resumed(self, path, step):
+    def resumed(self, path, step, is_moment):
         """Tell of the checkpoint the run goes on from."""
-        self._path, self.saved_step = path, step
+        self._path, self.saved_step, self._is_moment = path, step, is_moment
 
     def save(self, arrays, position, is_moment):
-        """Write a checkpoint unless this step was the last to be saved.
+        """Write a checkpoint unless this step was the last to be saved (the end of an epoch is no moment within it).
 
         Args:
           arrays: engine.arrays(). position: Position. is_moment: whether the epoch goes on.
         Raises: DivergenceError naming the tensor, and nothing is written; CheckpointError if the disk refuses.
         """
         step = int(arrays[state.GLOBAL_STEP])
-        if step == self.saved_step or not self._writes:
+        if not self._writes or (step == self.saved_step and (is_moment or not self._is_moment)):
             return
         bad = not_finite(self._config, arrays)
         if bad is not None:
@@ -107,7 +107,7 @@ class Saver:
             self._directory, self._config, self._vocabulary, arrays, position.epoch, self._num_steps,
             self._validation.record(position.epoch) if self._validation else None,
             position=position._asdict(), data=self._data, phase=self._phase, is_moment=is_moment)
-        self.saved_step = step
+        self.saved_step, self._is_moment = step, is_moment
         self.prune()
         self._clock = time.monotonic()
 

@@ -42,9 +42,15 @@ def exit_status(job, memory_advice="use a machine with more, or smaller files"):
 def end_process(error):
     """End the process at once with the line and the status of a Gru4RecError; nothing is waited for or cleaned up."""
     _say_error(str(error))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(error.exit_status)
+    leave(error.exit_status)
+
+
+def leave(status):
+    """End the process with a status; what the libraries would do at its end is not waited for."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
 
 
 def _say_error(message):

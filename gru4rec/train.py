@@ -120,7 +120,7 @@ def _prepare_directory(config, directory, start, saver, vocabulary, sessions):
     if position is None:
         directory.begin(start.refit.text() if start.refit else None)
     else:
-        saver.resumed(directory.file(str(start.name)), start.manifest["step"])
+        saver.resumed(directory.file(str(start.name)), start.manifest["step"], not start.name.is_epoch)
         Metrics(config.run.checkpoint_dir).rewind(position.epoch, start.manifest["step"])
     path = directory.file(rules.FILE)
     if config.evaluation.compare_rules and not (position and os.path.exists(path)):  # evaluation sees no training file

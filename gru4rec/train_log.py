@@ -120,6 +120,9 @@ class TrainLog:
 
     def epoch_done(self, num_targets):
         """Write the row and the line of an epoch of so many targets (of all that train together)."""
+        if not self._count:  # all of it was trained before the run went on, with other lanes
+            _log.info("epoch %d: nothing was left to train", self._epoch)
+            return
         seconds, loss = self.position().seconds, self._loss_sum / self._count
         self._row("epoch", loss=loss, seconds=seconds, events=num_targets, events_per_s=num_targets / seconds)
         _log.info("epoch %d: loss %.6f, %d events in %.1f s (%.0f events/s)", self._epoch, loss, num_targets, seconds,

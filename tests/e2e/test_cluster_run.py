@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gru4rec import checkpoint, main
+from gru4rec.errors import ClusterError
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
@@ -93,6 +94,29 @@ def test_the_run_goes_on_with_three_and_is_evaluated_by_two_as_by_one(died, even
     together, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert together == alone and alone.count("\n") >= 2
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_process_that_dies_when_an_epoch_is_over_costs_nothing(inline, events, tmp_path, monkeypatch, epoch):
+    """In one process, whose engine says at the end of an epoch that another is gone."""
+    from gru4rec.engine import loop
+    real, asked, out = loop.LoopEngine.arrays, [], tmp_path / "run"
+
+    def arrays(self):
+        asked.append(1)
+        if len(asked) == epoch + 1:
+            raise ClusterError("worker 7 is gone")
+        return real(self)
+
+    flags = ["--train_path", events, "--checkpoint_dir", out, "--batch_size", "8", "--size", "4", "--epoch", "2", "--xla",
+             "off", "--device", "cpu"]
+    monkeypatch.setattr(loop.LoopEngine, "arrays", arrays)
+    monkeypatch.setattr(loop.LoopEngine, "rescued", real)
+    status, _, err = inline(*flags)
+    assert status == 4 and "worker 7 is gone; saved " in err
+    status, _, err = inline(*(flags + ["--resume", "1"]))
+    assert status == 0 and "epoch %d: nothing was left to train" % epoch in err
+    assert checkpoint.epochs(str(out)) == [0, 1] and all(name.is_epoch for name in checkpoint.listing(str(out)))
 
 
 @pytest.mark.once
