@@ -99,7 +99,7 @@ def listens(address, timeout=2.0):
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout).close()
         return True
-    except OSError:
+    except (OSError, UnicodeError):  # the latter for a name that no host can have
         return False
 
 

@@ -83,6 +83,9 @@ def _train_together(config, found):
         own = None
         if first:
             own = resume.find(config, directory) if config.run.resume else resume.afresh(config)
+            if own.refit or own.config.validation.refit:
+                raise ConfigError("the run in %s has --refit 1, which has no meaning with TF_CONFIG: go on on one process"
+                                  % config.run.checkpoint_dir)
         device = _device(config, "train", found)
         communicator = device.communicator
         with _left_behind(communicator), StopRequest() as stop:

@@ -10,7 +10,7 @@ import numpy as np
 from gru4rec import checkpoint
 from gru4rec.engine import state
 from gru4rec.epochs import Share
-from gru4rec.errors import ClusterError, DivergenceError, Gru4RecError, Interrupted
+from gru4rec.errors import ClusterError, DivergenceError, Interrupted
 from gru4rec.manifest import Position
 
 _log = logging.getLogger(__name__)
@@ -159,10 +159,10 @@ class Saver:
             made = int(arrays[state.GLOBAL_STEP]) - position.steps
             if made > 0:
                 lanes = self._config.training.batch_size
-                position = position._replace(steps=0, loss_sum=0.0, divisions=position.divisions + (
+                position = position._replace(steps=0, loss_sum=0.0, seconds=0.0, divisions=position.divisions + (
                     (position.workers, lanes, made),))
                 self.save(state.without_hidden(arrays, self._config, position.workers), position, is_moment=True)
-        except (Gru4RecError, RuntimeError, OSError) as failed:  # TensorFlow's errors are RuntimeErrors or Exceptions of it
+        except Exception as failed:  # TensorFlow's errors are nothing narrower, and the one to say is `error`
             _log.warning("what was trained since the last checkpoint could not be saved: %s", failed)
         if self._path is None:
             return ClusterError("%s; nothing was saved" % error)

@@ -5,12 +5,12 @@ goes on and with which weights, so that no file need be shared but what they rea
 """
 
 import dataclasses
-import hashlib
 import math
 
 import numpy as np
 
 from gru4rec import config as config_module
+from gru4rec import run_state
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import ClusterError, ConfigError
@@ -45,9 +45,9 @@ class Start:
         return Vocabulary(np.array(ids, np.int64 if is_integer else object), np.zeros(len(ids), np.int64))
 
     def check_data(self, vocabulary, sessions, test=None):
-        """On every rank an error if rank 0 finds that the run was trained on other events, or a rank has other items.
+        """On every rank an error if rank 0 finds that the run was trained on other events, or a rank has other events.
 
-        Raises: CheckpointError on rank 0, ClusterError on the others; ConfigError on all for other items.
+        Raises: CheckpointError on rank 0, ClusterError on the others; ConfigError on all for other events.
         """
         error = None
         if self._own is not None:
@@ -55,9 +55,8 @@ class Start:
                 self._own.check_data(vocabulary, sessions, test)
             except Exception as found:  # said to the others first
                 error = found
-        arrays = vocabulary.to_arrays()
-        digest = hashlib.sha256(b"".join(np.ascontiguousarray(arrays[name]).tobytes() for name in sorted(arrays)))
-        said = self._together.exchange([digest.hexdigest(), len(vocabulary), None if error is None else str(error)])
+        ours = run_state.data_of(vocabulary, sessions)
+        said = self._together.exchange([ours["train"], len(vocabulary), None if error is None else str(error)])
         if error is not None:
             raise error
         if said[0][2] is not None:
@@ -65,8 +64,8 @@ class Start:
         for rank, (found, items, _) in enumerate(said):
             if found != said[0][0]:
                 names = self._together.name(rank), items, self._together.name(0), said[0][1]
-                raise ConfigError("%s has %d items, %s has %d, or not the same: give every process the same training file or "
-                                  "dataset directory" % names)
+                raise ConfigError("%s has other training events (of %d items) than %s (of %d): give every process the same "
+                                  "training file or dataset directory" % names)
 
     def arrays(self, vocabulary):
         """State to start from; that of rank 0 where it is not fresh."""
@@ -105,7 +104,9 @@ def agreed(config, own, communicator):
     parts = {}
     for group, names in _OWN.items():
         ours = getattr(config, group)
-        parts[group] = dataclasses.replace(getattr(found, group), **{name: getattr(ours, name) for name in names})
+        parts[group] = dataclasses.replace(getattr(found, group), **{
+            name: getattr(ours, name) for name in names
+            if name in config.explicit or name in ("checkpoint_dir", "device")})  # else as the run had them
     return Start(dataclasses.replace(found, explicit=config.explicit, **parts), own, every[0], communicator)
 
 

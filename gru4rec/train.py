@@ -36,7 +36,7 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
       before either stay.
     """
     found, together = device.ranks, device.communicator
-    _check_ranks(config, found, together.exchange is not None)
+    _check_ranks(config, found, together.exchange is not None, isinstance(sessions, Share))
     writes = found.rank == 0
     share = sessions if isinstance(sessions, Share) else share_of(sessions, found)
     epochs = Epochs(share, config.training.batch_size, found, together.exchange)
@@ -46,14 +46,14 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
         directory = directory or stack.enter_context(RunDirectory(config.run.checkpoint_dir, writes))
         arrays = start.arrays(vocabulary)
         resumed = start.position()
-        position = _divided(resumed or run_state.START, found.size, config.training.batch_size)
+        workers = found.size if together.exchange else 1  # whose hidden states are saved
+        position = _divided(resumed or run_state.START, workers, config.training.batch_size)
         before = int(arrays[state.GLOBAL_STEP]) - position.steps
         epoch, num_targets = epochs.of(position.divisions)
         num_steps = before + epoch.num_steps + epochs.whole.num_steps * max(config.training.epoch - position.epoch - 1, 0)
         if num_steps > state.MAX_STEPS:
             raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
                               % (config.training.epoch, num_steps, state.MAX_STEPS))
-        workers = found.size if together.exchange else 1
         if len(arrays[state.hidden_state(0)]) != workers * config.training.batch_size:  # of other lanes, or fresh
             arrays = state.without_hidden(arrays, config, workers)
         trainer = stack.enter_context(contextlib.closing(
@@ -95,15 +95,18 @@ def _divided(position, workers, lanes):
         made = position.workers, lanes, position.steps
         _log.info("epoch %d was begun by %d processes and goes on with %d: what is left of each session starts anew, from "
                   "the event that was reached, with an empty state", position.epoch, position.workers, workers)
-        position = position._replace(steps=0, loss_sum=0.0, divisions=position.divisions + (made,))
+        position = position._replace(steps=0, loss_sum=0.0, seconds=0.0, divisions=position.divisions + (made,))
     return position._replace(workers=workers)
 
 
-def _check_ranks(config, found, can_exchange):
+def _check_ranks(config, found, can_exchange, in_parts):
     """Refuse what devices that train together cannot do yet."""
     if found.size == 1:
         return
     training, run = config.training, config.run
+    if in_parts and not can_exchange:
+        raise ConfigError("--train_path %s: a dataset directory cannot be trained on by %d devices yet; give the plain file"
+                          % (config.data.train_path, found.size))
     if config.validation.is_on and not can_exchange:
         raise ConfigError("a validation has no meaning on %d devices yet: train on one, or leave it out" % found.size)
     if (run.resume or run.save_every) and not can_exchange:

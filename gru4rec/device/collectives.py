@@ -75,16 +75,7 @@ class Collectives(Several):
         """
         if self.broken:
             raise ClusterError("the cluster is broken")
-        done, result = threading.Event(), {}
-
-        def job():
-            try:
-                result["value"] = call()
-            except BaseException as error:  # raised where it was asked for
-                result["error"] = error
-            done.set()
-
-        threading.Thread(target=job, daemon=True).start()
+        done, result = _begun(call)
         began = time.monotonic()
         while not done.wait(PATIENCE):
             gone = self._cluster.gone()
@@ -103,6 +94,16 @@ class Collectives(Several):
             self.broken = True
             raise self._explained(error)
         raise error
+
+    @staticmethod
+    def within(seconds, call):
+        """What `call()`, which waits for no other process, returns; ClusterError if that takes longer."""
+        done, result = _begun(call)
+        if not done.wait(seconds):
+            raise ClusterError("TensorFlow gave no answer for %g s" % seconds)
+        if "error" in result:
+            raise result["error"]
+        return result["value"]
 
     def _explained(self, error):
         until = time.monotonic() + GRACE
@@ -170,3 +171,18 @@ class Collectives(Several):
         value = self.run(lambda: session.run(result, {value_ph: array}))
         session.close()  # not that of a call that was given up: it may wait for that call
         return value
+
+
+def _begun(call):
+    """(threading.Event of its end, dict that then has its `value` or `error`) of a call in a thread of its own."""
+    done, result = threading.Event(), {}
+
+    def job():
+        try:
+            result["value"] = call()
+        except BaseException as error:  # raised where it was asked for
+            result["error"] = error
+        done.set()
+
+    threading.Thread(target=job, daemon=True).start()
+    return done, result

@@ -13,6 +13,7 @@ from gru4rec.graph import across
 from gru4rec.graph import model as net
 from gru4rec.tf_compat import jit_part, tf
 
+RESCUE_SECONDS = 120.0  # for one read of what there is after a death
 STEPS_PER_RUN = 50  # a step takes milliseconds here; what processes agree upon between two calls should not wait for long
 
 
@@ -97,8 +98,9 @@ class ParallelEngine(LoopEngine):
 
         A session of its own reads it, for the one that was given up may be at a standstill.
         """
-        self._session = self._device.communicator.session(self._session.graph, self._device.session_config())
-        self._run = self._session.run
+        together = self._device.communicator
+        self._session = together.session(self._session.graph, self._device.session_config())
+        self._run = lambda fetches: together.within(RESCUE_SECONDS, lambda: self._session.run(fetches))
         out = super().arrays()
-        out[state.GLOBAL_STEP] = np.array(self._session.run(self._done), np.int64)
+        out[state.GLOBAL_STEP] = np.array(self._run(self._done), np.int64)
         return out

@@ -142,6 +142,26 @@ def test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit(rep
 
 
 @pytest.mark.once
+def test_other_training_events_are_refused_though_the_items_are_the_same(repo_root, events, tmp_path):
+    with open(events) as file:
+        rows = file.readlines()
+    other = tmp_path / "other.tsv"
+    parts = [row.split("\t", 1) for row in rows[1:]]
+    other.write_text(rows[0] + "".join("%d\t%s" % (9999 - int(session), rest) for session, rest in parts))
+    wrapper = tmp_path / "python"  # stands for Python: worker 1 reads the other file
+    wrapper.write_text('#!/bin/sh\ncase "$TF_CONFIG" in *\'"index": 1\'*) set -- "$@" --train_path "%s" ;; esac\n'
+                       'exec "%s" "$@"\n' % (other, sys.executable))
+    wrapper.chmod(0o755)
+    script = os.path.join(repo_root, "scripts", "launch_local.py")
+    code = "import runpy, sys; sys.executable = %r; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code % str(wrapper), script, "2", "--train_path", events, "--checkpoint_dir",
+                           str(tmp_path / "x")] + FLAGS, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, timeout=120)
+    assert done.returncode == 2 and "worker 1 (127.0.0.1:" in done.stderr and "has other training events" in done.stderr, done
+    assert not os.path.exists(str(tmp_path / "x" / "vocabulary.npz"))
+
+
+@pytest.mark.once
 def test_a_file_that_is_missing_is_one_line(repo_root, events, tmp_path):
     flags = ["--train_path", str(tmp_path / "none.tsv"), "--checkpoint_dir", str(tmp_path / "x")] + FLAGS
     process = launch(repo_root, 2, *flags)

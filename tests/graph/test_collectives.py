@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import config, device, main, ranks, schedule, tf_compat
+from gru4rec import checkpoint, config, device, main, ranks, schedule, tf_compat
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import npu, rank_table
 from gru4rec.engine import chunk_of, create, state
@@ -183,11 +183,12 @@ def command(monkeypatch, tmp_path, capsys):
     return run
 
 
-def test_rank_0_alone_writes_and_both_print(command):
+def test_rank_0_alone_writes_what_can_be_read_and_both_print(command, tmp_path):
     status, out, err, files = command(0, "--device", "npu", "--npu_nums", "2")
     assert status == 0 and "gru-model-1.json" in files and "metrics.jsonl" in files, err
     assert "rank 0 of 2 devices: 3 lanes on each" in err and "--lr 0.001 is used as it is given" in err
     assert out.startswith("Epoch 0\tStep 1\t")
+    assert len(checkpoint.load(str(tmp_path / "rank 0")).arrays[state.hidden_state(0)]) == 3
     status, other_out, err, files = command(1, "--device", "npu")
     assert (status, files) == (0, []), err
     assert other_out.startswith("Epoch 0\tStep 1\t") and "rank 1 of 2" in err
