@@ -30,6 +30,11 @@ class Share(NamedTuple):
     steps_of_all: Callable[[], np.ndarray]
     data: Any = None
 
+    @property
+    def is_whole(self):
+        """Whether a training file that is read in parts was read by this rank alone."""
+        return self.data is not None and self.sessions.num_events == self.data[1]
+
 
 def share_of(sessions, ranks):
     """Share of data.sessions.Sessions of all ranks."""

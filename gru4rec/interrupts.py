@@ -82,12 +82,8 @@ class StopRequest:
             os.kill(os.getpid(), number)
         self._asked = number
 
-    @property
-    def asked(self):
-        """Number of the signal that has come; 0 for none."""
-        return (self._outer or self)._asked or 0
-
     def check(self):
         """Raises Interrupted (exit status 128 + signal number) if a signal has come."""
-        if self.asked:
-            raise Interrupted(self.asked)
+        asked = (self._outer or self)._asked
+        if asked is not None:
+            raise Interrupted(asked)

@@ -66,7 +66,8 @@ class Start(NamedTuple):
             return
         ours, theirs = run_state.data_of(vocabulary, sessions, test), self.manifest["data"]
         for key, flag in (("train", "train_path"), ("validation", "valid_path")):
-            if ours[key] != theirs[key]:
+            same = key == "train" and run_state.same_data(ours, theirs, vocabulary, sessions)
+            if ours[key] != theirs[key] and not same:
                 old, new = (getattr(group, flag) for config in (self.manifest["config"], self.config)
                             for group in (config.data, config.validation) if hasattr(group, flag))
                 raise CheckpointError(

@@ -36,10 +36,24 @@ def data_of(vocabulary, sessions, test=None):
     if isinstance(sessions, Share):
         trained, events = sessions.data
     else:
-        arrays, events = vocabulary.to_arrays(), sessions.num_events
-        trained = _digest([sessions.items, sessions.offsets] + [arrays[name] for name in sorted(arrays)])
+        trained, events = _digest_of(vocabulary, sessions), sessions.num_events
     held_out = None if test is None else _digest([test.sessions.items, test.sessions.offsets, test.sessions.leading_skip])
     return {"train": trained, "validation": held_out, "events": events, "items": len(vocabulary)}
+
+
+def same_data(ours, theirs, vocabulary, sessions):
+    """Whether two `data_of` speak of the same training events; one may be of a plain file, the other of the same in parts.
+
+    Args: ours: of `vocabulary` and `sessions`. theirs: of a manifest.
+    """
+    if ours["train"] == theirs["train"]:
+        return True
+    return isinstance(sessions, Share) and sessions.is_whole and _digest_of(vocabulary, sessions.sessions) == theirs["train"]
+
+
+def _digest_of(vocabulary, sessions):
+    arrays = vocabulary.to_arrays()
+    return _digest([sessions.items, sessions.offsets] + [arrays[name] for name in sorted(arrays)])
 
 
 def _digest(arrays):

@@ -46,10 +46,8 @@ def ranked_by(communicator, evaluator, sessions, wanted):
     """evaluate.Ranked of all counted targets on every rank, each of which has the same weights and the same sessions.
 
     Args:
-      communicator: device.communicator.Communicator. evaluator: evaluate.Evaluator. sessions, wanted: as for its `run`.
+      communicator: device.collectives.Collectives. evaluator: evaluate.Evaluator. sessions, wanted: as for its `run`.
     """
-    if communicator.exchange is None:
-        return evaluator.run(sessions, wanted=wanted)
     own, targets, wanted_own = _part(sessions, wanted, communicator.ranks)
     return _joined(communicator, evaluator.run(own, wanted=wanted_own), targets)
 

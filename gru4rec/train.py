@@ -127,22 +127,24 @@ def _prepare_directory(config, directory, start, saver, vocabulary, sessions):
         Metrics(config.run.checkpoint_dir).rewind(position.epoch, start.manifest["step"])
     path = directory.file(rules.FILE)
     if config.evaluation.compare_rules and not (position and os.path.exists(path)):  # evaluation sees no training file
-        if isinstance(sessions, Share):
+        everything = sessions.sessions if isinstance(sessions, Share) else sessions
+        if isinstance(sessions, Share) and not sessions.is_whole:
             _log.info("no sequential rules are saved: no process has read all events")
         else:
-            rules.save(path, rules.build(sessions, len(vocabulary)), vocabulary)
+            rules.save(path, rules.build(everything, len(vocabulary)), vocabulary)
 
 
 def _train_epoch(config, trainer, epoch, number, before, log, bar, stop, saver):
     start, first = log.start_epoch(number), True
     trainer.start_epoch(epoch, before, start)
     while start < epoch.num_steps:
-        asked, due = trainer.agree(stop.asked, int(not first and saver.is_due(before + start)))
+        own = _signal(stop)
+        asked, due = trainer.agree(own, int(not first and saver.is_due(before + start)))
         if due:
             with log.clock_stopped():
                 saver.save(trainer.arrays(), log.position(), is_moment=True)
         if asked:
-            raise Interrupted(stop.asked or signal.SIGTERM)
+            raise Interrupted(own or signal.SIGTERM)
         first = False
         end = min(start + trainer.steps_per_run, epoch.num_steps)
         if not trainer.whole_calls:  # a log line ends a call, so that its time is that of its own steps; a save does
@@ -157,6 +159,15 @@ def _train_epoch(config, trainer, epoch, number, before, log, bar, stop, saver):
         if bar is not None:
             bar.update(end - start)
         start = end
+
+
+def _signal(stop):
+    """Number of the signal that asks this process to stop; 0 for none."""
+    try:
+        stop.check()
+        return 0
+    except Interrupted as error:
+        return error.signal_number
 
 
 def _diverged(config, trainer, loss, step, number):

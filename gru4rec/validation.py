@@ -111,7 +111,10 @@ def measure(evaluator_with, arrays, test, communicator):
       communicator: of the processes that share the work.
     Returns: dict "recall", "mrr" -> float.
     """
-    from gru4rec import sharded_evaluation
-    ranked = sharded_evaluation.ranked_by(communicator, evaluator_with(arrays), test.sessions, test.wanted)
+    if communicator.exchange is None:
+        ranked = evaluator_with(arrays).run(test.sessions, wanted=test.wanted)
+    else:
+        from gru4rec import sharded_evaluation
+        ranked = sharded_evaluation.ranked_by(communicator, evaluator_with(arrays), test.sessions, test.wanted)
     (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), test.options.cut_off[:1], test.num_misses)
     return {"recall": recall, "mrr": mrr}

@@ -123,8 +123,9 @@ class LazyTable:
             self._rows = table.read(self._index_ph, self._step_ph, constants)
             with tf.control_dependencies(self._rows):
                 same = duplicates.of(self._index_ph, None)
-                self._write_op = table.write(self._index_ph, self._rows, self._gradient_ph, same,
-                                             tf.gather(constants.lr, self._step_ph), self._step_ph)
+                lr = tf.gather(constants.lr, self._step_ph)
+                new = table.updated(self._rows, self._gradient_ph, same, lr, self._step_ph)
+                self._write_op = table.write(self._index_ph, new)
             self._session = tf.Session(graph=graph, config=cpu().session_config())
             self._session.run(self._var.initializer, {start_ph: start})
 

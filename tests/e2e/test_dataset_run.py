@@ -40,11 +40,11 @@ def train(directory, path, **flags):
     return found
 
 
-def test_weights_are_those_of_the_plain_file_and_either_goes_on_from_the_other(prepared, tmp_path):
+def test_weights_are_those_of_the_plain_file_whose_run_goes_on_in_parts(prepared, tmp_path):
     plain, parted = prepared / "session-rec_train_full.txt", prepared / "session-rec_train_full.parquet"
     first = train(tmp_path / "a", plain, epoch=1)
     assert len(first) > 2 and first == train(tmp_path / "b", parted, epoch=1)
-    assert train(tmp_path / "a", parted, epoch=2, resume=1) == train(tmp_path / "b", plain, epoch=2, resume=1) != first
+    assert train(tmp_path / "a", parted, epoch=2, resume=1) == train(tmp_path / "b", parted, epoch=2, resume=1) != first
 
 
 def test_validation_order_by_time_and_weights_to_start_from(prepared, tmp_path):

@@ -18,6 +18,7 @@ from gru4rec import config, main  # noqa: E402
 from gru4rec.data import dataset, sessions  # noqa: E402
 from gru4rec.data.loader import load_events  # noqa: E402
 from gru4rec.data.vocab import Vocabulary  # noqa: E402
+from gru4rec.epochs import Share  # noqa: E402
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
 from gru4rec.prepare import cli, engine, partitions  # noqa: E402
 from gru4rec.ranks import ALONE, Ranks, shard  # noqa: E402
@@ -400,7 +401,8 @@ def test_training_has_the_same_events_as_from_the_plain_file(prepared, base):
         options = config.from_flags({"train_path": os.path.join(prepared, name),
                                      "valid_path": os.path.join(prepared, "rsc15_test.txt")})
         events, held_out, everything = main._training_events(options)
-        found.append(main._index(events, options, Fresh(base)))
+        vocabulary, trained = main._index(events, options, Fresh(base), ALONE)
+        found.append((vocabulary, trained.sessions if isinstance(trained, Share) else trained))
         assert len(held_out.item) and everything is None
     for ours, theirs in zip(*found):
         for name in ("ids", "support") if isinstance(ours, Vocabulary) else ("items", "offsets"):

@@ -2,13 +2,16 @@
 
 import json
 import logging
+import types
 
 import numpy as np
 import pytest
 
-from gru4rec import config, protocol, validation
+from gru4rec import config, protocol, ranks, validation
 from gru4rec.data.loader import Events
 from gru4rec.data.vocab import Vocabulary
+
+ALONE = types.SimpleNamespace(ranks=ranks.ALONE, communicator=types.SimpleNamespace(exchange=None))  # a device
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def run(tmp_path, monkeypatch):
 
     def told(values, *flags):
         cfg = config.parse([str(flag) for flag in flags] + ["--valid_fraction", "0.1", "--checkpoint_dir", str(tmp_path)])
-        found = validation.Validation(cfg, None, protocol.load(events, Vocabulary.build(np.arange(2)), cfg.evaluation))
+        found = validation.Validation(cfg, ALONE, protocol.load(events, Vocabulary.build(np.arange(2)), cfg.evaluation))
         measured = iter(values)
         monkeypatch.setattr(validation, "measure", lambda *_: dict(zip(("recall", "mrr"), next(measured))))
         for epoch in range(len(values)):
