@@ -9,17 +9,17 @@ Rounds go A B C A B C ...; processes sleep while it is not their turn:
 """
 
 import argparse
-import contextlib
 import dataclasses
 import functools
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
 
 import common
+
+from gru4rec import cluster
 
 RUN_STEPS, EPOCH_STEPS = 100000, 200
 ALONE, COMPUTE = -1, -2  # in the place of a rank
@@ -57,7 +57,7 @@ def serve(args):
     """One process: makes its engine, then runs stretches as stdin asks; one JSON line for each answer."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[max(args.rank, 0)]})
     out, sys.stdout = sys.stdout, sys.stderr
-    from gru4rec import cluster, config, ranks, schedule, tf_compat
+    from gru4rec import config, ranks, schedule, tf_compat
     from gru4rec.engine import chunk_of, create, state
     tf_compat.setup()
     from gru4rec import device as devices
@@ -109,8 +109,7 @@ class Process:
             words += ["--" + name, str(getattr(args, name))]
         environment = dict(os.environ)
         if rank >= 0:
-            environment["TF_CONFIG"] = json.dumps({"cluster": {"worker": addresses},
-                                                   "task": {"type": "worker", "index": rank}})
+            environment["TF_CONFIG"] = cluster.environment(addresses, rank)
         self._process = subprocess.Popen(words + ["--"] + args.flags, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                          universal_newlines=True, env=environment)
 
@@ -127,14 +126,6 @@ class Process:
     def close(self):
         self._process.stdin.close()
         self._process.wait()
-
-
-def addresses(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
-        for found in sockets:
-            found.bind(("127.0.0.1", 0))
-        return ["127.0.0.1:%d" % found.getsockname()[1] for found in sockets]
 
 
 def loopback_bytes():
@@ -162,7 +153,7 @@ def main(argv=None):
     alone, compute = [Process(args, ALONE, None)], [Process(args, COMPUTE, None)]
     facts = alone[0].answer()
     compute[0].answer()
-    where = addresses(args.workers)
+    where = cluster.free_addresses(args.workers)
     together = [Process(args, rank, where) for rank in range(args.workers)]
     for process in together:
         process.answer()

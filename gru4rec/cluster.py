@@ -5,6 +5,7 @@
 Rank 0 is the chief where there is one, else worker 0; the others follow in the order of the lists.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -91,6 +92,20 @@ class Cluster(NamedTuple):
 
 def _named(tasks):
     return ", ".join(map(str, tasks))
+
+
+def free_addresses(count):
+    """Addresses on this machine where nothing listens; the ports differ, as all are held until the last is found."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
+        for found in sockets:
+            found.bind(("127.0.0.1", 0))
+        return ["127.0.0.1:%d" % found.getsockname()[1] for found in sockets]
+
+
+def environment(addresses, index):
+    """Value of TF_CONFIG for worker `index` of these."""
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
 
 
 def listens(address, timeout=2.0):

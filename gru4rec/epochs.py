@@ -12,7 +12,7 @@ import numpy as np
 from gru4rec import ranks as ranks_module
 from gru4rec import schedule
 from gru4rec.data import dataset
-from gru4rec.data.sessions import Sessions
+from gru4rec.data.sessions import Sessions, rows_of
 
 _log = logging.getLogger(__name__)
 
@@ -126,7 +126,5 @@ def tails(sessions, done):
     """Sessions without their first `done` [S] steps; those with no step left are left out."""
     start, end = sessions.offsets[:-1] + done, sessions.offsets[1:]
     kept = np.flatnonzero(end - start >= 2)
-    lengths = (end - start)[kept]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    events = np.arange(offsets[-1]) + np.repeat(start[kept] - offsets[:-1], lengths)
+    events, offsets = rows_of(start[kept], (end - start)[kept])
     return Sessions(sessions.items[events], offsets)

@@ -4,17 +4,14 @@ One process drives one device. The launcher says which by the environment (RANK_
 there is no rank table); nothing is asked from the devices, so wrong settings are found before any is opened.
 """
 
-import logging
 import os
 from typing import NamedTuple
 
 import numpy as np
 
 from gru4rec import schedule
-from gru4rec.data.sessions import Sessions
+from gru4rec.data.sessions import Sessions, rows_of
 from gru4rec.errors import ConfigError
-
-_log = logging.getLogger(__name__)
 
 
 class Ranks(NamedTuple):
@@ -75,9 +72,7 @@ def shard(sessions, ranks):
         raise ConfigError("%d sessions cannot be shared by %d devices; train on fewer"
                           % (sessions.num_sessions, ranks.size))
     mine = np.arange(ranks.rank, sessions.num_sessions, ranks.size)
-    start, lengths = sessions.offsets[mine], np.diff(sessions.offsets)[mine]
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    events = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], lengths)
+    events, offsets = rows_of(sessions.offsets[mine], np.diff(sessions.offsets)[mine])
     return Sessions(sessions.items[events], offsets)
 
 

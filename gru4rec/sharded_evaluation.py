@@ -8,7 +8,7 @@ import contextlib
 import numpy as np
 
 from gru4rec import config as config_module
-from gru4rec.data.sessions import EvalSessions
+from gru4rec.data.sessions import EvalSessions, rows_of
 from gru4rec.engine import state
 from gru4rec.evaluate import Evaluator, Ranked
 
@@ -27,8 +27,9 @@ def ranked(config, device, found, test, list_lengths=(), progress=None):
     said = None
     if found is not None:
         kinds = [[name, found[1][name].dtype.str, found[1][name].shape] for name in state.weight_shapes(found[0].model, 0)]
-        said = [found[0].to_dict(), kinds, list(list_lengths), _plain(config), test.wanted is not None]
-    model, kinds, list_lengths, (lanes, xla), has_wanted = together.exchange(said)[0]
+        said = [found[0].to_dict(), kinds, list(list_lengths), config.evaluation.eval_batch_size,
+                config.run.xla != "off", test.wanted is not None]
+    model, kinds, list_lengths, lanes, xla, has_wanted = together.exchange(said)[0]
     model = found[0] if found is not None else config_module.from_dict(model)
     arrays = {name: together.shared(found[1][name] if found is not None else np.zeros(shape, np.dtype(kind)))
               for name, kind, shape in kinds}
@@ -73,20 +74,10 @@ def share(sessions, ranks):
     lengths = np.diff(sessions.offsets)
     steps = lengths - 1 + sessions.leading_skip
     mine = np.arange(ranks.rank, len(lengths), ranks.size)
-    events, offsets = _spread(sessions.offsets[mine], lengths[mine])
-    targets, _ = _spread((np.cumsum(steps) - steps)[mine], steps[mine])
+    events, offsets = rows_of(sessions.offsets[mine], lengths[mine])
+    targets, _ = rows_of((np.cumsum(steps) - steps)[mine], steps[mine])
     own = EvalSessions(sessions.items[events], offsets, sessions.leading_skip[mine], 0, sessions.session_index[mine])
     return own, targets
-
-
-def _spread(start, lengths):
-    """(start[i], start[i] + 1, ... for each i one after the other; offsets of each i in it)."""
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], lengths), offsets
-
-
-def _plain(config):
-    return [config.evaluation.eval_batch_size, config.run.xla != "off"]
 
 
 def _of_rank_0(together, sessions):

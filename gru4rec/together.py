@@ -90,7 +90,7 @@ def agreed(config, own, communicator):
       communicator: device.collectives.Collectives; all its processes have come.
     Raises: ConfigError on every rank, naming the first flag that is not the same everywhere.
     """
-    said = {"asked": _common(config)}
+    said = {"asked": _common(config), "given": list(config.explicit)}
     if own is not None:
         position = own.position()
         started = own.config if own.name is not None else _scaled(own.config, communicator.ranks.size)
@@ -99,7 +99,7 @@ def agreed(config, own, communicator):
                     position=None if position is None else list(position))
     every = communicator.exchange(said)
     for rank, other in enumerate(every):
-        _check_same(every[0]["asked"], other["asked"], communicator.name(0), communicator.name(rank))
+        _check_same(every[0], other, communicator.name(0), communicator.name(rank))
     found = config_module.from_dict(every[0]["config"])
     parts = {}
     for group, names in _OWN.items():
@@ -128,9 +128,11 @@ def _common(config):
 
 
 def _check_same(first, other, first_name, other_name):
-    for group in sorted(first):
-        for name in sorted(first[group]):
-            ours, theirs = (tuple(v) if isinstance(v, list) else v for v in (first[group][name], other[group][name]))
-            if ours != theirs:
-                raise ConfigError("--%s is %s in %s and %s in %s; give every process the same flags"
-                                  % (name, show(ours), first_name, show(theirs), other_name))
+    given = first["given"] + other["given"]
+    flags = [(group, name) for group in sorted(first["asked"]) for name in sorted(first["asked"][group])]
+    for group, name in sorted(flags, key=lambda flag: flag[1] not in given):  # before those that only follow from them
+        ours, theirs = (tuple(value) if isinstance(value, list) else value
+                        for value in (said["asked"][group][name] for said in (first, other)))
+        if ours != theirs:
+            raise ConfigError("--%s is %s in %s and %s in %s; give every process the same flags"
+                              % (name, show(ours), first_name, show(theirs), other_name))

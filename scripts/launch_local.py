@@ -1,32 +1,24 @@
 """What launch_local.sh runs: TF_CONFIG for each of N processes on this machine, and one exit status for all."""
 
 import contextlib
-import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from gru4rec import cluster  # noqa: E402
+
 MOST = 256
-
-
-def free_addresses(count):
-    """Addresses on this machine where nothing listens; the ports differ, as all are held until the last is found."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
-        for found in sockets:
-            found.bind(("127.0.0.1", 0))
-        return ["127.0.0.1:%d" % found.getsockname()[1] for found in sockets]
 
 
 def start(addresses, index, flags, pin):
     """subprocess.Popen of one worker."""
-    config = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     path = os.pathsep.join([ROOT] + [part for part in [os.environ.get("PYTHONPATH")] if part])
-    environment = dict(os.environ, TF_CONFIG=json.dumps(config), PYTHONPATH=path)
+    environment = dict(os.environ, TF_CONFIG=cluster.environment(addresses, index), PYTHONPATH=path)
 
     def on_core():
         cores = sorted(os.sched_getaffinity(0))
@@ -51,7 +43,7 @@ def main(argv):
         return 2
     count, flags = int(argv[0]), argv[1:]
     pin = "--pin" in flags[:1]
-    addresses = free_addresses(count)
+    addresses = cluster.free_addresses(count)
     workers = [start(addresses, index, flags[1:] if pin else flags, pin) for index in range(count)]
 
     def forward(number, _):

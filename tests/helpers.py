@@ -1,5 +1,7 @@
 """What several tests of the engines need: configurations, an epoch, runs of an engine and of the twin, wide rows."""
 
+import threading
+
 import numpy as np
 
 from gru4rec import config, lazy_adam, lr_schedule, schedule
@@ -57,6 +59,26 @@ def train(config_, arrays, epoch, start=0, stop=None, per_run=None, num_steps=No
         return losses, engine.arrays()
     finally:
         engine.close()
+
+
+def on_threads(count, job):
+    """What `job(i)` gives for each i, all at the same time; the first error is raised."""
+    results, errors = [None] * count, []
+
+    def of(i):
+        try:
+            results[i] = job(i)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=of, args=(i,)) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
 
 
 def assert_same_bits(ours, theirs):

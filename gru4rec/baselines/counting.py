@@ -46,12 +46,6 @@ def batches(cost_n, limit=None):
         first = stop
 
 
-def ranges(start, length):
-    """start[0], start[0] + 1, ... length[0] of them, then the same from start[1]: int64 [sum of lengths]."""
-    ends = np.cumsum(length)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - length), length)
-
-
 def sums(keys, values):
     """Ascending keys -> (each key once, sum of its values)."""
     if not len(keys):

@@ -15,7 +15,8 @@ weights by place, frequency or age, as later variants of the method have them; a
 
 import numpy as np
 
-from gru4rec.baselines.counting import batches, contexts, counts_of_entries, joined, place_in_group, ranges, sums
+from gru4rec.baselines.counting import batches, contexts, counts_of_entries, joined, place_in_group, sums
+from gru4rec.data.sessions import rows_of
 
 SAMPLE, NEIGHBOURS = 1000, 100
 
@@ -63,7 +64,7 @@ def vsknn(index, sessions, sample=SAMPLE, k=NEIGHBOURS):
 def _contents(items, start, length, num_items):
     """(event, item, last place of the item, from 1): the distinct items before each target."""
     event = np.repeat(np.arange(len(start)), length)
-    at = ranges(start, length)
+    at = rows_of(start, length)[0]
     place = at - start[event] + 1
     width = int(length.max(initial=0)) + 1
     packed = np.sort((event * num_items + items[at]) * width + place)
@@ -76,7 +77,7 @@ def _candidates(index, event, item, place, sample):
     """(event, session, similarity * n) of the most recent sessions that share an item, most recent first."""
     starts, lengths = index.item_starts[item], index.item_starts[item + 1] - index.item_starts[item]
     width = int(place.max(initial=0)) + 1
-    packed = np.repeat(event, lengths) * index.num_sessions + index.item_sessions[ranges(starts, lengths)]
+    packed = np.repeat(event, lengths) * index.num_sessions + index.item_sessions[rows_of(starts, lengths)[0]]
     packed = np.sort(packed * width + np.repeat(place, lengths))
     pair, similarity = sums(packed // width, packed % width)
     event = pair // index.num_sessions
@@ -95,7 +96,7 @@ def _votes(index, event, session, similarity):
     """(event, item, score): similarities summed over the neighbours that hold the item."""
     starts, lengths = index.session_starts[session], np.diff(index.session_starts)[session]
     width = int(similarity.max(initial=0)) + 1
-    packed = np.repeat(event, lengths) * index.num_items + index.session_items[ranges(starts, lengths)]
+    packed = np.repeat(event, lengths) * index.num_items + index.session_items[rows_of(starts, lengths)[0]]
     packed = np.sort(packed * width + np.repeat(similarity, lengths))
     pair, score = sums(packed // width, packed % width)
     return pair // index.num_items, pair % index.num_items, score

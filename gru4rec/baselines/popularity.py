@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from gru4rec.baselines.counting import Counts, batches, contexts, joined, ranges, sums
+from gru4rec.baselines.counting import Counts, batches, contexts, joined, sums
+from gru4rec.data.sessions import rows_of
 
 
 def _counts_by_support(support):
@@ -30,7 +31,7 @@ def session_popularity(sessions, support):
     for first, stop in batches(found.length):
         target, length = found.target[first:stop], found.length[first:stop]
         event = np.repeat(np.arange(stop - first), length)
-        pairs = np.sort(event * num_items + sessions.items[ranges(found.start[first:stop], length)])
+        pairs = np.sort(event * num_items + sessions.items[rows_of(found.start[first:stop], length)[0]])
         pairs, times = sums(pairs, np.ones(len(pairs), np.int64))
         event, item = np.divmod(pairs, num_items)
 

@@ -180,7 +180,16 @@ def _stable_order(key):
 
 def _gather(offsets, kept):
     """Row numbers of the sessions `kept`, one after the other, and their new offsets: (int64 [E'], int64 [S' + 1])."""
-    lengths = np.diff(offsets)[kept]
-    new_offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    shift = np.repeat(offsets[kept] - new_offsets[:-1], lengths)
-    return np.arange(new_offsets[-1]) + shift, new_offsets
+    return rows_of(offsets[kept], np.diff(offsets)[kept])
+
+
+def rows_of(start, lengths):
+    """The numbers start[i], start[i] + 1, ... for each i, one run after the other.
+
+    Args:
+      start, lengths: int64 [S], first number of each run, and how many.
+    Returns: (numbers int64 [sum of lengths], offsets of the runs in them int64 [S + 1]).
+    Example: start [5, 0], lengths [2, 3] -> [5 6 0 1 2], [0 2 5].
+    """
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], lengths), offsets

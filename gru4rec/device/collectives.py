@@ -6,7 +6,6 @@ takes long. What a call has not finished never happened: all updates of a step w
 """
 
 import json
-import logging
 import threading
 import time
 
@@ -15,8 +14,6 @@ import numpy as np
 from gru4rec.device.communicator import Several
 from gru4rec.errors import ClusterError
 from gru4rec.tf_compat import collective_ops, tf
-
-_log = logging.getLogger(__name__)
 
 GROUP = 1  # the one group of collectives: all ranks
 PATIENCE = 2.0  # seconds a call may take before the others are looked at
@@ -112,7 +109,7 @@ class Collectives(Several):
             if gone:
                 return self._cluster.lost(gone)
             time.sleep(0.1)
-        return ClusterError("the connection between the processes broke (%s)" % " ".join(str(error).split())[:1600])
+        return ClusterError("the connection between the processes broke (%s)" % " ".join(str(error).split())[:160])
 
     def wait(self, check=lambda: None):
         """Until all processes have come; see cluster.Cluster.wait."""

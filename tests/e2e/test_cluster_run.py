@@ -16,7 +16,8 @@ from gru4rec.errors import ClusterError
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
 FLAGS = ["--device", "cpu", "--batch_size", "8", "--size", "12", "--epoch", "2", "--n_sample", "16", "--optimizer", "adagrad",
-         "--embedding", "shared", "--lr", "0.05", "--log_every", "50", "--steps_per_run", "5", "--cluster_timeout", "60"]
+         "--embedding", "shared", "--lr", "0.05", "--xla", "off", "--log_every", "50", "--steps_per_run", "5",
+         "--cluster_timeout", "60"]
 
 
 @pytest.fixture(scope="module")

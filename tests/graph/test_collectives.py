@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -59,24 +58,13 @@ def together(monkeypatch, tmp_path):
             fake.collective = fake_npu.Collective(size)
             first = device.choose("npu")
             fake.module("hccl.hccl_ops")
-            results, errors = [None] * size, []
 
             def of(rank):
                 fake.collective.me.rank = rank
-                try:
-                    speaker = npu.communicator(ranks.Ranks(size, rank), ADAPTER)
-                    results[rank] = job(npu.Npu("", speaker, first.options, first.npu_ops, first.adapter))
-                except Exception as error:
-                    errors.append(error)
+                speaker = npu.communicator(ranks.Ranks(size, rank), ADAPTER)
+                return job(npu.Npu("", speaker, first.options, first.npu_ops, first.adapter))
 
-            threads = [threading.Thread(target=of, args=(rank,)) for rank in range(size)]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-        if errors:
-            raise errors[0]
-        return results
+            return helpers.on_threads(size, of)
     return run
 
 

@@ -1,7 +1,6 @@
 """Processes that train together on TensorFlow's runtime; ranks are threads here, each with a server of its own."""
 
 import contextlib
-import socket
 import threading
 
 import numpy as np
@@ -9,11 +8,13 @@ import pytest
 
 from gru4rec import cluster, config, ranks, schedule
 from gru4rec.data.sessions import Sessions
-from gru4rec.device import host
+from gru4rec.device import collectives, host
 from gru4rec.device.collectives import Collectives
 from gru4rec.engine import chunk_of, create, state
 from gru4rec.epochs import build_epoch
+from gru4rec.errors import ClusterError
 from gru4rec.graph import model as net
+from gru4rec.tf_compat import tf
 from tests import helpers
 
 ITEMS, LANES = 40, 4
@@ -27,35 +28,15 @@ def sessions():
     return Sessions(random.randint(0, ITEMS, offsets[-1]).astype(np.int32), offsets)
 
 
-def free_ports(count):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
-        for found in sockets:
-            found.bind(("127.0.0.1", 0))
-        return [found.getsockname()[1] for found in sockets]
-
-
 def together(size, job):
     """What `job(device)` gives on each of so many ranks."""
-    tasks = tuple(cluster.Task("worker", i, "127.0.0.1:%d" % port) for i, port in enumerate(free_ports(size)))
-    results, errors = [None] * size, []
+    tasks = tuple(cluster.Task("worker", i, address) for i, address in enumerate(cluster.free_addresses(size)))
 
     def of(rank):
-        try:
-            speaker = Collectives(cluster.Cluster(tasks, rank), 60, host.Cpu("").session_config())
-            speaker.wait()
-            results[rank] = job(host.Cpu("", speaker))
-        except Exception as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=of, args=(rank,)) for rank in range(size)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return results
+        speaker = Collectives(cluster.Cluster(tasks, rank), 60, host.Cpu("").session_config())
+        speaker.wait()
+        return job(host.Cpu("", speaker))
+    return helpers.on_threads(size, of)
 
 
 def make(size=1, **flags):
@@ -103,8 +84,8 @@ FAMILY = {
 
 
 # The others run on one TensorFlow in CI, for the time they take.
-CASES = [("defaults", 2), ("adagrad, samples", 4), ("everyone's targets", 2)]
-CASES += [pytest.param(name, 2, marks=pytest.mark.once) for name in sorted(FAMILY) if (name, 2) not in CASES]
+CASES = COMPILED = [("defaults", 2), ("adagrad, samples", 4), ("everyone's targets", 2)]
+CASES = CASES + [pytest.param(name, 2, marks=pytest.mark.once) for name in sorted(FAMILY) if (name, 2) not in COMPILED]
 
 
 def joined_epochs(sessions, size):
@@ -113,11 +94,12 @@ def joined_epochs(sessions, size):
     return epochs, schedule.Epoch(*[np.concatenate(arrays, 1) for arrays in zip(*epochs)])
 
 
-@pytest.mark.parametrize("flags, size", CASES)
-def test_ranks_are_one_process_with_all_lanes(sessions, size, flags):
-    flags = FAMILY[flags]
+@pytest.mark.parametrize("name, size", CASES)
+def test_ranks_are_one_process_with_all_lanes(sessions, size, name):
+    flags = FAMILY[name]
     epochs, joined = joined_epochs(sessions, size)
-    own, whole = make(**flags), make(size, **dict(flags, xla="off"))
+    compiled = "auto" if (name, size) in COMPILED else "off"
+    own, whole = make(**dict(flags, xla=compiled)), make(size, **dict(flags, xla="off"))
     start = helpers.start_arrays(own, ITEMS, 0.5)
     results = together(size, lambda device: train(own, device, epochs[device.ranks.rank], start, 10, calls=3))
     all_lanes = dict(start, **{state.hidden_state(0): np.zeros((LANES * size, 8), np.float32)})
@@ -128,8 +110,8 @@ def test_ranks_are_one_process_with_all_lanes(sessions, size, flags):
         helpers.assert_same_bits(own_arrays, results[0][1])
         np.testing.assert_array_equal(own_losses, results[0][0])
     np.testing.assert_allclose(results[0][0], losses, rtol=2e-6)
-    for name in arrays:
-        np.testing.assert_allclose(results[0][1][name], arrays[name], rtol=0, atol=1e-6, err_msg=name)
+    for array in arrays:
+        np.testing.assert_allclose(results[0][1][array], arrays[array], rtol=0, atol=1e-6, err_msg=array)
 
 
 def test_after_500_steps_the_loss_is_still_that_of_one_process(sessions):
@@ -147,3 +129,62 @@ def test_after_500_steps_the_loss_is_still_that_of_one_process(sessions):
     helpers.assert_same_bits(results[0][1], results[1][1])
     np.testing.assert_allclose(results[0][0][-50:].mean(), losses[-50:].mean(), rtol=0.005)
     assert losses[-50:].mean() < 0.9 * losses[:50].mean()
+
+
+class Silent:
+    """A cluster.Cluster of two whose other process is there, or not."""
+
+    ranks, gone_tasks = ranks.Ranks(2, 0), ()
+
+    def gone(self):
+        return list(self.gone_tasks)
+
+    def lost(self, tasks):
+        return ClusterError("%s is gone" % tasks[0])
+
+
+@pytest.fixture
+def waiting(monkeypatch):
+    """Collectives without a server, which loses its patience quickly."""
+    for name in ("PATIENCE", "GRACE"):
+        monkeypatch.setattr(collectives, name, 0.05)
+    made = object.__new__(Collectives)
+    made.ranks, made._cluster, made._timeout, made.broken = Silent.ranks, Silent(), 0.2, False
+    return made
+
+
+def test_a_call_that_hangs_is_given_up_and_no_other_is_begun(waiting):
+    never = threading.Event()
+    with pytest.raises(ClusterError, match="nothing has moved for --cluster_timeout 0.2 s"):
+        waiting.run(never.wait)
+    with pytest.raises(ClusterError, match="broken"):
+        waiting.run(pytest.fail)
+    with pytest.raises(ClusterError, match="no answer for 0.1 s"):
+        waiting.within(0.1, never.wait)
+    assert waiting.within(5, lambda: 7) == 7
+    never.set()
+
+
+def test_a_call_that_waits_for_a_process_that_is_gone_names_it(waiting):
+    waiting._cluster.gone_tasks, never = ["worker 1"], threading.Event()
+    with pytest.raises(ClusterError, match="worker 1 is gone"):
+        waiting.run(never.wait)
+    never.set()
+
+
+@pytest.mark.parametrize("gone, words", [(["worker 1"], "worker 1 is gone"),
+                                         ([], "the connection between the processes broke")])
+def test_what_tensorflow_says_of_a_lost_connection_is_explained(waiting, gone, words):
+    def lost():
+        raise tf.errors.UnavailableError(None, None, "Socket closed " * 99)
+
+    waiting._cluster.gone_tasks = gone
+    with pytest.raises(ClusterError, match=words) as error:
+        waiting.run(lost)
+    assert len(str(error.value)) < 250 and waiting.broken
+
+
+def test_an_error_of_the_call_itself_stays_what_it_is(waiting):
+    with pytest.raises(ZeroDivisionError):
+        waiting.run(lambda: 1 // 0)
+    assert not waiting.broken and waiting.run(lambda: 7) == 7

@@ -1,0 +1,103 @@
+"""How several processes begin a run: what each says, and what all then know; the wire is a list here, no TensorFlow."""
+
+import numpy as np
+import pytest
+
+from gru4rec import config, ranks, resume, together
+from gru4rec.data.sessions import Sessions
+from gru4rec.data.vocab import Vocabulary
+from gru4rec.errors import CheckpointError, ClusterError, ConfigError
+
+
+class Wire:
+    """Stands for device.collectives.Collectives of a rank; `others` are what the other ranks say, in the order of asking."""
+
+    def __init__(self, rank, size, others):
+        self.ranks, self._others = ranks.Ranks(size, rank), list(others)
+
+    def exchange(self, value):
+        said = list(self._others.pop(0))
+        said.insert(self.ranks.rank, value)
+        return said
+
+    def name(self, rank):
+        return "worker %d" % rank
+
+
+def flags(**given):
+    return config.from_flags(dict({"checkpoint_dir": "run"}, **given))
+
+
+def said_by_rank_0(asked):
+    """What rank 0 says in `agreed` of a new run."""
+    heard = []
+
+    class Listening(Wire):
+        def exchange(self, value):
+            heard.append(value)
+            return [value, value]
+
+    together.agreed(asked, resume.Start(asked), Listening(0, 2, []))
+    return heard[0]
+
+
+@pytest.mark.parametrize("given, factor", [("none", 1.0), ("linear", 4.0), ("sqrt", 2.0)])
+def test_the_learning_rate_is_scaled_once_when_a_run_begins(given, factor):
+    asked = flags(lr="0.5", lr_scale=given)
+    assert asked.training.base_lr == 0.5  # one process alone
+    others = [together._common(asked)] * 3
+    start = together.agreed(asked, resume.Start(asked), Wire(0, 4, [[{"asked": other, "given": []} for other in others]]))
+    assert start.config.training.lr == 0.5 and start.config.training.base_lr == 0.5 * factor
+    begun = config.from_dict(start.config.to_dict())
+    goes_on = resume.continued(flags(lr="0.5", lr_scale=given), begun)  # the words may be given again
+    assert goes_on.training.base_lr == 0.5 * factor
+
+
+def test_other_ranks_have_what_rank_0_has_but_for_where_their_files_lie():
+    first = flags(train_path="a.tsv", lr_scale="linear")
+    own = flags(train_path="b.tsv", checkpoint_dir="elsewhere", lr_scale="linear")
+    start = together.agreed(own, None, Wire(1, 2, [[said_by_rank_0(first)]]))
+    assert start.config.training.base_lr == 0.002
+    assert (start.config.data.train_path, start.config.run.checkpoint_dir) == ("b.tsv", "elsewhere")
+    assert start.position() is None and start.base_vocabulary() is None and not start.is_finished
+
+
+def test_a_path_that_is_not_given_is_that_of_rank_0():
+    start = together.agreed(flags(), None, Wire(1, 2, [[said_by_rank_0(flags(train_path="a.tsv"))]]))
+    assert start.config.data.train_path == "a.tsv"
+
+
+@pytest.mark.parametrize("ours, theirs, words", [
+    (dict(lr="0.2"), {}, "--lr is 0.001 in worker 0 and 0.2 in worker 1"),
+    (dict(size="8,4"), {}, "--size is 100 in worker 0 and 8,4 in worker 1"),
+    ({}, dict(save_every="9"), "--save_every is 9 in worker 0 and None in worker 1")])
+def test_flags_that_differ_are_named_with_both_values(ours, theirs, words):
+    with pytest.raises(ConfigError) as error:
+        together.agreed(flags(**ours), None, Wire(1, 2, [[said_by_rank_0(flags(**theirs))]]))
+    assert words in str(error.value) and "give every process the same flags" in str(error.value)
+
+
+VOCABULARY, SESSIONS = Vocabulary.build(np.array([3, 5, 3])), Sessions(np.array([0, 1], np.int32), np.array([0, 2]))
+
+
+def start_of(rank, others, own=None):
+    return together.Start(flags(), own, dict(finished=False, record=None, fresh=True, position=None), Wire(rank, 2, others))
+
+
+def test_processes_with_other_events_are_refused():
+    with pytest.raises(ConfigError, match=r"worker 1 has other training events \(of 2 items\) than worker 0 \(of 9\)"):
+        start_of(1, [[["other", 9, None]]]).check_data(VOCABULARY, SESSIONS)
+
+
+def test_what_rank_0_finds_wrong_is_said_by_all():
+    with pytest.raises(ClusterError, match="worker 0 cannot go on: not the events of the run"):
+        start_of(1, [[["x", 2, "not the events of the run"]]]).check_data(VOCABULARY, SESSIONS)
+
+    class Wrong:
+        name = manifest = source = None
+
+        def check_data(self, *_):
+            raise CheckpointError("not the events of the run")
+
+    with pytest.raises(CheckpointError, match="not the events of the run"):
+        start_of(0, [[["x", 2, None]]], Wrong()).check_data(VOCABULARY, SESSIONS)
