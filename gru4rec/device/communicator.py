@@ -40,6 +40,10 @@ class Communicator:
         """A tf.Session in which the collectives of a graph work."""
         return tf.Session(graph=graph, config=config)
 
+    def run(self, call):
+        """What `call()` returns, a function that waits for all ranks; where one may be gone, it is said."""
+        return call()
+
 
 class Several(Communicator):
     """What those for more than one process share."""
