@@ -143,7 +143,8 @@ find_base() {
         "install one or set PYTHON"
 }
 
-# make_venv DIRECTORY EXTRAS: an environment with this package and its extras; sets `python`.
+# make_venv DIRECTORY EXTRAS [FILE]: an environment with this package and its extras; sets `python`.
+# FILE: a requirements file of the checkout, whose pins hold for the whole (requirements/).
 # A file .unfinished stands in it until it is whole: what a broken run of ours left is made anew, a foreign
 # environment is completed and never deleted.
 make_venv() {
@@ -166,7 +167,7 @@ make_venv() {
     # The pip of an old Python 3.7 can neither resolve nor unpack all of it; a newer one stays as it is. Its usual five
     # retries for each package would make a machine without network wait for minutes.
     if ! (export PYTHONPATH='' PIP_RETRIES="${PIP_RETRIES:-1}" && cd "$root" && "$python" -m pip install "pip>=20.3" &&
-        "$python" -m pip install -e ".[$2]") </dev/null >>"$venv/setup.log" 2>&1; then
+        "$python" -m pip install ${3:+-r "$3"} -e ".[$2]") </dev/null >>"$venv/setup.log" 2>&1; then
         reason=$(sed -n 's/^ *ERROR: *//p' "$venv/setup.log" | tail -n 1)
         fail "cannot install .[$2] (no network, or no TensorFlow for this Python?): ${reason:-pip failed};" \
             "set PYTHON to a Python that has TensorFlow, or try again (log: $venv/setup.log)"

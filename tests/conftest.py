@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import signal
 import sys
 from collections import Counter
 
@@ -14,9 +15,24 @@ if ROOT not in sys.path:
 # `python -m gru4rec.main` in a subprocess finds this checkout from any directory.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 
+
+# What a user's shell, launcher or machine may have set, and what tests set themselves where they mean it. Flags of
+# libraries (XLA_FLAGS, TF_ENABLE_ONEDNN_OPTS, ...) stay: scripts/test_machines.sh runs the suite under them.
+OF_THE_USER = ("TF_CONFIG", "TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "REALDATA",
+               "PYTHON", "RANK_SIZE", "RANK_ID", "RANK_TABLE_FILE", "JOB_ID", "CM_WORKER_SIZE", "CM_CHIEF_IP", "SOC_VERSION",
+               "ASCEND_SET_ENV", "ASCEND_DEVICE_ID", "DEVICE_ID", "ASCEND_OPP_PATH", "GRU4REC_OUTPUT", "GRU4REC_SERVE_TOKEN",
+               "GRU4REC_SKIP_DAVINCI_CHECK")
+for _name in OF_THE_USER:
+    os.environ.pop(_name, None)
+# A job in the background starts with SIGINT ignored, and all its children with it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 HAS_TF = importlib.util.find_spec("tensorflow") is not None  # looked up, not imported: tests/unit runs without it
 TF_DIRECTORIES = tuple(os.path.join(ROOT, "tests", name) + os.sep for name in ("graph", "parity", "e2e"))
-COUNTED = ("realdata", "slow", "gpu", "npu")
+COUNTED = ("realdata", "slow", "once", "release", "user", "gpu", "npu")
+LEFT_OUT = Counter()  # marked tests that `-m` or `-k` left out
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 
 _tf_ready = []
 
@@ -66,10 +82,28 @@ def _reset_logger():
 def pytest_runtest_setup(item):
     if not HAS_TF and item.get_closest_marker("tf"):
         pytest.skip("TensorFlow is not installed")
+    if item.get_closest_marker("user") and (IS_ROOT or not hasattr(os, "geteuid")):
+        pytest.skip("root may read and write everywhere; sh scripts/test_machines.sh user runs it as another user")
+
+
+def pytest_deselected(items):
+    LEFT_OUT.update(marker for item in items for marker in COUNTED if item.get_closest_marker(marker))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    """With pytest-xdist each process leaves out the same tests."""
+    LEFT_OUT.update({name: count for name, count in getattr(node, "workeroutput", {}).get("left_out", {}).items()
+                     if not LEFT_OUT[name]})
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["left_out"] = dict(LEFT_OUT)
 
 
 def pytest_terminal_summary(terminalreporter):
-    """One line: how many of the marked tests ran, and how many did not."""
+    """One line: how many of the marked tests ran, were skipped, and were left out by `-m`."""
     ran, skipped = Counter(), Counter()
     for outcome, reports in terminalreporter.stats.items():
         for report in reports:
@@ -80,5 +114,6 @@ def pytest_terminal_summary(terminalreporter):
                     skipped[marker] += 1
                 elif getattr(report, "when", "") == "call":
                     ran[marker] += 1
-    text = ", ".join("%s %d ran %d skipped" % (marker, ran[marker], skipped[marker]) for marker in COUNTED)
+    text = ", ".join("%s %d ran %d skipped" % (marker, ran[marker], skipped[marker])
+                     + (" %d left out" % LEFT_OUT[marker] if LEFT_OUT[marker] else "") for marker in COUNTED)
     terminalreporter.write_line("marked tests: " + text)

@@ -8,6 +8,7 @@ from gru4rec import config, lazy_adam, lr_schedule, schedule
 from gru4rec.engine import chunk_of, create, state
 from gru4rec.tf_compat import has_xla, tf
 from tests.parity import reference
+from tests.tolerance import assert_same_bits, assert_ulps, assert_ulps_of_all  # noqa: F401
 
 # name -> flags
 ENGINES = {"plain": dict(engine="plain"), "loop": dict(engine="loop", xla="off")}
@@ -79,14 +80,6 @@ def on_threads(count, job):
     if errors:
         raise errors[0]
     return results
-
-
-def assert_same_bits(ours, theirs):
-    """Two states of a run, name by name; a NaN equals itself."""
-    assert sorted(ours) == sorted(theirs)
-    for name in ours:
-        assert ours[name].dtype == theirs[name].dtype, name
-        np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)
 
 
 def dropout_masks(config_, steps):

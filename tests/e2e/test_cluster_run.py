@@ -12,12 +12,13 @@ import pytest
 
 from gru4rec import checkpoint, main
 from gru4rec.errors import ClusterError
+from tests import tolerance
 
 pytestmark = [pytest.mark.tf, pytest.mark.slow]
 
 FLAGS = ["--device", "cpu", "--batch_size", "8", "--size", "12", "--epoch", "2", "--n_sample", "16", "--optimizer", "adagrad",
          "--embedding", "shared", "--lr", "0.05", "--xla", "off", "--log_every", "50", "--steps_per_run", "5",
-         "--cluster_timeout", "60"]
+         "--cluster_timeout", "300"]
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +56,11 @@ def died(repo_root, events, tmp_path_factory):
     """(checkpoint directory, exit status, stderr) of a run of two whose worker 1 was killed in the first epoch."""
     out = str(tmp_path_factory.mktemp("died") / "run")
     process = launch(repo_root, 2, "--train_path", events, "--checkpoint_dir", out, "--save_every", "100", *FLAGS)
-    until = time.time() + 120
+    until = time.time() + 600
     while steps_logged(out) < 3 and time.time() < until and process.poll() is None:
         time.sleep(0.05)
     os.kill(children(process)[1], signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     return out, process.returncode, err
 
 
@@ -78,7 +79,7 @@ def test_a_worker_that_dies_is_named_and_what_was_trained_is_saved(died):
 def test_the_run_goes_on_with_three_and_is_evaluated_by_two_as_by_one(died, events, repo_root, capfd):
     out = died[0]
     process = launch(repo_root, 3, "--checkpoint_dir", out, "--resume", "1", "--train_path", events, *FLAGS)
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert "was begun by" not in err and "rank 0 of 3 devices" in err  # the checkpoint gave up its lanes already
     with open(os.path.join(out, "metrics.jsonl")) as rows:
@@ -92,9 +93,10 @@ def test_the_run_goes_on_with_three_and_is_evaluated_by_two_as_by_one(died, even
     assert main.main(flags) == 0
     alone = capfd.readouterr().out
     process = launch(repo_root, 2, *flags)
-    together, err = process.communicate(timeout=120)
+    together, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
-    assert together == alone and alone.count("\n") >= 2
+    assert alone.count("\n") >= 2
+    tolerance.assert_same_evaluation(together, alone)  # each ranks its share, in products of other sizes
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
@@ -126,15 +128,15 @@ def test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit(rep
     for out in (whole, cut):
         process = launch(repo_root, 2, "--train_path", events, "--checkpoint_dir", out, *FLAGS)
         if out == cut:
-            until = time.time() + 120
+            until = time.time() + 600
             while steps_logged(out) < 3 and time.time() < until and process.poll() is None:
                 time.sleep(0.05)
             process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=200)
+        _, err = process.communicate(timeout=600)
         assert process.returncode == (143 if out == cut else 0), err
     assert "interrupted; saved " + cut in err and "worker 1: error: interrupted" in err
     process = launch(repo_root, 2, "--train_path", events, "--checkpoint_dir", cut, "--resume", "1", *FLAGS)
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     one, other = checkpoint.load(whole).arrays, checkpoint.load(cut).arrays
     assert sorted(one) == sorted(other)
@@ -157,7 +159,7 @@ def test_other_training_events_are_refused_though_the_items_are_the_same(repo_ro
     code = "import runpy, sys; sys.executable = %r; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     done = subprocess.run([sys.executable, "-c", code % str(wrapper), script, "2", "--train_path", events, "--checkpoint_dir",
                            str(tmp_path / "x")] + FLAGS, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True, timeout=120)
+                          universal_newlines=True, timeout=600)
     assert done.returncode == 2 and "worker 1 (127.0.0.1:" in done.stderr and "has other training events" in done.stderr, done
     assert not os.path.exists(str(tmp_path / "x" / "vocabulary.npz"))
 
@@ -166,5 +168,5 @@ def test_other_training_events_are_refused_though_the_items_are_the_same(repo_ro
 def test_a_file_that_is_missing_is_one_line(repo_root, events, tmp_path):
     flags = ["--train_path", str(tmp_path / "none.tsv"), "--checkpoint_dir", str(tmp_path / "x")] + FLAGS
     process = launch(repo_root, 2, *flags)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 2 and "none.tsv" in err and "Traceback" not in err, err

@@ -11,6 +11,7 @@ import pytest
 from gru4rec import compare, main
 from gru4rec.baselines import __main__ as baselines
 from gru4rec.data import synthetic
+from tests import tolerance
 
 pytestmark = pytest.mark.tf
 
@@ -140,7 +141,7 @@ def test_last_events_only(model, evaluate):
     assert out.startswith("events: %d sessions: %d " % (len(last), len(last))) and last["session"].is_unique
     evaluate("--ranks_out", "all.csv")
     everything = pd.read_csv("all.csv").groupby("session").tail(1).reset_index(drop=True)
-    pd.testing.assert_frame_equal(last, everything)
+    tolerance.assert_same_ranks(last, everything)  # fewer targets are products of other sizes
     row = last_rows(model, "eval")[-2]
     assert row["eval_target"] == "last" and row["recall@20"] == pytest.approx((last["rank"] <= 20).mean())
 

@@ -10,6 +10,7 @@ import pytest
 
 from gru4rec import checkpoint
 from gru4rec.data import synthetic
+from tests import tolerance
 
 pytestmark = pytest.mark.tf
 
@@ -63,7 +64,7 @@ def test_the_log_is_the_running_mean_of_the_epoch(ok, data):
     """Logged at every step, the line of step n is n times its mean minus n - 1 times the one before."""
     lines = re.findall(r"Epoch (\d+)\tStep (\d+)\tlr: (\S+)\tloss: (\S+)\nEach Step time is:(\S+)\n",
                        ok(*(FAST + ["--log_every", 1, "--epoch", 2, "--decay_steps", 50, "--decay", 0.5])))
-    rows = [json.loads(line) for line in open(str(data / "checkpoint" / "metrics.jsonl"))]
+    rows = [json.loads(line) for line in open(str(data / "checkpoint" / "metrics.jsonl"), encoding="utf-8")]
     train, epochs = [[row for row in rows if row["kind"] == kind] for kind in ("train", "epoch")]
     assert [(str(r["epoch"]), str(r["step"]), "%f" % r["lr"], "%f" % r["loss"], "%f" % r["seconds_per_step"])
             for r in train] == lines
@@ -111,7 +112,8 @@ def test_evaluation_does_not_depend_on_its_lanes(ok, data):
     ok(*(FAST + ["--epoch", 1]))
     one = ok("--train", 0, "--cut_off", "5,20")
     for lanes in (1, 7, 5000):
-        assert ok("--train", 0, "--cut_off", "5,20", "--eval_batch_size", lanes) == one
+        found = ok("--train", 0, "--cut_off", "5,20", "--eval_batch_size", lanes)
+        tolerance.assert_same_evaluation(found, one)  # products of another number of rows may round otherwise
 
 
 @pytest.mark.parametrize("first, second", [("loop", "plain"), ("plain", "loop")])

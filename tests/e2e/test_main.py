@@ -6,10 +6,10 @@ import re
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
 from gru4rec.data import synthetic
+from tests import tolerance
 
 pytestmark = pytest.mark.tf
 
@@ -197,6 +197,5 @@ def test_the_other_tensorflow_reads_the_checkpoint_and_back(tmp_path):
         flags = ["--checkpoint_dir", name]
         command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 2, "--size", 16, *flags,
                 python=writer)
-        mine, its = [command(tmp_path, "--train", 0, *flags, python=python)[0] for python in (writer, reader)]
-        numbers = [np.array(re.findall(r"\d\.\d{4}", text), float) for text in (mine, its)]
-        np.testing.assert_allclose(numbers[0], numbers[1], atol=1e-4 + 1e-9)
+        tolerance.assert_same_evaluation(*[command(tmp_path, "--train", 0, *flags, python=python)[0]
+                                         for python in (writer, reader)])

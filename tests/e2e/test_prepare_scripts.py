@@ -30,7 +30,7 @@ def run(tmp_path, shell):
     def start(dataset, *words):
         return subprocess.run([shell, os.path.join(ROOT, "scripts", "prepare_%s.sh" % dataset)] + list(words),
                               cwd=str(tmp_path), env=dict(os.environ, PYTHON=str(stub)), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=60)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120)
     return start
 
 

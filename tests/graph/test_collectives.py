@@ -110,7 +110,7 @@ def test_with_negatives_of_the_batch_a_step_is_the_mean_of_the_ranks_steps(toget
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
     results = together(size, lambda dev: train(cfg, dev, epochs[dev.ranks.rank], start, 1))
     alone = [train(cfg, helpers.cpu(), epoch, start, 1) for epoch in epochs]
-    np.testing.assert_allclose(results[0][0], np.mean([losses for losses, _, _ in alone], 0), rtol=1e-6)
+    np.testing.assert_allclose(results[0][0], np.mean([losses for losses, _, _ in alone], 0), rtol=1e-5)
     for name in state.weight_shapes(cfg.model, ITEMS):
         np.testing.assert_allclose(results[0][1][name], np.mean([own[name] for _, own, _ in alone], 0), rtol=1e-4,
                                    atol=1e-6)

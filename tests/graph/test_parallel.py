@@ -109,9 +109,9 @@ def test_ranks_are_one_process_with_all_lanes(sessions, size, name):
     for own_losses, own_arrays in results:
         helpers.assert_same_bits(own_arrays, results[0][1])
         np.testing.assert_array_equal(own_losses, results[0][0])
-    np.testing.assert_allclose(results[0][0], losses, rtol=2e-6)
+    helpers.assert_ulps(results[0][0], losses, 64)
     for array in arrays:
-        np.testing.assert_allclose(results[0][1][array], arrays[array], rtol=0, atol=1e-6, err_msg=array)
+        helpers.assert_ulps(results[0][1][array], arrays[array], 64, array)
 
 
 def test_after_500_steps_the_loss_is_still_that_of_one_process(sessions):

@@ -1,4 +1,8 @@
-"""Both engines against the float64 twin and against each other; chunks, restarts and padding change no bit."""
+"""Both engines against the float64 twin and against each other; chunks, restarts and padding.
+
+Bits are compared where one program runs twice. Another number of steps per call, another engine or a longer horizon is
+another program: there a tolerance in units of the last place (`helpers.assert_ulps`) is stated.
+"""
 
 import numpy as np
 import pytest
@@ -16,6 +20,7 @@ UNCOMPILED = ["loop", "plain"]
 # Compilation takes seconds for each engine made: tests that make several are slow with it.
 MANY_OF = {name: pytest.param(name, marks=[pytest.mark.slow] if name == "xla" else []) for name in ENGINES}
 NUM_ITEMS, LANES = 13, 5
+ULPS = 64  # some twenty steps, each of which rounds some thirty sums and products once more or once less
 LENGTHS = [4, 2, 7, 3, 2, 9, 2, 5, 3, 6, 2, 2, 8, 3, 4, 2, 6, 5, 3, 7, 4, 2, 5, 3]
 
 
@@ -82,7 +87,7 @@ def test_fewer_sessions_than_lanes(engine):
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_closed_loop_of_ten_steps(loop):
-    """The sizes of the defaults, dropout on: losses and every weight within 2e-6.
+    """The sizes of the defaults, dropout on: every weight within a hundredth of a move of the learning rate.
 
     The start is a little larger than `state.initial`: there all scores are nearly equal, and the gradient of a bias
     whose item is hit once all but cancels (p - 1 + the p of the other lanes), so that Adam makes its rounding large.
@@ -93,11 +98,11 @@ def test_closed_loop_of_ten_steps(loop):
         config = helpers.make_config(engine)
         ended[engine] = helpers.train(config, helpers.start_arrays(config, 300, 0.05), epoch, stop=10)
     (plain_losses, plain), (loop_losses, lazy) = ended["plain"], ended[loop]
-    np.testing.assert_allclose(loop_losses, plain_losses, rtol=0, atol=2e-6)
+    helpers.assert_ulps(loop_losses, plain_losses, 32)
     lazy = state.caught_up(config, lazy)
     assert sorted(lazy) == sorted(plain)
     for name in plain:
-        np.testing.assert_allclose(lazy[name], plain[name], rtol=0, atol=2e-6, err_msg=name)
+        np.testing.assert_allclose(lazy[name], plain[name], rtol=0, atol=1e-5, err_msg=name)
         assert lazy[name].dtype == plain[name].dtype and lazy[name].shape == plain[name].shape
 
 
@@ -116,14 +121,16 @@ def test_an_engine_goes_on_from_the_state_of_the_other():
 # --- chunks, restarts, padding ---------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("loop", [MANY_OF[name] for name in LOOPS])
-def test_steps_per_run_and_chunk_borders_change_no_bit(loop):
+def test_chunk_borders_change_no_bit_and_steps_per_run_nothing_but_rounding(loop):
     epoch, results = small_epoch(), []
-    for steps_per_run, per_run in ((13, None), (8, 3), (1, None)):
+    for steps_per_run, per_run in ((13, None), (13, 3), (1, None)):
         config = small(loop, steps_per_run=steps_per_run)
         results.append(helpers.train(config, helpers.start_arrays(config, NUM_ITEMS), epoch, per_run=per_run))
-    for losses, arrays in results[1:]:
-        np.testing.assert_array_equal(losses, results[0][0])
-        helpers.assert_same_bits(arrays, results[0][1])
+    whole, parts, single = results
+    np.testing.assert_array_equal(parts[0], whole[0])
+    helpers.assert_same_bits(parts[1], whole[1])
+    helpers.assert_ulps(single[0], whole[0], ULPS)
+    helpers.assert_ulps_of_all(single[1], whole[1], ULPS)
 
 
 @pytest.mark.parametrize("engine", [MANY_OF[name] for name in ENGINES])
@@ -138,10 +145,13 @@ def test_a_restarted_run_is_the_uninterrupted_one_bit_for_bit(engine):
     trainer.close()
     assert halfway[state.GLOBAL_STEP] == 9 and uninterrupted[state.GLOBAL_STEP] == epoch.num_steps
     helpers.assert_same_bits(halfway, kept)  # a copy: training does not write into it
-    # The restarted run may be a longer one: tables of a longer horizon hold the same numbers.
-    again, ended = helpers.train(config, halfway, epoch, start=9, num_steps=5 * epoch.num_steps)
+    again, ended = helpers.train(config, halfway, epoch, start=9, num_steps=epoch.num_steps)
     np.testing.assert_array_equal(again, losses)
     helpers.assert_same_bits(ended, uninterrupted)
+    # The restarted run may be a longer one: tables of a longer horizon hold the same numbers.
+    again, ended = helpers.train(config, halfway, epoch, start=9, num_steps=5 * epoch.num_steps)
+    helpers.assert_ulps(again, losses, ULPS)
+    helpers.assert_ulps_of_all(ended, uninterrupted, ULPS)
 
 
 @pytest.mark.parametrize("engine", UNCOMPILED)
@@ -166,8 +176,8 @@ def test_rows_that_only_fill_up_a_chunk_run_no_update():
     exact = helpers.train(small("loop", steps_per_run=3), arrays, epoch, stop=3)
     padded = helpers.train(small("loop", steps_per_run=30), arrays, epoch, stop=3)
     assert len(padded[0]) == 3 and padded[1][state.GLOBAL_STEP] == 3
-    np.testing.assert_array_equal(padded[0], exact[0])
-    helpers.assert_same_bits(padded[1], exact[1])
+    helpers.assert_ulps(padded[0], exact[0], ULPS)
+    helpers.assert_ulps_of_all(padded[1], exact[1], ULPS)
     assert padded[1][state.EMBEDDING + state.LAST_STEP].max() == 3
 
 

@@ -242,9 +242,8 @@ def test_the_thread_looks_by_itself(tmp_path, monkeypatch):
     helpers.save(tmp_path, monkeypatch)
     directory, used = str(tmp_path), []
     reloader = Reloader(directory, None, "other", lambda: gru4rec.load(directory), used.append, 0.01)
-    for _ in range(500):
-        if used:
-            break
+    until = time.monotonic() + 120
+    while not used and time.monotonic() < until:
         time.sleep(0.01)
     reloader.close()
     assert len(used) == 1

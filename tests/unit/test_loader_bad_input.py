@@ -108,7 +108,8 @@ def test_directory(tmp_path):
     assert "directory" in message(str(tmp_path / "d"))
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
+@pytest.mark.user
+@pytest.mark.machine
 def test_permission_denied(tmp_path):
     path = write(tmp_path, HEAD + GOOD)
     os.chmod(path, 0)

@@ -228,10 +228,19 @@ def test_a_directory_to_write_to_exists(switch, path_flag, tmp_path):
 
     check(tmp_path)
     refused(check, [tmp_path / "absent"], "--" + path_flag, "mkdir -p")
-    if os.getuid() != 0:
-        read_only = tmp_path / "read_only"
-        read_only.mkdir(mode=0o500)
-        refused(check, [read_only], "cannot be written")
+
+
+@pytest.mark.user
+@pytest.mark.machine
+@pytest.mark.parametrize("switch, path_flag", [("over_dump", "over_dump_path"), ("data_dump_flag", "data_dump_path"),
+                                               ("profiling", "profiling_dump_path")])
+def test_a_directory_to_write_to_can_be_written(switch, path_flag, tmp_path):
+    def check(path):
+        flags.check_files(parsed("--" + switch, "True", "--" + path_flag, str(path)).accelerator)
+
+    read_only = tmp_path / "read_only"
+    read_only.mkdir(mode=0o500)
+    refused(check, [read_only], "cannot be written")
 
 
 def test_a_dump_path_of_the_generic_flag_is_checked_too(tmp_path):

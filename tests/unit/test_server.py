@@ -36,7 +36,7 @@ class Server:
 
     def ask(self, method, path, body=None, headers=(), raw=None):
         """(status, body as JSON or text)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
         content = raw if raw is not None else None if body is None else json.dumps(body)
         connection.request(method, path, content, dict({"Content-Type": "application/json"}, **dict(headers)))
         response = connection.getresponse()
@@ -50,12 +50,12 @@ class Server:
 
     def __exit__(self, *_):
         self.process.kill()
-        self.process.communicate(timeout=30)
+        self.process.communicate(timeout=120)
 
     def stop(self, number=signal.SIGTERM):
         """Exit status and stderr after a signal."""
         self.process.send_signal(number)
-        _, err = self.process.communicate(timeout=30)
+        _, err = self.process.communicate(timeout=120)
         return self.process.returncode, err
 
 
@@ -140,7 +140,7 @@ def test_bad_requests_have_a_reason(served, method, path, body, status, reason):
 
 def test_a_body_that_is_no_json_or_grows_beyond_the_limit(served):
     assert served[0].ask("POST", "/recommend", raw="{")[0] == 422
-    connection = http.client.HTTPConnection("127.0.0.1", served[0].port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", served[0].port, timeout=120)
     connection.request("POST", "/recommend", (b" " * 1000 for _ in range(9)), {"Content-Type": "application/json"},
                        encode_chunked=True)
     assert connection.getresponse().status == 413
@@ -188,9 +188,8 @@ def test_a_new_checkpoint_is_used_without_losing_a_request(tmp_path, monkeypatch
             config = helpers.make_config(size="5,3")
             helpers.save(tmp_path / "checkpoint", monkeypatch, config, helpers.random_arrays(config, 40, seed=4), epoch=1)
             model = gru4rec.load(str(tmp_path / "checkpoint"))
-            for _ in range(200):
-                if made.ask("GET", "/healthz")[1]["model"] == model.version:
-                    break
+            until = time.monotonic() + 120
+            while made.ask("GET", "/healthz")[1]["model"] != model.version and time.monotonic() < until:
                 time.sleep(0.05)
             stop.set()
             [future.result(30) for future in asking]

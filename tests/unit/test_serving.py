@@ -15,6 +15,7 @@ from gru4rec.serving import ranking, weights
 from gru4rec.serving.topk import top_k
 from tests import serving_helpers as helpers
 from tests.parity import family
+from tests.tolerance import assert_ulps
 
 # Every cell, embedding and hidden activation, one layer and several, rows behind (adam) and not.
 FAMILY = {
@@ -51,7 +52,7 @@ def test_scores_are_those_of_the_float64_twin(tmp_path, monkeypatch, case):
     current = state.caught_up(config, arrays)
     model = gru4rec.load(str(tmp_path))
     rows = state.output_rows(config.model, current)
-    np.testing.assert_array_equal(model.item_vectors, rows)
+    assert_ulps(model.item_vectors, rows, 1)  # caught up in parts, by numpy of another length
     if config.training.optimizer == "adam":
         assert (current[state.SOFTMAX_W] != arrays[state.SOFTMAX_W]).any()
     for items in ([3], [5, 0, 5, 39], list(range(20))):
@@ -284,8 +285,8 @@ def test_catching_up_in_parts_is_that_of_the_state(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "ROWS", 7)
     config, arrays, _ = helpers.save(tmp_path, monkeypatch, helpers.make_config(size="5,4"))
     current, found = state.caught_up(config, arrays), weights.load(str(tmp_path))
-    np.testing.assert_array_equal(found.input_rows, current[state.EMBEDDING])
-    np.testing.assert_array_equal(found.item_vectors[:, -1], current[state.SOFTMAX_B])
+    assert_ulps(found.input_rows, current[state.EMBEDDING], 1)
+    assert_ulps(found.item_vectors[:, -1], current[state.SOFTMAX_B], 1)
     assert (current[state.EMBEDDING] != arrays[state.EMBEDDING]).any()
 
 
