@@ -24,6 +24,8 @@ _ELSEWHERE = "(sys_platform != 'linux' or platform_machine != 'x86_64')"
 # The server; on older Pythons its command says so.
 _SERVE = [name + "; python_version >= '3.9'" for name in ("fastapi>=0.100", "uvicorn>=0.23", "httptools", "orjson",
                                                           "prometheus-client")]
+# 1.2.2 is the last DuckDB with wheels for Python 3.7 and 3.8; a newer one compiles from source for many minutes.
+_DUCKDB = ["duckdb>=1.2,<1.3; python_version < '3.9'", "duckdb>=1.2; python_version >= '3.9'"]
 _SERVE.append("uvloop; python_version >= '3.9' and sys_platform != 'win32'")
 
 setup(
@@ -47,14 +49,14 @@ setup(
             "tensorflow>=2.6; %s and %s" % (_NEW, _ELSEWHERE),
         ],
         "parquet": ["pyarrow"],
-        "prepare": ["duckdb>=1.2"],
+        "prepare": _DUCKDB,
         # gru4rec.export --format onnx, and what runs its files; for Python 3.7 it wants a newer numpy than TensorFlow 1.15.
         "onnx": ["onnx", "onnxruntime; python_version >= '3.9'"],
         "search": ["optuna"],
         "plots": ["matplotlib"],  # benchmarks/plot_train.py
         "serve": _SERVE,
-        "test": _SERVE + ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "duckdb>=1.2", "optuna",
-                          "onnx; python_version >= '3.9'", "onnxruntime; python_version >= '3.9'"],
+        "test": _SERVE + _DUCKDB + ["pytest", "pytest-xdist", "hypothesis", "pyarrow", "tqdm", "optuna",
+                                    "onnx; python_version >= '3.9'", "onnxruntime; python_version >= '3.9'"],
     },
     classifiers=[
         "License :: OSI Approved :: Apache Software License",

@@ -15,7 +15,6 @@ if ROOT not in sys.path:
 # `python -m gru4rec.main` in a subprocess finds this checkout from any directory.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
 
-
 # What a user's shell, launcher or machine may have set, and what tests set themselves where they mean it. Flags of
 # libraries (XLA_FLAGS, TF_ENABLE_ONEDNN_OPTS, ...) stay: scripts/test_machines.sh runs the suite under them.
 OF_THE_USER = ("TF_CONFIG", "TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "COLUMNS", "NO_COLOR", "FORCE_COLOR", "REALDATA",
@@ -24,7 +23,9 @@ OF_THE_USER = ("TF_CONFIG", "TF_CPP_MIN_LOG_LEVEL", "TF_CPP_MAX_VLOG_LEVEL", "CO
                "GRU4REC_SKIP_DAVINCI_CHECK")
 for _name in OF_THE_USER:
     os.environ.pop(_name, None)
-# A job in the background starts with SIGINT ignored, and all its children with it.
+
+# A suite started in the background (nohup, `&` in a script) inherits an ignored SIGINT, and so does each process it
+# starts; the tests send that signal and wait for its effect.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
