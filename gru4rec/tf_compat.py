@@ -52,6 +52,22 @@ def has_xla():
     return TF_VERSION >= (2, 6)
 
 
+def _one_order_of_sums():
+    """Compiled products on a CPU give the same bits every time.
+
+    TensorFlow 2.6 shares a compiled product among threads, and the order in which their parts are
+    summed is that in which they end: one run in about ten differs in the last place, and a resumed
+    run is no longer the uninterrupted one. One thread has one order. XLA reads its flags when it
+    compiles for the first time. 2.15 and later have been seen to repeat their bits without it.
+    """
+    flags = os.environ.get("XLA_FLAGS", "")
+    if TF_VERSION < (2, 15) and _EIGEN_THREADS not in flags:
+        os.environ["XLA_FLAGS"] = (flags + " --" + _EIGEN_THREADS + "=false").strip()
+
+
+_EIGEN_THREADS = "xla_cpu_multi_thread_eigen"
+
+
 def jit_function(fn):
     """`fn` compiled by XLA; calling it inside a graph adds one node.
 
@@ -61,6 +77,7 @@ def jit_function(fn):
     """
     if not has_xla():
         raise RuntimeError("TensorFlow %s cannot compile a loop; 2.6 or later can" % tf.__version__)
+    _one_order_of_sums()
     import tensorflow
     return tensorflow.function(fn, jit_compile=True, autograph=False)
 

@@ -502,6 +502,20 @@ def test_jit_function_without_xla_says_what_is_needed():
 # --- tf_compat
 
 
+@needs_xla
+@pytest.mark.parametrize("version, before, after", [
+    ((2, 6, 5), None, "--xla_cpu_multi_thread_eigen=false"),
+    ((2, 6, 5), "--xla_dump_to=d", "--xla_dump_to=d --xla_cpu_multi_thread_eigen=false"),
+    ((2, 6, 5), "--xla_cpu_multi_thread_eigen=true", "--xla_cpu_multi_thread_eigen=true"),
+    ((2, 15, 1), None, None)])
+def test_old_compiled_products_are_summed_in_one_order_unless_the_user_says_so(
+        version, before, after, monkeypatch):
+    monkeypatch.setattr(os, "environ", {"XLA_FLAGS": before} if before else {})
+    monkeypatch.setattr(tf_compat, "TF_VERSION", version)
+    tf_compat.jit_function(abs)
+    assert os.environ.get("XLA_FLAGS") == after
+
+
 def test_setup_is_idempotent_and_import_has_no_effect():
     script = """
 from gru4rec import tf_compat
