@@ -31,6 +31,7 @@ def assert_summary(row):
     assert set(row) == {"median", "min", "max", "raw"} and 0 < row["min"] <= row["median"] <= row["max"]
 
 
+@pytest.mark.release
 def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, repo_root):
     report = run("bench_train.py", tmp_path / "train.json", repo_root, "--variants",
                  "original,lazy1,loop,products,products_loop", "--other_python", sys.executable)
@@ -45,7 +46,7 @@ def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, rep
     assert "tensorflow" in report["versions"] and point["other_tensorflow"]
 
 
-@pytest.mark.once
+@pytest.mark.release
 def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_root):
     drawn = ["--preset", "rsc15-gru", "--n_sample", "40"]
     for flags, own in (([], {"no catch-up"}), (drawn, {"no draw"})):
@@ -57,7 +58,7 @@ def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_roo
         assert set(results["ratios"]) == {"products", "products_loop"}
 
 
-@pytest.mark.once
+@pytest.mark.release
 def test_a_preset_is_timed_and_judged(tmp_path, repo_root):
     results = run("bench_preset.py", tmp_path / "preset.json", repo_root)["results"]
     assert set(results) == {"seconds", "recall@20", "mrr@20"}
@@ -131,7 +132,7 @@ def test_load_measures_each_case_in_its_own_process(tmp_path, repo_root):
     assert results["load"]["rows_per_s"] > 0 and results["schedule"]["peak_mib"]["median"] > 0
 
 
-@pytest.mark.once
+@pytest.mark.release
 def test_startup_is_measured_beside_the_import(tmp_path, repo_root):
     results = run("bench_startup.py", tmp_path / "startup.json", repo_root, "--cases", "import,graph")["results"]
     for name in ("import", "graph"):
@@ -167,8 +168,8 @@ def test_the_server_is_loaded_without_an_error(tmp_path, repo_root):
     assert found["mean_batch"] >= 1
 
 
-@pytest.mark.once
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="processes cannot be pinned here")
+@pytest.mark.release
 def test_processes_that_train_together_are_timed_against_one(tmp_path, repo_root):
     flags = ["--", "--xla", "off", "--n_sample", "8"]
     results = run("bench_cluster.py", tmp_path / "cluster.json", repo_root, *flags)["results"]

@@ -108,6 +108,7 @@ def test_a_seed_repeats_its_weights_and_another_does_not(ok, data, dropout):
     assert weights[0] == weights[1] != weights[2]
 
 
+@pytest.mark.machine
 def test_evaluation_does_not_depend_on_its_lanes(ok, data):
     ok(*(FAST + ["--epoch", 1]))
     one = ok("--train", 0, "--cut_off", "5,20")

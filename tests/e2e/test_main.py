@@ -57,7 +57,7 @@ def test_bare_defaults_on_the_bundled_sample(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.once
+@pytest.mark.release
 def test_ten_epochs_reach_the_ceiling_of_the_sample(tmp_path):
     command(tmp_path, "--epoch", 10)
     out, _ = command(tmp_path, "--train", 0)
@@ -67,7 +67,7 @@ def test_ten_epochs_reach_the_ceiling_of_the_sample(tmp_path):
 def test_own_files_in_another_directory(tmp_path):
     chain(tmp_path / "clicks.tsv", 1), chain(tmp_path / "next_day.tsv", 2)
     out, _ = command(tmp_path, "--train_path", "clicks.tsv", "--test_path", "next_day.tsv", "--checkpoint_dir", "runs/a",
-                     "--size", "32,16", "--log_every", 20, "--epoch", 2, "--dropout", 0)
+                     "--size", "32,16", "--log_every", 20, "--epoch", 2, "--dropout", 0, "--xla", "off")
     train = rows(tmp_path / "runs" / "a", "train")
     assert [row["step"] for row in train[:3]] == [1, 20, 40]
     assert ["%f" % row["loss"] for row in train] == re.findall(r"loss: (\S+)", out)
@@ -77,7 +77,7 @@ def test_own_files_in_another_directory(tmp_path):
     assert recall(first) <= recall(out) + 0.05
 
 
-@pytest.mark.once
+@pytest.mark.release
 def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
     """Floor and ceiling: a leak of the target would show on random sessions."""
     flags = ["--size", 32, "--xla", "off", "--epoch", 8, "--lr", 0.01, "--dropout", 0, "--cut_off", 5]
@@ -104,10 +104,12 @@ def test_a_second_run_moves_the_first_aside(tmp_path):
     assert (tmp_path / "checkpoint" / "gru-model-0.data-00000-of-00001").read_bytes() == first
 
 
-def test_fewer_sessions_than_lanes_is_no_error(tmp_path):
+def test_fewer_sessions_than_lanes_is_no_error(inline, tmp_path):
     chain(tmp_path / "a.tsv", 1, num_sessions=3)
-    command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off")
-    assert EVAL_LINES.fullmatch(command(tmp_path, "--train", 0)[0])
+    flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off"]
+    assert inline(*flags)[0] == 0
+    status, out, _ = inline("--train", 0)
+    assert status == 0 and EVAL_LINES.fullmatch(out)
 
 
 def test_no_progress_bar_in_a_pipe_and_one_on_a_terminal(tmp_path):
@@ -140,9 +142,18 @@ def test_divergence_exits_3_and_names_the_step(tmp_path):
     assert re.search(r"^error: the loss is \S+ at step \d+ ", err.splitlines()[-1])
 
 
-def _bad(tmp_path, *flags):
-    before = sorted(os.listdir(str(tmp_path)))
-    out, err = command(tmp_path, *flags, status=2)
+@pytest.fixture
+def bad(tmp_path, inline):
+    """function (*flags) -> the one line of the command about them, in this process; one test below starts a process."""
+    def line_of(*flags):
+        before = sorted(os.listdir(str(tmp_path)))
+        status, out, err = inline(*flags)
+        return _line(before, tmp_path, status, out, err)
+    return line_of
+
+
+def _line(before, tmp_path, status, out, err):
+    assert status == 2
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1 and err.splitlines()[-1] == errors[0], err
     assert "Traceback" not in err and out == ""
@@ -162,30 +173,36 @@ def _bad(tmp_path, *flags):
     (["--device", "npu"], ["npu"]),
     (["--engine", "plain", "--steps_per_run", "5"], ["--steps_per_run 5", "--engine"]),
 ])
-def test_bad_flags_are_one_line_exit_2_and_nothing_written(tmp_path, flags, words):
-    line = _bad(tmp_path, *flags)
+def test_bad_flags_are_one_line_exit_2_and_nothing_written(bad, flags, words):
+    line = bad(*flags)
     for word in words:
         assert word in line
 
 
-def test_a_checkpoint_dir_that_is_a_file_is_refused(tmp_path):
-    chain(tmp_path / "a.tsv", 1)
-    assert "--checkpoint_dir a.tsv" in _bad(tmp_path, "--train_path", "a.tsv", "--checkpoint_dir", "a.tsv")
+def test_the_process_itself_ends_with_2_and_one_line(tmp_path):
+    before = sorted(os.listdir(str(tmp_path)))
+    out, err = command(tmp_path, "--los", "bpr", status=2)
+    assert "--los" in _line(before, tmp_path, 2, out, err)
 
 
-def test_an_explicit_flag_that_contradicts_the_checkpoint_is_refused(tmp_path):
+def test_a_checkpoint_dir_that_is_a_file_is_refused(bad, inline, tmp_path):
     chain(tmp_path / "a.tsv", 1)
-    command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off")
-    line = _bad(tmp_path, "--train", 0, "--size", 9)
+    assert "--checkpoint_dir a.tsv" in bad("--train_path", "a.tsv", "--checkpoint_dir", "a.tsv")
+
+
+def test_an_explicit_flag_that_contradicts_the_checkpoint_is_refused(bad, inline, tmp_path):
+    chain(tmp_path / "a.tsv", 1)
+    inline("--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off")
+    line = bad("--train", 0, "--size", 9)
     assert "--size 9" in line and "--size 8" in line
-    assert "--test takes one of: 0" in _bad(tmp_path, "--train", 0, "--test", 4)
+    assert "--test takes one of: 0" in bad("--train", 0, "--test", 4)
     (tmp_path / "other.tsv").write_text("SessionId\tItemId\tTime\n1\t-5\t1\n1\t-6\t2\n")
-    assert "other.tsv" in _bad(tmp_path, "--train", 0, "--test_path", "other.tsv")
+    assert "other.tsv" in bad("--train", 0, "--test_path", "other.tsv")
     path = tmp_path / "checkpoint" / "gru-model-0.data-00000-of-00001"
     damaged = bytearray(path.read_bytes())
     damaged[100] ^= 1
     path.write_bytes(bytes(damaged))
-    assert "damaged" in _bad(tmp_path, "--train", 0)
+    assert "damaged" in bad("--train", 0)
 
 
 def test_the_other_tensorflow_reads_the_checkpoint_and_back(tmp_path):
@@ -195,7 +212,7 @@ def test_the_other_tensorflow_reads_the_checkpoint_and_back(tmp_path):
     chain(tmp_path / "a.tsv", 1)
     for name, writer, reader in (("ours", sys.executable, other), ("theirs", other, sys.executable)):
         flags = ["--checkpoint_dir", name]
-        command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 2, "--size", 16, *flags,
-                python=writer)
+        command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 16, "--xla", "off",
+                *flags, python=writer)
         tolerance.assert_same_evaluation(*[command(tmp_path, "--train", 0, *flags, python=python)[0]
                                          for python in (writer, reader)])

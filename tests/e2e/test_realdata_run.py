@@ -17,7 +17,7 @@ def command(cwd, *flags):
     return done.stdout, done.stderr
 
 
-@pytest.mark.once
+@pytest.mark.release
 def test_one_epoch_on_rsc15_64(tmp_path, realdata):
     files = [os.path.join(realdata, "rsc15_64", name) for name in ("train.tsv.gz", "test.tsv.gz")]
     for path in files:

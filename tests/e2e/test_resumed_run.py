@@ -63,7 +63,7 @@ def stop_at(monkeypatch):
 
 @pytest.mark.parametrize("engine, checks", [
     (["--xla", "off"], 9), (["--engine", "plain"], 100),
-    (["--xla", "auto", "--optimizer", "rmsprop", "--momentum", 0.5, "--n_sample", 16], 14)])
+    (["--xla", "auto", "--optimizer", "rmsprop", "--momentum", 0.5, "--n_sample", 16], 18)])
 @pytest.mark.once
 def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(inline, clicks, stop_at, engine, checks):
     """Log lines, rows, weights, moments and states, bit for bit, whatever moments were saved on the way."""

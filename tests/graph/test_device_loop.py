@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import fake_npu  # noqa: E402
 
 ITEMS, LANES = 7, 4
+ULPS = 64  # some twenty steps, each of which rounds some thirty sums and products once more or once less
 
 
 @pytest.fixture(params=fake_npu.ADAPTERS)

@@ -42,6 +42,7 @@ def run(epoch, engine, scale=None, steps=STEPS, weights=0.5, **flags):
         trainer.close()
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("engine", sorted(helpers.ENGINES))
 @pytest.mark.parametrize("setting", ["dynamic", 1024])
 def test_where_nothing_overflows_a_power_of_two_changes_nothing_but_rounding(epoch, engine, setting):
@@ -55,6 +56,7 @@ def test_where_nothing_overflows_a_power_of_two_changes_nothing_but_rounding(epo
     helpers.assert_ulps_of_all(arrays, scaled, ULPS)
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("exponent", [0, 10, 15, 24])
 def test_a_power_of_two_goes_into_a_gradient_and_out_of_it_without_rounding(exponent):
     """A product with a power of two is exact on every machine, so here the bits are compared."""
@@ -71,6 +73,7 @@ def test_a_power_of_two_goes_into_a_gradient_and_out_of_it_without_rounding(expo
         np.testing.assert_array_equal(ours, gradient)
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_steps_that_overflow_change_no_fresh_weight_and_halve_the_scale(epoch, optimizer):
     results = {engine: run(epoch, engine, HUGE, weights=LARGE, loss_scale="dynamic", optimizer=optimizer)

@@ -44,6 +44,7 @@ def scores():
     return 2.0 * np.random.RandomState(5).randn(6, 6)
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("loss, final_act", PAIRS)
 def test_value_and_gradient(scores, loss, final_act):
     weights = [np.array(weight) for weight in WEIGHTS.values()]

@@ -52,6 +52,7 @@ def assert_near_reference(config, arrays, losses, expected, atol):
 
 # --- against the twin ------------------------------------------------------------------------------------------------
 
+@pytest.mark.machine
 @pytest.mark.parametrize("engine", ENGINES)
 def test_twenty_steps_are_those_of_the_twin(engine):
     config = small(engine, dropout=0.3)
@@ -85,6 +86,7 @@ def test_fewer_sessions_than_lanes(engine):
 
 # --- against each other ----------------------------------------------------------------------------------------------
 
+@pytest.mark.machine
 @pytest.mark.parametrize("loop", LOOPS)
 def test_closed_loop_of_ten_steps(loop):
     """The sizes of the defaults, dropout on: every weight within a hundredth of a move of the learning rate.
@@ -120,6 +122,7 @@ def test_an_engine_goes_on_from_the_state_of_the_other():
 
 # --- chunks, restarts, padding ---------------------------------------------------------------------------------------
 
+@pytest.mark.machine
 @pytest.mark.parametrize("loop", [MANY_OF[name] for name in LOOPS])
 def test_chunk_borders_change_no_bit_and_steps_per_run_nothing_but_rounding(loop):
     epoch, results = small_epoch(), []
@@ -133,6 +136,7 @@ def test_chunk_borders_change_no_bit_and_steps_per_run_nothing_but_rounding(loop
     helpers.assert_ulps_of_all(single[1], whole[1], ULPS)
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("engine", [MANY_OF[name] for name in ENGINES])
 def test_a_restarted_run_is_the_uninterrupted_one_bit_for_bit(engine):
     config, epoch = small(engine), small_epoch()

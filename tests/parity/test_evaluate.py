@@ -92,6 +92,7 @@ def config(request):
     return helpers.make_config(hidden_act="relu", size={"one layer": "4", "two layers": "5,3"}[request.param])
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("unknown", ["drop", "miss"])
 def test_counts_and_metrics_are_those_of_brute_force(config, unknown, counting):
     arrays, lists = exact_arrays(config), random_lists(60)
@@ -147,6 +148,7 @@ def test_one_evaluator_ranks_twice_alike():
     np.testing.assert_array_equal(first.greater_equal, again.greater_equal)
 
 
+@pytest.mark.machine
 def test_trained_weights_rank_nearly_as_in_float64():
     """Ordinary weights and tanh: almost every rank is that of the float64 twin, and none is below 1."""
     config = helpers.make_config(size="8,6")

@@ -58,6 +58,7 @@ def by_role(tensors, values):
     return found
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("kind", WRITERS)
 @pytest.mark.parametrize("name", MODELS)
 def test_step_and_prefix_equal_the_reference(tmp_path, name, kind):

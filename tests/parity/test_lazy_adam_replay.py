@@ -135,7 +135,7 @@ def test_small():
 
 @pytest.mark.slow
 @pytest.mark.realdata
-@pytest.mark.once
+@pytest.mark.release
 def test_two_thousand_steps_of_rsc15_64(realdata):
     from gru4rec.data import loader, sessions
     path = os.path.join(realdata, "rsc15_64", "train.tsv.gz")

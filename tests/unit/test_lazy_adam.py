@@ -173,6 +173,7 @@ def test_caught_up_leaves_its_input_alone(dtype):
     np.testing.assert_array_equal(last, kept[3])
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("rows", [1, 2, 3, 100])
 def test_caught_up_does_not_depend_on_the_tile(rows):
     random = np.random.RandomState(2)

@@ -46,6 +46,7 @@ def twin_vector(config, current, items):
     return np.append(last / np.sqrt((last ** 2).sum() + 1e-6) if config.model.score == "cosine" else last, 1.0)
 
 
+@pytest.mark.machine
 @pytest.mark.parametrize("case", sorted(FAMILY))
 def test_scores_are_those_of_the_float64_twin(tmp_path, monkeypatch, case):
     config, arrays, vocab = helpers.save(tmp_path, monkeypatch, helpers.make_config(**FAMILY[case]))
@@ -281,6 +282,7 @@ def test_the_best_epoch_by_validation_is_loaded(tmp_path, monkeypatch):
     assert gru4rec.load(str(tmp_path)).version != gru4rec.load(str(tmp_path), epoch=1).version
 
 
+@pytest.mark.machine
 def test_catching_up_in_parts_is_that_of_the_state(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "ROWS", 7)
     config, arrays, _ = helpers.save(tmp_path, monkeypatch, helpers.make_config(size="5,4"))
