@@ -21,8 +21,19 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "scripts")]
 RESULTS = os.path.join(ROOT, "docs", "results", "machines.jsonl")
 PAGE = os.path.join(ROOT, "docs", "machines.md")
 BEGIN, END = "<!-- table of runs: begin -->\n", "<!-- table of runs: end -->"
-HEAD = ("run", "Python", "TensorFlow", "numpy", "processor, cores", "tests", "passed", "failed", "skipped", "min",
-        "date, commit")
+HEAD = (
+    "run",
+    "Python",
+    "TensorFlow",
+    "numpy",
+    "processor, cores",
+    "tests",
+    "passed",
+    "failed",
+    "skipped",
+    "min",
+    "date, commit",
+)
 
 
 def counts(junit):
@@ -37,32 +48,60 @@ def counts(junit):
             total[name] += int(suite.get(name))
         seconds += float(suite.get("time"))
     failed = total["failures"] + total["errors"]
-    return {"passed": total["tests"] - failed - total["skipped"], "failed": failed, "skipped": total["skipped"],
-            "seconds": round(seconds, 1)}
+    return {
+        "passed": total["tests"] - failed - total["skipped"],
+        "failed": failed,
+        "skipped": total["skipped"],
+        "seconds": round(seconds, 1),
+    }
 
 
 def marked(log):
     """{marker: tests that ran} from the line that tests/conftest.py adds to pytest's summary."""
     with open(log, encoding="utf-8", errors="replace") as lines:
         found = [line for line in lines if line.startswith("marked tests: ")]
-    return {name: int(ran) for name, ran in re.findall(r"(\w+) (\d+) ran", found[-1])} if found else {}
+    return (
+        {name: int(ran) for name, ran in re.findall(r"(\w+) (\d+) ran", found[-1])}
+        if found
+        else {}
+    )
 
 
 def record(args):
     """Add one line to the results; status 0, or 1 where the run has no result to write down."""
     import record_results
-    row = {"row": args.row, "settings": args.settings, "tests": args.tests.strip() or "whole suite"}
+
+    row = {
+        "row": args.row,
+        "settings": args.settings,
+        "tests": args.tests.strip() or "whole suite",
+    }
     try:
         row.update(counts(args.junit), marked=marked(args.log))
     except (OSError, xml.etree.ElementTree.ParseError) as error:
-        print("error: %s: pytest wrote no result that can be read: %s" % (args.row, error), file=sys.stderr)
+        print(
+            "error: %s: pytest wrote no result that can be read: %s" % (args.row, error),
+            file=sys.stderr,
+        )
         return 1
     machine, versions = record_results.machine(), record_results.versions()
-    changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"], cwd=ROOT,
-                             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True).stdout.strip()
-    row.update(python=versions["python"], tensorflow=versions["tensorflow"], numpy=versions["numpy"], processor=machine["cpu"],
-               cores=machine["cores"], system=machine["system"], date=record_results.today(),
-               commit=versions["commit"][:12] + ("+changes" if changed else ""))
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        universal_newlines=True,
+    ).stdout.strip()
+    row.update(
+        python=versions["python"],
+        tensorflow=versions["tensorflow"],
+        numpy=versions["numpy"],
+        processor=machine["cpu"],
+        cores=machine["cores"],
+        system=machine["system"],
+        date=record_results.today(),
+        commit=versions["commit"][:12] + ("+changes" if changed else ""),
+    )
     with open(args.results, "a", encoding="utf-8") as out:
         out.write(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n")
     return 0
@@ -82,8 +121,14 @@ def table(rows):
     lines = ["| %s |\n| %s |\n" % (" | ".join(HEAD), " | ".join(["---"] * len(HEAD)))]
     for row in last.values():
         cells = ["`%s`" % name for name in row["row"].split("+")]
-        cells = [" ".join(cells), row["python"], row["tensorflow"], row["numpy"],
-                 "%s, %d" % (row["processor"], row["cores"]), row["tests"]]
+        cells = [
+            " ".join(cells),
+            row["python"],
+            row["tensorflow"],
+            row["numpy"],
+            "%s, %d" % (row["processor"], row["cores"]),
+            row["tests"],
+        ]
         cells += ["%d" % row[name] for name in ("passed", "failed", "skipped")]
         cells += ["%.1f" % (row["seconds"] / 60), "%s, %s" % (row["date"], row["commit"])]
         lines.append("| %s |\n" % " | ".join(cell.replace("|", "/") for cell in cells))
@@ -99,7 +144,9 @@ def page_with(page, rows):
 
 
 def main(args=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(dest="command")
     one = commands.add_parser("record")
     one.add_argument("results")
@@ -118,7 +165,10 @@ def main(args=None):
     wanted = page_with(page, read(RESULTS))
     if args.check:
         if page != wanted:
-            print("error: docs/machines.md differs from its results; run python scripts/machines.py table", file=sys.stderr)
+            print(
+                "error: docs/machines.md differs from its results; run python scripts/machines.py table",
+                file=sys.stderr,
+            )
         return int(page != wanted)
     with open(PAGE, "w", encoding="utf-8") as file:
         file.write(wanted)

@@ -1,30 +1,37 @@
 #!/bin/sh
 # Run the test suite under settings that stand in for machines one does not have:
 #   sh scripts/test_machines.sh [--list] [--results FILE] [ROW ...] [-- pytest arguments]
-# ROW: a setting or a version of --list, several joined by + (one run), or a plan: settings, versions, pairwise, short.
-# Without a ROW it is the plan pairwise. What this machine cannot do is left out with its reason. PYTHON picks the Python
-# of rows without a version. Each run adds a line of JSON to FILE (default: docs/results/machines.jsonl), of which
-# `python scripts/machines.py table` makes the table of docs/machines.md. Status: 1 if a test failed in any run.
+# ROW: a setting or a version of --list, several joined by + (one run), or a plan: settings,
+# versions, pairwise, short. Without a ROW it is the plan pairwise. What this machine cannot do is
+# left out with its reason. PYTHON picks the Python of rows without a version. Each run adds a line
+# of JSON to FILE (default: docs/results/machines.jsonl); `python scripts/machines.py table` makes
+# the table of docs/machines.md of it. Status: 1 if a test failed in any run.
 set -u
 me=scripts/test_machines.sh
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 2
 . "$root/scripts/lib.sh"
 
-settings='sse4_2 avx2 avx512 onednn-sse41 onednn-avx2 onednn-0 onednn-1 haswell skylakex zen one-core user locale-c
-locale-utf8 timezone path umask no-home'
+settings='sse4_2 avx2 avx512 onednn-sse41 onednn-avx2 onednn-0 onednn-1 haswell skylakex zen one-core
+user locale-c locale-utf8 timezone path umask no-home'
 versions='py3.7 py3.9-tf2.6 py3.9 py3.10 py3.11-tf2.15 py3.11 py3.12 py3.13'
 # One run of the whole suite for each version, and each setting in one of them at least.
-pairwise='py3.7+haswell+one-core+locale-utf8 py3.9-tf2.6+zen+onednn-0+user+locale-c py3.9+sse4_2+onednn-sse41+umask
-py3.10+avx2+skylakex+timezone+onednn-1 py3.11-tf2.15+path+locale-c+onednn-0 py3.11+avx512+user+no-home
-py3.12+avx512+onednn-avx2+one-core+locale-utf8+haswell py3.13+sse4_2+onednn-sse41+zen+user+timezone+path'
+pairwise='py3.7+haswell+one-core+locale-utf8
+py3.9-tf2.6+zen+onednn-0+user+locale-c
+py3.9+sse4_2+onednn-sse41+umask
+py3.10+avx2+skylakex+timezone+onednn-1
+py3.11-tf2.15+path+locale-c+onednn-0
+py3.11+avx512+user+no-home
+py3.12+avx512+onednn-avx2+one-core+locale-utf8+haswell
+py3.13+sse4_2+onednn-sse41+zen+user+timezone+path'
 # What CI has time for, with -m machine.
-short='sse4_2+onednn-sse41+haswell+locale-c+timezone+path+user avx2+onednn-0+zen+one-core+locale-utf8+umask'
+short='sse4_2+onednn-sse41+haswell+locale-c+timezone+path+user
+avx2+onednn-0+zen+one-core+locale-utf8+umask'
 
 about() {
     case $1 in
         sse4_2 | avx2 | avx512) echo "XLA_FLAGS=--xla_cpu_max_isa=$(upper "$1")" ;;
         onednn-sse41 | onednn-avx2) echo "ONEDNN_MAX_CPU_ISA=$(upper "${1#onednn-}")" ;;
-        onednn-*) echo "TF_ENABLE_ONEDNN_OPTS=${1#onednn-}" ;;
+        onednn-[01]) echo "TF_ENABLE_ONEDNN_OPTS=${1#onednn-}" ;;
         haswell) echo "OPENBLAS_CORETYPE=Haswell" ;;
         skylakex) echo "OPENBLAS_CORETYPE=SkylakeX" ;;
         zen) echo "OPENBLAS_CORETYPE=Zen" ;;
@@ -57,12 +64,15 @@ list() {
 }
 
 # has_flag FLAG: true if the processor has it, or does not say.
-has_flag() { [ ! -r /proc/cpuinfo ] || ! grep -qE '^(flags|Features)' /proc/cpuinfo || grep -qw "$1" /proc/cpuinfo; }
+has_flag() {
+    [ ! -r /proc/cpuinfo ] || ! grep -qE '^(flags|Features)' /proc/cpuinfo ||
+        grep -qw "$1" /proc/cpuinfo
+}
 
 # find_version X.Y: prints a Python of that version, on PATH or known to pyenv.
 find_version() {
     for candidate in "python$1" "$(pyenv prefix "$1" 2>/dev/null)/bin/python"; do
-        if [ "$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)" = "$1" ]; then
+        if [ "$("$candidate" -c "$its_version" 2>/dev/null)" = "$1" ]; then
             command -v "$candidate"
             return
         fi
@@ -70,7 +80,8 @@ find_version() {
     return 1
 }
 
-# set_version NAME: sets `python` to that of the environment .venv-test-*, made if need be; or sets `reason`.
+# set_version NAME: sets `python` to that of the environment .venv-test-*, made if need be; or sets
+# `reason`.
 set_version() {
     number=${1#py} pins='' extras=cpu,test
     case $number in *-tf*)
@@ -81,13 +92,17 @@ set_version() {
     esac
     venv=$root/.venv-test-$number
     if [ ! -x "$venv/bin/python" ] || [ -e "$venv/.unfinished" ]; then
-        found=$(find_version "${number%-tf*}") || { reason="no Python ${number%-tf*} here"; return; }
-        (PYTHON=$found make_venv "$venv" "$extras" ${pins:+"$pins"}) || { reason="its environment cannot be made"; return; }
+        if ! found=$(find_version "${number%-tf*}"); then
+            reason="no Python ${number%-tf*} here"
+        elif ! (PYTHON=$found && make_venv "$venv" "$extras" ${pins:+"$pins"}); then
+            reason="its environment cannot be made"
+        fi
     fi
     python=$venv/bin/python
 }
 
-# apply NAME: the setting becomes part of the environment and variables of this shell, or `reason` says why not.
+# apply NAME: the setting becomes part of the environment and variables of this shell, or `reason`
+# says why not.
 apply() {
     reason=''
     case $1 in
@@ -96,22 +111,27 @@ apply() {
             [ "$1" != avx512 ] || flag=avx512f
             if ! has_flag "$flag"; then
                 reason="this processor has no $flag"
-            elif ! XLA_FLAGS="${XLA_FLAGS:+$XLA_FLAGS }--xla_cpu_max_isa=$(upper "$1")" "$python" -c "$compiles" \
-                </dev/null >/dev/null 2>&1; then
+            elif ! XLA_FLAGS="${XLA_FLAGS:+$XLA_FLAGS }--xla_cpu_max_isa=$(upper "$1")" \
+                "$python" -c "$compiles" </dev/null >/dev/null 2>&1; then
                 reason="this TensorFlow has no --xla_cpu_max_isa"
             else
                 export XLA_FLAGS="${XLA_FLAGS:+$XLA_FLAGS }--xla_cpu_max_isa=$(upper "$1")"
             fi ;;
         onednn-sse41) export ONEDNN_MAX_CPU_ISA=SSE41 ;;
         onednn-avx2) export ONEDNN_MAX_CPU_ISA=AVX2 ;;
-        onednn-*) export TF_ENABLE_ONEDNN_OPTS="${1#onednn-}" ;;
+        onednn-[01]) export TF_ENABLE_ONEDNN_OPTS="${1#onednn-}" ;;
         haswell | zen)
             if has_flag avx2; then
                 [ "$1" = zen ] && export OPENBLAS_CORETYPE=Zen || export OPENBLAS_CORETYPE=Haswell
             else
                 reason="this processor has no avx2"
             fi ;;
-        skylakex) has_flag avx512f && export OPENBLAS_CORETYPE=SkylakeX || reason="this processor has no avx512f" ;;
+        skylakex)
+            if has_flag avx512f; then
+                export OPENBLAS_CORETYPE=SkylakeX
+            else
+                reason="this processor has no avx512f"
+            fi ;;
         one-core)
             core=$(taskset -cp $$ 2>/dev/null | sed 's/.*: *//; s/[-,].*//')
             [ -n "$core" ] || reason="no taskset here" ;;
@@ -120,8 +140,9 @@ apply() {
                 reason="this user is none who could become another"
             elif ! command -v setpriv >/dev/null || ! id nobody >/dev/null 2>&1; then
                 reason="no setpriv or no user nobody here"
-            elif ! as_other "$python" -c '' 2>/dev/null && ! unshare -m mount -t tmpfs tmpfs /mnt 2>/dev/null; then
-                reason="nobody may not enter the directory of $python, and no mount namespace can be had"
+            elif ! as_other "$python" -c '' 2>/dev/null &&
+                ! unshare -m mount -t tmpfs tmpfs /mnt 2>/dev/null; then
+                reason="nobody may not enter the directory of $python, and mounts are not allowed"
             else
                 other=nobody
             fi ;;
@@ -139,6 +160,7 @@ apply() {
     esac
 }
 
+its_version='import sys; print("%d.%d" % sys.version_info[:2])'
 compiles='
 import tensorflow as tf
 tf.function(lambda x: x + 1.0, jit_compile=True)(tf.constant(1.0))
@@ -149,7 +171,7 @@ kind() {
     case $1 in
         sse4_2 | avx2 | avx512) echo isa ;;
         onednn-sse41 | onednn-avx2) echo onednn ;;
-        onednn-*) echo opts ;;
+        onednn-[01]) echo opts ;;
         haswell | skylakex | zen) echo blas ;;
         locale-*) echo locale ;;
         py*) echo version ;;
@@ -161,10 +183,13 @@ kind() {
 check() {
     kinds=' '
     for name in $(printf '%s' "$1" | tr + ' '); do
-        case " $(echo $settings $versions) " in *" $name "*) ;; *)
-            case $name in py[0-9]*) ;; *) fail "there is no row $name; sh $me --list names all" ;; esac ;;
+        case $name in
+            py[0-9]*) ;;
+            *) about "$name" >/dev/null || fail "there is no row $name; sh $me --list names all" ;;
         esac
-        case $kinds in *" $(kind "$name") "*) fail "$1: two settings of one kind exclude each other" ;; esac
+        case $kinds in
+            *" $(kind "$name") "*) fail "$1: two settings of one kind exclude each other" ;;
+        esac
         kinds="$kinds$(kind "$name") "
     done
 }
@@ -181,7 +206,8 @@ copy_checkout() {
     fi | (cd "$root" && tar --null --ignore-failed-read -T - -cf - 2>/dev/null) | tar -xf - -C "$1"
 }
 
-# hidden_by PATH: prints the uppermost directory on the way to PATH that the other user may not enter, or nothing.
+# hidden_by PATH: prints the uppermost directory on the way to PATH that the other user may not
+# enter, or nothing.
 hidden_by() (
     entered='' IFS=/
     set -f
@@ -194,8 +220,9 @@ hidden_by() (
     done
 )
 
-# show SCRATCH PATH...: within a mount namespace of its own, makes these paths visible to the other user though a directory above
-# them is shut (a Python in the home of root): an empty directory takes the place of that, and the paths go back into it.
+# show SCRATCH PATH...: within a mount namespace of its own, makes these paths visible to the other
+# user though a directory above them is shut (a Python in the home of root): an empty directory
+# takes the place of that, and the paths go back into it.
 show() {
     seen=$1/seen
     shift
@@ -203,7 +230,9 @@ show() {
         shut=$(hidden_by "$path")
         [ -n "$shut" ] || continue
         mkdir -p "$seen$path" && mount --bind "$path" "$seen$path" || return
-        [ -e "$shut/.emptied" ] || { mount -t tmpfs -o mode=755 tmpfs "$shut" && : >"$shut/.emptied"; } || return
+        if [ ! -e "$shut/.emptied" ]; then
+            mount -t tmpfs -o mode=755 tmpfs "$shut" && : >"$shut/.emptied" || return
+        fi
         mkdir -p "$path" && mount --bind "$seen$path" "$path" || return
     done
 }
@@ -222,11 +251,11 @@ run_row() (
     done
     if [ -z "$python" ]; then
         find_base
-        python=$root/.venv-test-$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')/bin/python
+        python=$root/.venv-test-$("$base" -c "$its_version")/bin/python
         can_import "$python" tensorflow numpy pytest >/dev/null || python=$base
     fi
     can_import "$python" tensorflow numpy pytest xdist >/dev/null ||
-        fail "$python has no TensorFlow or no pytest; run sh scripts/test.sh once, or name a version of --list"
+        fail "$python has no TensorFlow or no pytest; run sh scripts/test.sh once, or name a version"
     case $python in /*) ;; *) python=$(command -v "$python") ;; esac
     for name in $(printf '%s' "$row" | tr + ' '); do
         case $name in py*) continue ;; esac
@@ -238,7 +267,8 @@ run_row() (
         fi
     done
     [ -n "$done_with" ] || { say "SKIPPED $row: nothing of it can be had here"; exit 4; }
-    what=$(for name in $(printf '%s' "$done_with" | tr + ' '); do about "$name"; done | sed '$!s/$/; /' | tr -d '\n')
+    what=$(for name in $(printf '%s' "$done_with" | tr + ' '); do about "$name"; done |
+        sed '$!s/$/; /' | tr -d '\n')
 
     place=$root own=$python
     scratch=$(mktemp -d) || exit 2
@@ -286,12 +316,13 @@ run_row() (
 )
 
 if wants_help "$@"; then
-    sed -n '2,7s/^# //p' "$root/$me"
+    sed -n '2,8s/^# //p' "$root/$me"
     exit 0
 fi
-if [ "${1:-}" = --as-other ]; then # for this script itself: SCRATCH PYTHON COMMAND..., in a mount namespace
-    show "$2" "$("$3" -c 'import sys; print(sys.base_prefix)')" "$("$3" -c 'import sys; print(sys.prefix)')" ||
-        fail "$3 cannot be shown to nobody"
+# For this script itself, in a mount namespace: SCRATCH PYTHON COMMAND...
+if [ "${1:-}" = --as-other ]; then
+    show "$2" "$("$3" -c 'import sys; print(sys.base_prefix)')" \
+        "$("$3" -c 'import sys; print(sys.prefix)')" || fail "$3 cannot be shown to nobody"
     shift 3
     as_other "$@"
     exit $?

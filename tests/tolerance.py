@@ -33,15 +33,25 @@ def assert_ulps(ours, theirs, ulps, err_msg=""):
         of what is not finite. ulps: how many units an element may be off.
     """
     ours, theirs = np.asarray(ours), np.asarray(theirs)
-    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape, (ours.dtype, theirs.dtype, err_msg)
+    assert ours.dtype == theirs.dtype and ours.shape == theirs.shape, (
+        ours.dtype,
+        theirs.dtype,
+        err_msg,
+    )
     finite = np.isfinite(ours)
-    np.testing.assert_array_equal(np.where(finite, 0, ours), np.where(np.isfinite(theirs), 0, theirs), err_msg=err_msg)
+    np.testing.assert_array_equal(
+        np.where(finite, 0, ours), np.where(np.isfinite(theirs), 0, theirs), err_msg=err_msg
+    )
     if not np.issubdtype(ours.dtype, np.floating):
         np.testing.assert_array_equal(ours, theirs, err_msg=err_msg)
     elif finite.any():
         unit = np.spacing(max(np.abs(ours[finite]).max(), np.abs(theirs[finite]).max()))
         off = np.abs(ours[finite].astype(np.float64) - theirs[finite]).max() / float(unit)
-        assert off <= ulps, "%s is off by %.1f units in the last place, %g are allowed" % (err_msg, off, ulps)
+        assert off <= ulps, "%s is off by %.1f units in the last place, %g are allowed" % (
+            err_msg,
+            off,
+            ulps,
+        )
 
 
 def assert_ulps_of_all(ours, theirs, ulps):
@@ -61,10 +71,14 @@ def assert_same_evaluation(ours, theirs, targets=2):
     assert re.sub(number, "#", ours) == re.sub(number, "#", theirs)
     all_events = int(re.match(r"events: (\d+) ", ours).group(1))
     for mine, other in zip(ours.splitlines(), theirs.splitlines()):
-        part = re.match(r"\w+\t[^\t]+\t(\d+)\t", mine)  # a line of --split says how many events it is of
+        part = re.match(
+            r"\w+\t[^\t]+\t(\d+)\t", mine
+        )  # a line of --split says how many events it is of
         events = int(part.group(1)) if part else all_events
         numbers = [[float(found) for found in re.findall(number, line)] for line in (mine, other)]
-        np.testing.assert_allclose(*numbers, rtol=0, atol=float(targets) / max(events, 1) + 1e-4, err_msg=mine)
+        np.testing.assert_allclose(
+            *numbers, rtol=0, atol=float(targets) / max(events, 1) + 1e-4, err_msg=mine
+        )
 
 
 def assert_same_ranks(ours, theirs, targets=2):
