@@ -6,6 +6,7 @@ takes long. What a call has not finished never happened: all updates of a step w
 """
 
 import json
+import os
 import threading
 import time
 
@@ -20,6 +21,23 @@ PATIENCE = 2.0  # seconds a call may take before the others are looked at
 GRACE = 3.0  # seconds for TensorFlow to say itself what went wrong, and for others to see that this process still lives
 
 
+def _past_the_proxy(tasks):
+    """Processes of a cluster, this machine among them, are reached past a proxy for the web.
+
+    gRPC would ask the proxy of http_proxy or https_proxy for them. Who wants one between the
+    processes sets grpc_proxy, and then nothing is changed.
+    """
+    if os.environ.get("grpc_proxy"):
+        return
+    given = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""
+    hosts = [host for host in given.split(",") if host]
+    for address in ["localhost:0"] + [task.address for task in tasks]:
+        host = address.rpartition(":")[0].strip("[]")
+        if host not in hosts:
+            hosts.append(host)
+    os.environ["no_grpc_proxy"] = ",".join(hosts)
+
+
 class Collectives(Several):
     """Communicator of a cluster.Cluster; the server runs as long as the process (TensorFlow cannot stop one)."""
 
@@ -32,6 +50,7 @@ class Collectives(Several):
         self._cluster, self._timeout, self._keys = cluster, timeout, 0
         self._place = "/job:%s/task:%d/device:CPU:0" % (cluster.own.job, cluster.own.index)  # what gRPC sends lies there
         self.broken = False  # whether a call was given up: sessions may hang from then on
+        _past_the_proxy(cluster.tasks)
         try:
             self._server = tf.train.Server(tf.train.ClusterSpec(cluster.addresses()), job_name=cluster.own.job,
                                            task_index=cluster.own.index, config=self._complete(config))

@@ -1,6 +1,7 @@
 """Processes that train together on TensorFlow's runtime; ranks are threads here, each with a server of its own."""
 
 import contextlib
+import os
 import threading
 
 import numpy as np
@@ -129,6 +130,27 @@ def test_after_500_steps_the_loss_is_still_that_of_one_process(sessions):
     helpers.assert_same_bits(results[0][1], results[1][1])
     np.testing.assert_allclose(results[0][0][-50:].mean(), losses[-50:].mean(), rtol=0.005)
     assert losses[-50:].mean() < 0.9 * losses[:50].mean()
+
+
+@pytest.mark.parametrize("given, wanted", [
+    ({}, "localhost,a,::1"), ({"no_proxy": "b,a"}, "b,a,localhost,::1"),
+    ({"no_proxy": "b", "no_grpc_proxy": "c"}, "c,localhost,a,::1"), ({"grpc_proxy": "p"}, None)])
+def test_a_proxy_for_the_web_is_not_asked_for_the_other_processes(given, wanted, monkeypatch):
+    monkeypatch.setattr(os, "environ", dict(given))
+    tasks = [cluster.Task("worker", i, address) for i, address in enumerate(["a:1", "a:2", "[::1]:3"])]
+    collectives._past_the_proxy(tasks)
+    assert os.environ.get("no_grpc_proxy", given.get("no_grpc_proxy")) == wanted
+
+
+def test_ranks_meet_though_a_proxy_is_set(sessions, monkeypatch):
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
+    for name in ("no_proxy", "no_grpc_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "")
+    cfg, epoch = make(xla="off"), build_epoch(sessions, LANES, ranks.Ranks(2, 0))
+    start = helpers.start_arrays(cfg, ITEMS, 0.5)
+    results = together(2, lambda device: train(cfg, device, epoch, start, 1))
+    helpers.assert_same_bits(results[0][1], results[1][1])
 
 
 class Silent:
