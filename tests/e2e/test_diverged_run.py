@@ -120,7 +120,8 @@ def test_lr_1e30_on_the_bundled_sample(tmp_path, engine):
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
-@pytest.mark.parametrize("change, pattern", [(huge, FINITE), (not_a_number, NOT_FINITE)])
+@pytest.mark.parametrize("change, pattern", [(huge, FINITE), (not_a_number, NOT_FINITE)],
+                         ids=["huge", "nan"])
 def test_a_later_epoch_leaves_the_checkpoint_of_the_one_before(inline, clicks, changed, engine,
                                                                change, pattern):
     flags = SMALL + ENGINES[engine] + ["--steps_per_run", 1 if engine == "plain" else 7]
