@@ -40,7 +40,7 @@ class DeviceError(InputError):
 
 
 class DivergenceError(Gru4RecError):
-    """Loss or scores are no longer finite."""
+    """Loss, weights or scores are no longer finite, or the loss is absurd (see `divergence`)."""
 
     exit_status = 3
 

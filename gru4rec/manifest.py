@@ -15,7 +15,7 @@ import json
 import math
 import os
 import re
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from gru4rec import durable
 from gru4rec.errors import CheckpointError
@@ -34,6 +34,8 @@ class Position(NamedTuple):
     seconds: float  # spent on them
     workers: int = 1  # processes that trained together
     divisions: tuple = ()  # how the epoch was trained before these steps: (workers, lanes of each, steps), see epochs.py
+    mean_loss: Optional[float] = None  # of a divergence.Watch; None where it was told of nothing
+    best_loss: Optional[float] = None  # likewise
 
 
 def make(**values):
@@ -180,8 +182,10 @@ _KEYS = {
     "epoch": _whole, "step": _whole, "num_steps": _whole, "num_items": _whole,
     "config": lambda value: isinstance(value, dict),
     "files": lambda value: isinstance(value, dict),
-    "position": _or_none(_object(("workers", "divisions"), epoch=_whole, steps=_whole, loss_sum=_number, seconds=_number,
-                                 workers=_positive, divisions=_divisions)),
+    "position": _or_none(_object(("workers", "divisions", "mean_loss", "best_loss"), epoch=_whole,
+                                 steps=_whole, loss_sum=_number, seconds=_number, workers=_positive,
+                                 divisions=_divisions, mean_loss=_or_none(_number),
+                                 best_loss=_or_none(_number))),
     "data": _or_none(_object(train=_text, validation=_or_none(_text), events=_whole, items=_whole)),
     "phase": lambda value: value is None or value in PHASES,
     "validation": _or_none(_record),

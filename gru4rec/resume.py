@@ -91,7 +91,10 @@ class Start(NamedTuple):
             return None
         found = self.manifest["position"]
         measured = self.record is None or self.record["value"] is not None
-        return Position(found.epoch + 1, 0, 0.0, 0.0) if self.name.is_epoch and measured else found
+        if not (self.name.is_epoch and measured):
+            return found
+        return Position(found.epoch + 1, 0, 0.0, 0.0, mean_loss=found.mean_loss,
+                        best_loss=found.best_loss)
 
 
 def afresh(config):

@@ -78,8 +78,10 @@ class Start:
 
     def position(self):
         """manifest.Position to go on at; None for a new run."""
-        found = self._said["position"]
-        return None if found is None else Position(*found[:5], divisions=tuple(tuple(part) for part in found[5]))
+        if self._said["position"] is None:
+            return None
+        found = Position(*self._said["position"])
+        return found._replace(divisions=tuple(tuple(part) for part in found.divisions))
 
 
 def agreed(config, own, communicator):

@@ -6,9 +6,7 @@ import os
 import signal
 import time
 
-import numpy as np
-
-from gru4rec import engine, resume, run_state
+from gru4rec import divergence, engine, resume, run_state
 from gru4rec.baselines import rules
 from gru4rec.engine import state
 from gru4rec.epochs import Epochs, Share, share_of
@@ -32,8 +30,8 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
       start: None for fresh weights, or resume.Start.
       directory: None, or run_directory.RunDirectory of --checkpoint_dir, entered.
     Raises: ConfigError for too many steps; Interrupted, after the chunk at hand is made and saved, if SIGINT or SIGTERM came;
-      DivergenceError with the step at which the loss stopped being finite; ClusterError if a process is gone. Checkpoints
-      before either stay.
+      DivergenceError with the step at which the loss was no longer finite, or was absurd
+      (`divergence`); ClusterError if a process is gone. Checkpoints before either stay.
     """
     found, together = device.ranks, device.communicator
     _check_ranks(config, found, together.exchange is not None, isinstance(sessions, Share))
@@ -66,7 +64,11 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
             _prepare_directory(config, directory, start, saver, vocabulary, sessions)
         if validation and start.record:
             validation.restore(start.record)
-        log = TrainLog(config, position, writes, state.skipped_steps(arrays))
+        chance = divergence.chance(config, len(vocabulary), int(vocabulary.support.max()),
+                                   found.size)
+        watch = divergence.Watch(chance, position.mean_loss, position.best_loss,
+                                 divergence.limit(config))
+        log = TrainLog(config, position, writes, state.skipped_steps(arrays), watch)
         with progress(num_steps) if progress else contextlib.nullcontext() as bar:
             if bar is not None:
                 bar.update(before + position.steps)
@@ -151,9 +153,9 @@ def _train_epoch(config, trainer, epoch, number, before, log, bar, stop, saver):
             end = min(end, log.next_line(before + start) - before, saver.next_step(before + start) - before)
         began = time.perf_counter()
         losses = trainer.run(engine.chunk_of(epoch, start, end, before))
-        bad = np.flatnonzero(~np.isfinite(losses))
-        if len(bad):
-            raise _diverged(config, trainer, losses[bad[0]], before + start + bad[0] + 1, number)
+        bad = log.watch.first(losses)
+        if bad:
+            raise _diverged(config, trainer, bad, before + start + bad.index + 1, number)
         log.scaling = trainer.scaling
         log.add(before + start, losses, epoch.weight[start:end], began)
         if bar is not None:
@@ -170,11 +172,13 @@ def _signal(stop):
         return error.signal_number
 
 
-def _diverged(config, trainer, loss, step, number):
+def _diverged(config, trainer, bad, step, number):
+    """The DivergenceError of a divergence.Found; the weights it led to are saved nowhere."""
     tensor = run_state.not_finite(config, trainer.arrays())
-    return DivergenceError("the loss is %s at step %d (epoch %d)%s; checkpoints saved before are intact, train again with a "
-                           "lower --lr or with --grad_cap"
-                           % (loss, step, number, "" if tensor is None else ", %s is not finite either" % tensor))
+    found = "" if tensor is None else ", %s is not finite%s" % (tensor, "" if bad.why else " either")
+    return DivergenceError("the loss is %g at step %d (epoch %d)%s%s; checkpoints saved before are "
+                           "intact, train again with a lower --lr or with --grad_cap"
+                           % (bad.loss, step, number, bad.why, found))
 
 
 def _end_epoch(trainer, number, log, saver, validation):

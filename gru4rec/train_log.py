@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 
-from gru4rec import lr_schedule, run_state
+from gru4rec import divergence, lr_schedule, run_state
 from gru4rec.errors import DivergenceError
 from gru4rec.runlog import Metrics, modelzoo_lines, say, time_line, train_line
 
@@ -19,14 +19,16 @@ class TrainLog:
     scaling: None, or with --loss_scale (scale, skipped steps) after the last call.
     """
 
-    def __init__(self, config, position=run_state.START, writes=True, skipped=0):
+    def __init__(self, config, position=run_state.START, writes=True, skipped=0, watch=None):
         """position: run_state.Position to begin at; from a later epoch on `start_epoch` begins with nothing.
 
         writes: whether rows go to metrics.jsonl; of devices that train together one does. skipped: steps skipped so far.
+        watch: divergence.Watch, whose numbers are part of the position; None for one that is
+          told of nothing.
         """
         self._training, self._every = config.training, config.run.log_every
         self._metrics = Metrics(config.run.checkpoint_dir, config.run.tensorboard) if writes else None
-        self.scaling, self._skipped = None, skipped
+        self.scaling, self._skipped, self.watch = None, skipped, watch or divergence.Watch(1.0)
         self._modelzoo = config.port.log_format == "modelzoo"
         self._steps_since, self._targets_since, self._clock = 0, 0, time.perf_counter()
         self._begin(position)
@@ -45,7 +47,9 @@ class TrainLog:
     def position(self):
         """run_state.Position after the last step that was counted."""
         seconds = self._seconds + time.perf_counter() - self._epoch_clock
-        return self._start._replace(epoch=self._epoch, steps=self._count, loss_sum=self._loss_sum, seconds=seconds)
+        return self._start._replace(epoch=self._epoch, steps=self._count, loss_sum=self._loss_sum,
+                                    seconds=seconds, mean_loss=self.watch.mean,
+                                    best_loss=self.watch.best)
 
     def next_line(self, done):
         """The first step after `done` that is logged: 1, then each multiple of --log_every."""

@@ -126,7 +126,8 @@ class Corpus:
         rules.save("rules.npz", rules.build(self.sessions, len(self.vocabulary)), self.vocabulary)
         record = {"metric": "recall@20", "value": 0.5, "best_epoch": 0, "best_value": 0.5, "values": [0.5]}
         checkpoint.save(".", self.config, self.vocabulary, self.arrays, 0, 70, record, phase="train",
-                        position={"epoch": 0, "steps": 7, "loss_sum": 1.5, "seconds": 2.0},
+                        position={"epoch": 0, "steps": 7, "loss_sum": 1.5, "seconds": 2.0,
+                                  "mean_loss": 1.5, "best_loss": 1.0},
                         data={"train": "x", "validation": "y", "events": 9, "items": 5})
         self.refit = json.loads(resume.Refit(self.config, 0, "text").text())
         self.manifest = self.read("gru-model-0.json")

@@ -211,11 +211,25 @@ def test_a_flag_that_contradicts_the_checkpoint(refused, model, flags, words):
         assert word in line
 
 
-def test_a_loss_that_is_not_finite_is_status_3_and_keeps_what_was_saved(inline, model):
-    status, _, err = inline("--train_path", "train.tsv", "--lr", "1e30", "--checkpoint_dir", "new", *SMALL)
-    assert status == 3 and err.splitlines()[-1].startswith("error: the loss is nan at step 2 (epoch 0)")
+def test_a_loss_that_is_not_finite_is_status_3_and_keeps_what_was_saved(inline, model, monkeypatch):
+    """One weight is NaN from the start, so the loss is NaN wherever it is computed."""
+    from gru4rec.engine import state
+    real = state.initial
+
+    def initial(*args):
+        arrays = real(*args)
+        arrays["gru_layer_0/candidate/bias"][0] = float("nan")
+        return arrays
+
+    monkeypatch.setattr(state, "initial", initial)
+    status, _, err = inline("--train_path", "train.tsv", "--checkpoint_dir", "new", *SMALL)
+    last = err.splitlines()[-1]
+    assert status == 3 and last.startswith("error: the loss is nan at step 1 (epoch 0), ")
+    assert last.endswith(" is not finite either; checkpoints saved before are intact, train again "
+                         "with a lower --lr or with --grad_cap")
     assert "Warning" not in err and "Traceback" not in err
-    assert not [name for name in os.listdir(str(model / "new")) if name.startswith((".tmp", "gru-model"))]
+    names = os.listdir(str(model / "new"))
+    assert not [name for name in names if name.startswith((".tmp", "gru-model"))]
 
 
 def test_evaluation_of_a_model_whose_directory_takes_no_row(inline, model):

@@ -165,6 +165,20 @@ def test_other_training_events_are_refused_though_the_items_are_the_same(repo_ro
 
 
 @pytest.mark.once
+def test_all_end_at_the_same_step_of_a_run_that_has_diverged(repo_root, events, tmp_path):
+    """--lr 1e30: the losses are absurd or not finite (see test_diverged_run.py), on all alike."""
+    out = str(tmp_path / "x")
+    flags = ["--train_path", events, "--checkpoint_dir", out] + FLAGS + ["--lr", "1e30"]
+    process = launch(repo_root, 2, *flags)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 3, err
+    said = [line for line in err.splitlines() if "error: " in line]
+    assert len(said) == 2 and len({line[line.index("error: "):] for line in said}) == 1, err
+    assert "error: the loss is " in said[0] and " at step " in said[0] and "Traceback" not in err
+    assert not [name for name in os.listdir(out) if name.startswith("gru-model")]
+
+
+@pytest.mark.once
 def test_a_file_that_is_missing_is_one_line(repo_root, events, tmp_path):
     flags = ["--train_path", str(tmp_path / "none.tsv"), "--checkpoint_dir", str(tmp_path / "x")] + FLAGS
     process = launch(repo_root, 2, *flags)

@@ -114,6 +114,22 @@ def test_a_loss_that_is_not_finite_is_in_its_place(fake, epoch, monkeypatch):
     assert np.isnan(losses[7]) and np.isfinite(np.delete(losses, 7)).all()
 
 
+def test_a_run_that_has_diverged_is_ended(fake, tmp_path, capsys):
+    """Of a call of eight steps the first absurd loss is named, the call after it is not made."""
+    events = tmp_path / "events.tsv"
+    events.write_text("SessionId\tItemId\tTime\n" + "".join(
+        "%d\t%d\t%d\n" % (s, (s + i * i * s) % 29, s * 100 + i)
+        for s in range(80) for i in range(6)))
+    out = tmp_path / "out"
+    status = main.main(["--train_path", str(events), "--batch_size", "4", "--size", "8",
+                        "--epoch", "2", "--device", "npu", "--steps_per_run", "8",
+                        "--checkpoint_dir", str(out), "--lr", "1e30"])
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert status == 3 and last.startswith("error: the loss is ") and " at step " in last
+    assert int(last.split(" at step ")[1].split()[0]) <= 16
+    assert not [name for name in os.listdir(str(out)) if name.startswith("gru-model")]
+
+
 def test_a_loop_of_another_name_is_refused(each, epoch):
     with tf.Graph().as_default(), tf.Session() as session:
         chosen = device.choose("npu", steps_per_run=2)

@@ -6,7 +6,7 @@ import pytest
 from tests.parity import family
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
-from gru4rec import config  # noqa: E402
+from gru4rec import config, divergence  # noqa: E402
 from gru4rec.graph import losses  # noqa: E402
 
 PAIRS = [(loss, act) for loss in config.FINAL_ACTS for act in config.FINAL_ACTS[loss]]
@@ -82,3 +82,34 @@ def test_cross_entropy_by_hand():
     value, gradient = graph_losses("cross-entropy", "softmax", [(np.zeros((2, 2)), [1, 1])])[0]
     assert value == pytest.approx(np.log(2.0))
     np.testing.assert_allclose(gradient, [[-0.25, 0.25], [0.25, -0.25]])
+
+
+@pytest.mark.parametrize("loss, final_act", PAIRS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_equal_scores_have_the_loss_that_a_run_is_compared_with(loss, final_act, smoothing):
+    """`divergence.chance`; scores of 0, without --logq. The lane's own column is half of one."""
+    flags = {"loss": loss, "final_act": final_act, "batch_size": 6, "n_sample": 10}
+    if smoothing and loss.endswith("cross-entropy"):
+        flags["label_smoothing"] = smoothing
+    if loss == "full-cross-entropy":
+        del flags["n_sample"]
+    made = config.from_flags({name: str(value) for name, value in flags.items()})
+    with tf.Graph().as_default(), tf.Session() as session:
+        columns = losses.Columns(tf.ones([16], tf.float64))
+        value = session.run(losses.total(made.model, made.training, tf.zeros([6, 16], tf.float64),
+                                         tf.ones([6], tf.float64), columns))
+    tolerance = 0.5 / 16 if loss == "top1" else 1e-12
+    assert divergence.chance(made, 16) == pytest.approx(value, rel=0, abs=tolerance + 1e-12)
+
+
+def test_logq_raises_the_loss_of_equal_scores_by_no_more_than_it_says():
+    flags = {"batch_size": 6, "n_sample": 10, "logq": 1.5, "sample_alpha": 2}
+    made = config.from_flags({name: str(value) for name, value in flags.items()})
+    support = np.array([1, 2, 30, 1000] * 4)
+    shift = 1.5 * np.log(support) * np.array([1] * 6 + [2] * 10)
+    with tf.Graph().as_default(), tf.Session() as session:
+        columns = losses.Columns(tf.ones([16], tf.float64), None, tf.constant(shift))
+        values = session.run(losses.per_lane(made.model, made.training,
+                                             tf.zeros([6, 16], tf.float64), columns))
+    highest = divergence.chance(made, 16, support.max())
+    assert np.log(16) < values.max() <= highest

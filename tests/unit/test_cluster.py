@@ -113,6 +113,7 @@ def test_a_position_without_workers_is_of_one_process(tmp_path):
         found = manifest.read(str(path))
         assert found["position"].divisions == divisions
         assert manifest.workers(found) == position.get("workers", 1)
+        assert found["position"].mean_loss is None and found["position"].best_loss is None
 
 
 def test_shares_of_a_test_set_are_all_of_it():

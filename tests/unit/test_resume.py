@@ -142,6 +142,15 @@ def test_the_end_of_an_epoch_is_the_start_of_the_next_and_the_last_is_the_end(tm
     assert longer.position() == Position(2, 0, 0.0, 0.0) and longer.config.training.epoch == 5
 
 
+@pytest.mark.parametrize("is_moment", [False, True])
+def test_what_a_loss_is_compared_with_is_kept_to_the_last_bit(tmp_path, is_moment):
+    cfg, known = make(tmp_path, "--epoch", 5), dict(mean_loss=1.0 / 3.0, best_loss=0.1 + 0.2)
+    saver(cfg).save(arrays(cfg, 14), Position(1, 4, 1.5, 2.0, **known), is_moment)
+    found = find(ask(cfg)).position()
+    assert (found.mean_loss, found.best_loss) == (known["mean_loss"], known["best_loss"])
+    assert (found.epoch, found.steps) == ((1, 4) if is_moment else (2, 0))
+
+
 def test_an_epoch_whose_validation_did_not_end_is_validated(tmp_path):
     cfg = make(tmp_path, "--valid_fraction", 0.5, "--epoch", 2)
     save(cfg, 1, 20, validation_=Measured(0.5))

@@ -1,5 +1,7 @@
 """How several processes begin a run: what each says, and what all then know; the wire is a list here, no TensorFlow."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from gru4rec import config, ranks, resume, together
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ClusterError, ConfigError
+from gru4rec.manifest import Position
 
 
 class Wire:
@@ -82,6 +85,12 @@ VOCABULARY, SESSIONS = Vocabulary.build(np.array([3, 5, 3])), Sessions(np.array(
 
 def start_of(rank, others, own=None):
     return together.Start(flags(), own, dict(finished=False, record=None, fresh=True, position=None), Wire(rank, 2, others))
+
+
+def test_every_rank_goes_on_at_the_position_of_rank_0():
+    ours = Position(1, 3, 1.5, 2.0, 2, ((3, 4, 5),), 1.0 / 3.0, 0.25)
+    said = dict(finished=False, record=None, fresh=False, position=json.loads(json.dumps(ours)))
+    assert together.Start(flags(), None, said, Wire(1, 2, [])).position() == ours
 
 
 def test_processes_with_other_events_are_refused():
