@@ -1,4 +1,4 @@
-"""Whether TensorFlow's oneDNN kernels change the speed or the results: TF_ENABLE_ONEDNN_OPTS 1 against 0.
+"""Whether TensorFlow's oneDNN kernels change speed or results: TF_ENABLE_ONEDNN_OPTS 1 against 0.
 
 Every case is run by two processes of the same TensorFlow, one with each value; they take turns
 (A B B A ...), and the one that waits for its turn sleeps. Reported: the ratio seconds with 0 /
@@ -20,7 +20,8 @@ import common
 import numpy as np
 
 CASES = {"train": [], "train_fast": ["--preset", "fast"], "train_2048": ["--n_sample", "2048"],
-         "train_xla_off": ["--xla", "off"], "train_2048_xla_off": ["--n_sample", "2048", "--xla", "off"],
+         "train_xla_off": ["--xla", "off"],
+         "train_2048_xla_off": ["--n_sample", "2048", "--xla", "off"],
          "train_plain": ["--engine", "plain"], "evaluate": [], "evaluate_xla_off": ["--xla", "off"]}
 NAMES = {"off": "0", "on": "1"}
 COMPARED_STEPS = 100
@@ -175,8 +176,8 @@ def main():
         row = found[case] = measure(case, args)
         ratio, results = row["off/on"], row["results"]
         print("%-20s off/on %.3f (min %.3f, max %.3f); %d of %d results differ, by %.1e at most" % (
-            case, ratio["median"], ratio["min"], ratio["max"], results["different"], results["compared"],
-            results["largest"]))
+            case, ratio["median"], ratio["min"], ratio["max"], results["different"],
+            results["compared"], results["largest"]))
         sys.stdout.flush()
     common.write(common.report(args, found, tensorflow=tf.__version__), args.json)
 

@@ -1,12 +1,12 @@
-"""The one module that knows TensorFlow's versions: import `tf` from here, call `setup` once, forget which it is.
+"""The one module that knows TensorFlow's versions: import `tf` here, call `setup` once, forget which.
 
-What TensorFlow says on stderr is decided here too. A command shows our lines and TensorFlow's errors:
+What TensorFlow says on stderr is decided here. A command shows our lines and TensorFlow's errors:
 
 - TF_CPP_MIN_LOG_LEVEL=2 hides the information and warnings of TensorFlow's own log. A value that is
   set already is kept; 0 shows everything, and then nothing of what follows is done.
 - TensorFlow 2.16-2.20 logs part of its lines through absl, which does not know that variable ("MLIR
-  V1 optimization pass is not enabled", "Compiled cluster using XLA!", "Started server with target"):
-  absl is told the same level (`_level_of_absl`).
+  V1 optimization pass is not enabled", "Compiled cluster using XLA!", "Started server with
+  target"): absl is told the same level (`_level_of_absl`).
 - A few lines are written while TensorFlow is imported, before any level counts. While a command
   imports it, stderr goes through `_without_harmless_lines`, which drops the lines of `HARMLESS` and
   nothing else. A program that imports this package keeps its stderr as it is.
@@ -42,8 +42,8 @@ HARMLESS = (
     # 2.18-2.20 built for GPUs: the same of the placement of computations.
     r".*[EW]\d{4} .*computation_placer\.cc:\d+\] computation placer already registered\..*",
 )
-# The program of the process that reads stderr meanwhile. It outlives a crash of this one, so no line
-# is lost; a signal sent to both, such as Ctrl-C, is not for it. It ends with the last writer.
+# The program of the process that reads stderr meanwhile. It outlives a crash of this one, so no
+# line is lost; a signal sent to both, such as Ctrl-C, is not for it. It ends with the last writer.
 _READER = r"""
 import os, re, signal, sys
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
@@ -91,7 +91,7 @@ def _without_harmless_lines():
     finally:
         os.dup2(before, 2)
         os.close(before)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # what it has read comes before the rest
+        with contextlib.suppress(subprocess.TimeoutExpired):  # what it has read comes first
             reader.wait(10)
 
 
@@ -104,7 +104,7 @@ def _level_of_absl():
     level = os.environ["TF_CPP_MIN_LOG_LEVEL"].strip()
     if not (2, 16) <= TF_VERSION < (2, 21) or level not in ("1", "2", "3"):
         return
-    with contextlib.suppress(OSError, AttributeError):  # not Linux, or another build: its lines stay
+    with contextlib.suppress(OSError, AttributeError):  # another system or build
         library = os.path.join(os.path.dirname(sys.modules["tensorflow"].__file__),
                                "libtensorflow_framework.so.2")
         with open(library, "rb") as source, \
@@ -116,7 +116,7 @@ def _level_of_absl():
 
 
 with warnings.catch_warnings(), _without_harmless_lines():
-    warnings.simplefilter("ignore")  # TF 1.15 trips over numpy's FutureWarnings while it is imported
+    warnings.simplefilter("ignore")  # numpy's FutureWarnings, at TF 1.15's import
     import tensorflow.compat.v1 as tf
 
 TF_VERSION = tuple(int(part) for part in re.findall(r"\d+", tf.__version__)[:3])

@@ -16,8 +16,8 @@ if has_xla():
     ENGINES["xla"] = dict(engine="loop", xla="on")
 
 # What tf_compat says that it cannot hide, of TensorFlow 2.15 alone.
-_OF_2_15 = (r"WARNING: All log messages before absl::InitializeLog\(\) .*|.*\] Compiled cluster using XLA!.*"
-            r"|.*\] SetPriority unimplemented for this stream\.")
+_OF_2_15 = (r"WARNING: All log messages before absl::InitializeLog\(\) .*"
+            r"|.*\] Compiled cluster using XLA!.*|.*\] SetPriority unimplemented for this stream\.")
 
 
 def foreign_lines(stderr):
