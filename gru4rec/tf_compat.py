@@ -1,4 +1,4 @@
-"""The one module that knows TensorFlow's versions: import `tf` here, call `setup` once, forget which.
+"""The one module that knows TensorFlow's versions: import `tf` here, call `setup` once.
 
 What TensorFlow says on stderr is decided here. A command shows our lines and TensorFlow's errors:
 
