@@ -12,7 +12,7 @@ What TensorFlow says on stderr is decided here. A command shows our lines and Te
   nothing else. A program that imports this package keeps its stderr as it is.
 
 TF_ENABLE_ONEDNN_OPTS is left alone: 0 would hide oneDNN's line, and oneDNN changes nothing in
-compiled loops, but it makes training that is not compiled faster (benchmarks/results/onednn.json).
+compiled training, but it makes some that is not compiled faster (benchmarks/results/onednn.json).
 Not hidden: TensorFlow 2.15 says "Compiled cluster using XLA!" and "SetPriority unimplemented" once,
 in the middle of a run, where no level but the one that hides all errors reaches them.
 """
