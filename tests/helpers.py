@@ -1,12 +1,13 @@
 """What several tests of the engines need: configurations, an epoch, runs of an engine and of the twin, wide rows."""
 
+import re
 import threading
 
 import numpy as np
 
 from gru4rec import config, lazy_adam, lr_schedule, schedule
 from gru4rec.engine import chunk_of, create, state
-from gru4rec.tf_compat import has_xla, tf
+from gru4rec.tf_compat import TF_VERSION, has_xla, tf
 from tests.parity import reference
 from tests.tolerance import assert_same_bits, assert_ulps, assert_ulps_of_all  # noqa: F401
 
@@ -14,6 +15,19 @@ from tests.tolerance import assert_same_bits, assert_ulps, assert_ulps_of_all  #
 ENGINES = {"plain": dict(engine="plain"), "loop": dict(engine="loop", xla="off")}
 if has_xla():
     ENGINES["xla"] = dict(engine="loop", xla="on")
+
+# What tf_compat says that it cannot hide, of TensorFlow 2.15 alone.
+_OF_2_15 = (r"WARNING: All log messages before absl::InitializeLog\(\) .*"
+            r"|.*\] Compiled cluster using XLA!.*|.*\] SetPriority unimplemented for this stream\.")
+
+
+def foreign_lines(stderr):
+    """Lines of a command's stderr that are not ours: no log record, no error, no "not usable"."""
+    ours = r"(worker \d+: )?([IWE] gru4rec[.\w]*: |error: |not usable: )"
+    lines = [line for line in stderr.splitlines() if not re.match(ours, line)]
+    if TF_VERSION[:2] == (2, 15):
+        lines = [line for line in lines if not re.match(_OF_2_15, line)]
+    return lines
 
 
 def make_config(engine="loop", **flags):

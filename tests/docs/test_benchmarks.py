@@ -141,6 +141,17 @@ def test_startup_is_measured_beside_the_import(tmp_path, repo_root):
                                                            - results["seconds"]["import"]["median"])
 
 
+@pytest.mark.once
+def test_onednn_is_timed_and_its_results_compared(tmp_path, repo_root):
+    cases = ["train_xla_off", "evaluate"]
+    found = run("bench_onednn.py", tmp_path / "onednn.json", repo_root, "--cases", ",".join(cases))
+    assert set(found["results"]) == set(cases)
+    for row in found["results"].values():
+        assert_summary(row["off/on"])
+        assert row["results"]["compared"] > 0
+        assert row["results"]["different"] <= row["results"]["compared"]
+
+
 def test_too_few_repeats_are_refused(repo_root):
     done = subprocess.run([sys.executable, os.path.join(repo_root, "benchmarks", "bench_eval.py"), "--repeats", "2"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)

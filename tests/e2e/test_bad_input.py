@@ -13,6 +13,7 @@ import pytest
 from gru4rec import tf_compat
 from gru4rec.data import synthetic
 from gru4rec.tf_compat import tf
+from tests import helpers
 
 pytestmark = pytest.mark.tf
 
@@ -42,7 +43,8 @@ def refused(inline, tmp_path):
         before = everything(tmp_path)
         status, out, err = inline(*flags)
         assert status == 2 and out == "", err
-        errors = [line for line in err.splitlines() if not line.startswith(("I gru4rec.", "W gru4rec."))]
+        errors = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert helpers.foreign_lines(err) == [], err
         assert len(errors) == 1 and errors[0].startswith("error: ") and err.endswith(errors[0] + "\n"), err
         assert everything(tmp_path) == before
         return errors[0]

@@ -9,6 +9,7 @@ import pytest
 
 from gru4rec import checkpoint, config, evaluate, main, validation
 from gru4rec.data import synthetic
+from tests import helpers
 
 pytestmark = pytest.mark.tf
 
@@ -183,6 +184,7 @@ def test_what_cannot_be_is_one_line_and_nothing_is_written(inline, tmp_path, cli
     (tmp_path / "other.tsv").write_text("SessionId\tItemId\tTime\n1\t-5\t1\n1\t-6\t2\n")
     status, out, err = inline("--train_path", "clicks.tsv", *(flags + SMALL))
     errors = [line for line in err.splitlines() if not line.startswith("I gru4rec.")]
+    assert helpers.foreign_lines(err) == [], err
     assert status == 2 and out == "" and len(errors) == 1 and errors[0].startswith("error: ")
     for word in words:
         assert word in errors[0]
