@@ -3,6 +3,7 @@
 import importlib.util
 import logging
 import os
+import signal
 import sys
 from collections import Counter
 
@@ -13,6 +14,11 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 # `python -m gru4rec.main` in a subprocess finds this checkout from any directory.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+
+# A suite started in the background (nohup, `&` in a script) inherits an ignored SIGINT, and so does each process it
+# starts; the tests send that signal and wait for its effect.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 HAS_TF = importlib.util.find_spec("tensorflow") is not None  # looked up, not imported: tests/unit runs without it
 TF_DIRECTORIES = tuple(os.path.join(ROOT, "tests", name) + os.sep for name in ("graph", "parity", "e2e"))

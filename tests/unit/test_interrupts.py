@@ -17,6 +17,10 @@ from gru4rec.errors import Interrupted
 from gru4rec.interrupts import StopRequest
 
 
+def test_the_suite_hears_sigint_though_it_was_started_in_the_background():
+    assert signal.getsignal(signal.SIGINT) != signal.SIG_IGN
+
+
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_waits_for_the_check(number, status):
     before = signal.getsignal(number)
