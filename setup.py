@@ -1,6 +1,7 @@
 """Thin: the metadata is in pyproject.toml. Here is what no form of it there suits every setuptools from 61 on.
 
-A `license` table is refused by new ones, a `license` text by those that Python 3.7 can have.
+New ones warn that they will refuse a `license` table; those that Python 3.7 can have refuse a `license` text, and with a
+text new ones refuse the classifier.
 """
 
 import setuptools
