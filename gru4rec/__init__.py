@@ -3,12 +3,16 @@
 `gru4rec.load(checkpoint_directory)` gives a model to recommend with (serving.model).
 """
 
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
 __all__ = ["load"]
 
-
-def __getattr__(name):
-    if name == "load":
-        from gru4rec.serving.model import load
-        return load
-    raise AttributeError("module %r has no attribute %r" % (__name__, name))
+if TYPE_CHECKING:
+    from gru4rec.serving.model import load
+else:
+    def __getattr__(name):
+        if name == "load":
+            from gru4rec.serving.model import load
+            return load
+        raise AttributeError("module %r has no attribute %r" % (__name__, name))

@@ -4,7 +4,7 @@
 class Gru4RecError(Exception):
     """Base of every error a user can cause or meet; carries the exit status of the command."""
 
-    exit_status = 2
+    exit_status: int = 2
 
 
 class InputError(Gru4RecError, ValueError):
@@ -48,7 +48,8 @@ class DivergenceError(Gru4RecError):
 class Interrupted(Gru4RecError):
     """A signal asked the run to stop; `exit_status` is 130 for SIGINT and 143 for SIGTERM."""
 
-    def __init__(self, signal_number, message="interrupted; checkpoints of finished epochs are complete"):
+    def __init__(self, signal_number: int,
+                 message: str = "interrupted; checkpoints of finished epochs are complete") -> None:
         super().__init__(message)
         self.signal_number = signal_number
         self.exit_status = 128 + signal_number

@@ -5,6 +5,7 @@ import dataclasses
 import re
 from dataclasses import field
 
+from gru4rec import __version__, command
 from gru4rec.errors import ConfigError
 
 
@@ -148,7 +149,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse that raises our one-line error instead of printing usage."""
 
     def error(self, message):
-        raise ConfigError("%s (see --help)" % message)
+        raise ConfigError("%s (%s)" % (message, command.see_help()))
 
 
 def build_parser(prog, description, groups, leave_out=()):
@@ -158,7 +159,9 @@ def build_parser(prog, description, groups, leave_out=()):
       groups: pairs (title, dataclass of `flag`s). leave_out: names of flags that mean nothing to the command.
     Returns: argparse.ArgumentParser whose `error` raises ConfigError.
     """
-    parser = _Parser(prog=prog, argument_default=argparse.SUPPRESS, allow_abbrev=False, description=description)
+    parser = _Parser(prog=command.name(prog), argument_default=argparse.SUPPRESS, allow_abbrev=False,
+                     description=description)
+    parser.add_argument("--version", action="version", version="gru4rec " + __version__)
     titles = {}
     for group, cls, item in fields_of(groups, leave_out):
         if group not in titles:

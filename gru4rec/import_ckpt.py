@@ -14,6 +14,7 @@ from typing import Optional
 
 import numpy as np
 
+from gru4rec import command
 from gru4rec import config as config_module
 from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError, InputError
@@ -54,7 +55,7 @@ def _run(argv):
                             description="Turn a checkpoint of the older TensorFlow 1 port into one of ours.")
     for name in ("old", "train_path", "checkpoint_dir"):
         if getattr(options, name) is None:
-            raise ConfigError("--%s is missing (see --help)" % name)
+            raise ConfigError("--%s is missing (%s)" % (name, command.see_help()))
     from gru4rec.data import loader, sessions
     events = loader.load_events(options.train_path, options.session_key, options.item_key, options.time_key)
     vocabulary, _, _ = sessions.index_train(events)

@@ -16,8 +16,6 @@ from gru4rec.runlog import progress as _progress
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 
-SAMPLE_DIR = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "data")
-
 
 def main(argv=None):
     """Run the command; returns its exit status (0 done, 2 input or device, 3 divergence, 130 or 143 stopped by a signal)."""
@@ -44,13 +42,6 @@ def _print_device_config(config):
                               "train" if run.train else "infer", config_module.npu_steps(run))
     found["accelerator"] = config.to_dict()["accelerator"]
     say(json.dumps(found, indent=2, sort_keys=True))
-
-
-def _sample(name):
-    path = os.path.join(SAMPLE_DIR, name)
-    if not os.path.exists(path):
-        raise InputError("the bundled sample %s is not installed; give --train_path and --test_path" % path)
-    return path
 
 
 def _train(config):
@@ -142,14 +133,14 @@ def _training_events(config):
 
     What to train on is a dataset.Header if --train_path is a directory.
     """
-    from gru4rec.data import dataset, loader, split
+    from gru4rec.data import dataset, loader, sample, split
     data, options = config.data, config.validation
     keys = data.session_key, data.item_key, data.time_key
     if data.train_path and os.path.isdir(data.train_path):
         dataset.check_validation(data.train_path, options)
         held_out = None if options.valid_path is None else loader.load_events(options.valid_path, *keys)
         return dataset.header(data.train_path), held_out, None
-    events = loader.load_events(data.train_path or _sample("sample_train.tsv.gz"), *keys)
+    events = loader.load_events(data.train_path or sample.path("train"), *keys)
     if options.valid_path is not None:
         held_out = loader.load_events(options.valid_path, *keys)
         return events, held_out, split.join(events, held_out) if options.refit else None
@@ -340,7 +331,8 @@ def _test_source(config, trained):
         if trained.data.train_path is not None:
             raise InputError("--test_path is missing: the model was trained on %s, so the bundled sample is no test of it"
                              % trained.data.train_path)
-        path = _sample("sample_test.tsv.gz")
+        from gru4rec.data import sample
+        path = sample.path("test")
     return path, keys
 
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from gru4rec import checkpoint
+from gru4rec import checkpoint, command
 from gru4rec.engine import state
 from gru4rec.epochs import Share
 from gru4rec.errors import ClusterError, DivergenceError, Interrupted
@@ -156,8 +156,8 @@ class Saver:
         return Interrupted(error.signal_number, "interrupted; " + self._how_to_go_on())
 
     def _how_to_go_on(self):
-        return ("saved %s; go on with: python -m gru4rec.main --resume 1 --checkpoint_dir %s"
-                % (self._path, shlex.quote(self._directory)))
+        return ("saved %s; go on with: %s --resume 1 --checkpoint_dir %s"
+                % (self._path, command.name("python -m gru4rec.main"), shlex.quote(self._directory)))
 
     def lost(self, error, rescued, position):
         """Save what a process that is gone would take with it -> the ClusterError to raise, which says how to go on.

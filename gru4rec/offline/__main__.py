@@ -4,7 +4,6 @@
 """
 
 import logging
-import os
 import sys
 from dataclasses import dataclass
 from typing import Optional
@@ -87,11 +86,10 @@ def run(which, options):
 
 def _bundled(config):
     """The bundled sample, if the model was trained on it."""
-    from gru4rec.main import SAMPLE_DIR
-    path = os.path.join(SAMPLE_DIR, "sample_test.tsv.gz")
-    if config.data.train_path is not None or not os.path.exists(path):
+    from gru4rec.data import sample
+    if config.data.train_path is not None:
         raise InputError("--test_path is missing: the model was trained without a test file; give one")
-    return path
+    return sample.path("test")
 
 
 class _Between:

@@ -12,6 +12,7 @@ import time
 import uuid
 from typing import NamedTuple, Optional, Tuple
 
+from gru4rec import __version__, command
 from gru4rec.data.dataset import MAX_PARTITIONS, is_dataset
 from gru4rec.errors import ConfigError, Gru4RecError, InputError, LockedError
 from gru4rec.locks import Lock
@@ -57,7 +58,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse that raises our one-line error instead of printing usage."""
 
     def error(self, message):
-        raise ConfigError("%s (see --help)" % message)
+        raise ConfigError("%s (%s)" % (message, command.see_help()))
 
 
 def _number(kind, low, high=float("inf")):
@@ -72,8 +73,9 @@ def _number(kind, low, high=float("inf")):
 
 def build_parser():
     """argparse parser; absent flags do not appear in its namespace."""
-    parser = _Parser(prog="python -m gru4rec.prepare", argument_default=argparse.SUPPRESS, allow_abbrev=False,
-                     description="Raw logs -> training, validation and test files (docs/data.md).")
+    parser = _Parser(prog=command.name("python -m gru4rec.prepare"), argument_default=argparse.SUPPRESS,
+                     allow_abbrev=False, description="Raw logs -> training, validation and test files (docs/data.md).")
+    parser.add_argument("--version", action="version", version="gru4rec " + __version__)
     parser.add_argument("dataset", choices=sorted(DATASETS), help="which preparation: " + ", ".join(sorted(DATASETS)),
                         metavar="DATASET")
     parser.add_argument("raw", nargs="+", metavar="RAW", help="raw files, gzip too; several are read one after the other")

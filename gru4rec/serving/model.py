@@ -1,19 +1,42 @@
 """The Python API: `model = gru4rec.load("checkpoint")`, `model.recommend(...)`, `model.start()`."""
 
+from __future__ import annotations
+
 import logging
 import threading
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.serving import weights as weights_module
 from gru4rec.serving.network import NumpyNetwork
-from gru4rec.serving.ranking import LANES, Popularity, best_items, last_states, list_width, make_query
+from gru4rec.serving.ranking import (
+    LANES,
+    Popularity,
+    Query,
+    best_items,
+    last_states,
+    list_width,
+    make_query,
+)
+
+if TYPE_CHECKING:  # numpy.typing is newer than the numpy of TensorFlow 1.15
+    from numpy.typing import NDArray
+
+    from gru4rec.config import Config
+    from gru4rec.data.vocab import Vocabulary
+
+    ItemId = Union[int, str, np.integer[Any]]
+    Items = Union[Sequence[ItemId], NDArray[Any]]
+    _Pair = Tuple[NDArray[Any], NDArray[np.float32]]
+else:
+    _Pair = tuple
 
 _log = logging.getLogger(__name__)
 
 
-class Recommendation(tuple):
+class Recommendation(_Pair):
     """The pair (ids, scores), best first, and what has to be said about it.
 
     ids: [k'] raw ids in the training file's type, int64 or object of str. scores: [k'] float32, see `Model`.
@@ -22,20 +45,30 @@ class Recommendation(tuple):
       are their events in the training file.
     """
 
-    def __new__(cls, ids, scores, unknown=(), by_popularity=False):
+    unknown: Tuple[ItemId, ...]
+    by_popularity: bool
+
+    def __new__(cls, ids: NDArray[Any], scores: NDArray[np.float32], unknown: Iterable[ItemId] = (),
+                by_popularity: bool = False) -> Recommendation:
         made = super().__new__(cls, (ids, scores))
         made.unknown, made.by_popularity = tuple(unknown), by_popularity
         return made
 
-    ids = property(lambda self: self[0])
-    scores = property(lambda self: self[1])
+    @property
+    def ids(self) -> NDArray[Any]:
+        return self[0]
 
-    def __repr__(self):
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        return self[1]
+
+    def __repr__(self) -> str:
         return "Recommendation(ids=%r, scores=%r, unknown=%r, by_popularity=%r)" % (self[0], self[1], self.unknown,
                                                                                   self.by_popularity)
 
 
-def load(path, backend="numpy", epoch=None, checksums=True, threads=1):
+def load(path: str, backend: str = "numpy", epoch: Optional[int] = None, checksums: bool = True,
+         threads: int = 1) -> Model:
     """A trained model, ready to recommend.
 
     Args:
@@ -71,17 +104,27 @@ class Model:
     ids: [I] raw ids. version: str that differs between any two checkpoints. epoch: int. config: config.Config.
     """
 
-    def __init__(self, weights, network):
+    config: Config
+    vocabulary: Vocabulary
+    item_vectors: NDArray[np.float32]
+    ids: NDArray[Any]
+    version: str
+    epoch: int
+    path: str
+
+    def __init__(self, weights: weights_module.Weights, network: Any) -> None:
         """weights: serving.weights.Weights. network: NumpyNetwork or TFNetwork."""
         self.config, self.vocabulary, self.item_vectors = weights.config, weights.vocabulary, weights.item_vectors
         self.ids, self.version, self.epoch, self.path = weights.vocabulary.ids, weights.version, weights.epoch, weights.path
         self.network, self.popularity = network, Popularity(weights.vocabulary.support)
         self.encode(self.ids[:1])  # pandas builds its index at the first look-up, and not for two threads at once
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.vocabulary)
 
-    def recommend(self, items, k=20, exclude_seen=False, candidates=None, exclude=None):
+    def recommend(self, items: Items, k: int = 20, exclude_seen: bool = False,
+                  candidates: Optional[Iterable[ItemId]] = None,
+                  exclude: Optional[Iterable[ItemId]] = None) -> Recommendation:
         """The items most likely to come next in one session.
 
         Args:
@@ -97,7 +140,9 @@ class Model:
         """
         return self.recommend_batch([items], k, exclude_seen, candidates, exclude)[0]
 
-    def recommend_batch(self, sessions, k=20, exclude_seen=False, candidates=None, exclude=None):
+    def recommend_batch(self, sessions: Sequence[Items], k: int = 20, exclude_seen: bool = False,
+                        candidates: Optional[Iterable[ItemId]] = None,
+                        exclude: Optional[Iterable[ItemId]] = None) -> List[Recommendation]:
         """`recommend` of many sessions of any lengths at once, with the same answers up to rounding of the scores.
 
         Memory beside the weights: 6 * max(64, 4 Mi / I) * I bytes for a tile of scores and what finds the best of them, and
@@ -114,14 +159,15 @@ class Model:
         raw = [item for items in sessions for item in items]
         codes, offsets = self.vocabulary.encode(raw), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         index, scores, by_popularity = self.rank(codes, offsets, query, exclude_seen)
-        unknown = {}
+        unknown: Dict[int, List[ItemId]] = {}
         for at in np.flatnonzero(codes < 0):
             unknown.setdefault(int(np.searchsorted(offsets, at, "right")) - 1, []).append(raw[at])
         counts = (index >= 0).sum(1)
         return [Recommendation(self.ids[index[row, :count]], scores[row, :count], unknown.get(row, ()),
                                bool(by_popularity[row])) for row, count in enumerate(counts)]
 
-    def query(self, k, candidates=None, exclude=None):
+    def query(self, k: int, candidates: Optional[Iterable[ItemId]] = None,
+              exclude: Optional[Iterable[ItemId]] = None) -> Query:
         """ranking.Query of raw ids.
 
         Raises: InputError if `k` is no whole number of at least 1.
@@ -130,14 +176,15 @@ class Model:
             raise InputError("k %r is not a whole number of at least 1" % (k,))
         return make_query(int(k), len(self), *[None if ids is None else self.encode(ids) for ids in (candidates, exclude)])
 
-    def encode(self, ids):
+    def encode(self, ids: Iterable[ItemId]) -> NDArray[np.int64]:
         """int64 [N] item indices of raw ids, -1 where unknown; InputError for one text instead of a list."""
         if isinstance(ids, (str, bytes)):
             raise InputError("%r is one text, not a list of item ids; put it in brackets" % (ids,))
         ids = ids if isinstance(ids, np.ndarray) else list(ids)
         return self.vocabulary.encode(ids).astype(np.int64)
 
-    def rank(self, codes, offsets, query, exclude_seen=False):
+    def rank(self, codes: NDArray[Any], offsets: NDArray[Any], query: Query, exclude_seen: bool = False,
+             ) -> Tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
         """Lists of many sessions as arrays.
 
         Args:
@@ -161,7 +208,7 @@ class Model:
             index[by_popularity, :len(found)], scores[by_popularity, :len(found)] = found, values
         return index, scores, by_popularity
 
-    def start(self):
+    def start(self) -> Session:
         """A Session, which keeps the state of one visitor between clicks."""
         return Session(self)
 
@@ -172,11 +219,15 @@ class Session:
     Threads may share it. items: list of the known raw ids clicked so far; unknown: of those that were skipped.
     """
 
-    def __init__(self, model):
-        self._model, self._lock = model, threading.Lock()
-        self._states, self._codes, self.items, self.unknown = model.network.zero_states(1), [], [], []
+    items: List[ItemId]
+    unknown: List[ItemId]
 
-    def click(self, item):
+    def __init__(self, model: Model) -> None:
+        self._model, self._lock = model, threading.Lock()
+        self._states, self.items, self.unknown = model.network.zero_states(1), [], []
+        self._codes: List[int] = []
+
+    def click(self, item: ItemId) -> bool:
         """Take in the next item; returns whether the model knows it. An unknown one changes nothing but `unknown`."""
         code = int(self._model.encode([item])[0])
         with self._lock:
@@ -189,12 +240,13 @@ class Session:
         return True
 
     @property
-    def vector(self):
+    def vector(self) -> NDArray[np.float32]:
         """[H + 1] float32: hidden state (of length 1 with --score cosine) and a 1, which meets the bias in
         `Model.item_vectors`."""
         return self._model.network.outputs(self._states[-1])[0]
 
-    def top(self, k=20, exclude_seen=False, candidates=None, exclude=None):
+    def top(self, k: int = 20, exclude_seen: bool = False, candidates: Optional[Iterable[ItemId]] = None,
+            exclude: Optional[Iterable[ItemId]] = None) -> Recommendation:
         """What `Model.recommend` gives for the clicks so far."""
         query = self._model.query(k, candidates, exclude)
         with self._lock:

@@ -1,12 +1,10 @@
 """The bundled sample tells a model that carries its state from one that does not."""
 
-import os
-
 import numpy as np
 import pytest
 
 from gru4rec import config, device, engine, evaluate, schedule
-from gru4rec.data import loader, sessions
+from gru4rec.data import loader, sample, sessions
 from gru4rec.engine import state
 
 BEST, BEST_WITHOUT_MEMORY = 0.8670, 0.6650  # realised ceilings, data/README.md
@@ -21,12 +19,12 @@ def _pairs(items, offsets):
 
 
 @pytest.mark.slow
-def test_a_model_without_carried_state_misses_the_ceiling(repo_root):
-    def events(name):
-        return loader.load_events(os.path.join(repo_root, "data", name))
+def test_a_model_without_carried_state_misses_the_ceiling():
+    def events(part):
+        return loader.load_events(sample.path(part))
 
-    vocabulary, train, _ = sessions.index_train(events("sample_train.tsv.gz"))
-    test, _ = sessions.index_test(events("sample_test.tsv.gz"), vocabulary)
+    vocabulary, train, _ = sessions.index_train(events("train"))
+    test, _ = sessions.index_test(events("test"), vocabulary)
     cfg = config.parse([])
     cpu = device.choose("cpu")
     epoch = schedule.build(*_pairs(train.items, train.offsets), num_lanes=cfg.training.batch_size)

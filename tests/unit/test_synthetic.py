@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 
+from gru4rec.data import sample as bundled
 from gru4rec.data import synthetic
 from gru4rec.errors import InputError
 
@@ -30,8 +31,7 @@ def sessions(items, offsets):
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_the_shipped_files_are_what_the_generator_makes(sample, part, tmp_path):
     synthetic.write_events(getattr(sample, part), str(tmp_path / "made.tsv.gz"))
-    shipped = os.path.join(DATA, "sample_%s.tsv.gz" % part)
-    assert unzipped(tmp_path / "made.tsv.gz") == unzipped(shipped)
+    assert unzipped(tmp_path / "made.tsv.gz") == unzipped(bundled.path(part))
 
 
 def test_the_readme_quotes_the_true_counts_and_ceilings(sample):
