@@ -337,7 +337,7 @@ def _warn_if_below(found, model, rules):
     from gru4rec import advice
     below = advice.shortfall(max(model), max(rules))
     if below:
-        _log.warning("the model is below sequential rules, which learn nothing, in %s; %s before relying on it", below,
+        _log.warning("the model is below sequential rules, which learn nothing, in %s; before relying on it %s", below,
                      advice.below_rules(found.config, found.epoch))
 
 

@@ -3,8 +3,8 @@
     python scripts/popularity_picture.py runs/defaults runs/logq runs/fast --svg docs/popularity.svg \
         --out docs/results/sample_bias.json
 
-A run is called as its directory, and must have been evaluated on the test file that its report is made of. Run it with the
-Python that ran the commands.
+A run is called as its directory, and must have been trained and evaluated on the bundled sample, whose best lists are shown
+beside it. Run it with the Python that ran the commands.
 """
 
 import argparse
@@ -16,10 +16,12 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "scripts")]
 
+import numpy as np  # noqa: E402
 import record_results  # noqa: E402
 
+from gru4rec.data import synthetic  # noqa: E402
 from gru4rec.report import __main__ as report  # noqa: E402
-from gru4rec.report import rows, svg  # noqa: E402
+from gru4rec.report import bias, rows, svg  # noqa: E402
 from gru4rec.serving import model  # noqa: E402
 
 LEGEND = 22  # height of a line of the legend
@@ -33,6 +35,22 @@ def measured(directory):
     if isinstance(found, str):
         raise SystemExit("%s: %s" % (directory, found))
     return found
+
+
+def best_lists():
+    """[10] share of the places in the lists of a model that knows how the bundled sample was made, as report.bias counts it."""
+    process = synthetic.make_process(synthetic.SEED)
+    items, offsets = synthetic.draw_sessions(process, synthetic.NUM_SESSIONS, synthetic.SEED + 1)
+    first_test = synthetic.NUM_SESSIONS * (synthetic.NUM_DAYS - 1) // synthetic.NUM_DAYS
+    support = np.bincount(items[:offsets[first_test]], minlength=len(process.pop))
+    group = np.empty(len(support), np.int64)
+    group[np.argsort(-support, kind="stable")] = np.arange(len(support)) * bias.GROUPS // len(support)
+    offsets = offsets[first_test:]
+    chosen = np.linspace(0, len(offsets) - 2, bias.SESSIONS).astype(int)
+    length, end = np.diff(offsets)[chosen], offsets[chosen + 1]
+    true = synthetic.next_item(process, items[end - 2], np.where(length > 2, items[end - 3], -1))
+    best = np.argsort(-true, axis=1, kind="stable")[:, :bias.K]
+    return np.bincount(group[best.ravel()], minlength=bias.GROUPS) / float(best.size)
 
 
 def standalone(label, groups, series):
@@ -56,18 +74,26 @@ def main(argv=None):
     args = parser.parse_args(argv)
     found = {os.path.basename(os.path.abspath(path)): measured(path) for path in args.checkpoint_dir}
     first = next(iter(found.values()))
+    best = best_lists()
+    places = dict([(name, run.recommended) for name, run in found.items()], **{"the best there can be": best})
     series = [("next items of %d test sessions" % first.sessions, first.targets.tolist())]
-    series += [("places in the lists of 20, %s" % name, bias.recommended.tolist()) for name, bias in found.items()]
-    groups = ["%d %%" % (100 * (at + 1) // len(first.targets)) for at in range(len(first.targets))]
+    series += [("places in the lists of %d, %s" % (bias.K, name), shares.tolist()) for name, shares in places.items()]
+    groups = ["%d %%" % (100 * (at + 1) // bias.GROUPS) for at in range(bias.GROUPS)]
     with open(args.svg, "w", encoding="utf-8") as out:
         out.write(standalone("Share of each tenth of the items, the most popular first", groups, series))
     record_results.write(args.out, {
         "date": record_results.today(), "machine": record_results.machine(), "versions": record_results.versions(),
-        "bias": {name: {key: value if key == "sessions" else value.tolist() for key, value in bias._asdict().items()}
-                 for name, bias in found.items()}})
-    for name, bias in found.items():
-        print("%s: the most popular tenth of the items has %.1f %% of the next items and %.1f %% of the places"
-              % (name, 100 * bias.targets[0], 100 * bias.recommended[0]))
+        "best": best.tolist(),
+        "bias": {name: {key: value if key == "sessions" else value.tolist() for key, value in run._asdict().items()}
+                 for name, run in found.items()}})
+    for line in lines(first.targets, places):
+        print(line)
+
+
+def lines(targets, places):
+    """What the command prints: of the most popular tenth of the items, share of the next items and of the places."""
+    return ["next items: %.1f %%" % (100 * targets[0])] + [
+        "places in the lists, %s: %.1f %%" % (name, 100 * shares[0]) for name, shares in places.items()]
 
 
 if __name__ == "__main__":
