@@ -1,7 +1,7 @@
 #!/bin/sh
 # Train with --preset fast, then evaluate, on the GPU if there is one, else on the CPU:
 #   sh run_gpu.sh [flags of python -m gru4rec.main]
-# Flags that are given win, another --preset too (--preset original: three epochs, for parity with the original port).
+# Flags that are given win, another --preset too (--preset original: for parity, three epochs).
 # PYTHON picks the Python. Where none has TensorFlow, .venv is made with the CPU build. Logs: output/*_gpu.log.
 set -u
 me=run_gpu.sh

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Train ten epochs, then evaluate, on one Ascend NPU; without one on the GPU or CPU, and it says so:
 #   sh run_npu_1p.sh [flags of python -m gru4rec.main]
-# Without flags it trains as the original port does, for parity; --preset fast ranks better, and brings its own epochs.
+# Without flags it trains as the original port does, for parity; --preset fast ranks better.
 # ASCEND_DEVICE_ID picks the NPU (0), ASCEND_SET_ENV another set_env.sh (empty: none), TFPLUGIN_INSTALL_PATH the place
 # of the TensorFlow adapter, PYTHON the Python. Logs: output/*_npu_1p.log. With --data_path=DIR, as the older port's script
 # takes it: DIR/rsc15_train_full.txt and DIR/rsc15_test.txt, output/$ASCEND_DEVICE_ID/train_$ASCEND_DEVICE_ID.log and a summary.

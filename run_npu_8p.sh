@@ -1,7 +1,7 @@
 #!/bin/sh
 # Train ten epochs on several Ascend NPUs of this machine, one process for each, then evaluate on the first:
 #   sh run_npu_8p.sh [--data_path=DIR] [flags of python -m gru4rec.main]
-# Without flags it trains as the original port does, for parity; --preset fast ranks better, and brings its own epochs.
+# Without flags it trains as the original port does, for parity; --preset fast ranks better.
 # RANK_SIZE devices (8) as RANK_TABLE_FILE says (write one with scripts/make_rank_table.py). --lr is used as it is given, and
 # --batch_size is that of each device. Logs: output/<device>/train_<device>.log. Other variables: as of run_npu_1p.sh.
 set -u
@@ -37,8 +37,8 @@ while [ "$rank" -lt "$size" ]; do
     log=$output/$rank/train_$rank.log
     mkdir -p "$output/$rank" 2>/dev/null || fail "cannot make the directory $output/$rank; set GRU4REC_OUTPUT to one for logs"
     [ ! -s "$log" ] || mv -f "$log" "$log.old"
-    RANK_ID=$rank ASCEND_DEVICE_ID=$rank "$python" -m gru4rec.main --train 1 ${flag:+"$flag" 10} --device npu \
-        --npu_nums "$size" "$@" >"$log" 2>&1 </dev/null &
+    RANK_ID=$rank ASCEND_DEVICE_ID=$rank "$python" -m gru4rec.main --train 1 ${flag:+"$flag" 10} \
+        --device npu --npu_nums "$size" "$@" >"$log" 2>&1 </dev/null &
     pids="$pids $!" logs="$logs${logs:+,}$log" rank=$((rank + 1))
 done
 say "$size processes train; logs: $output/<device>/train_<device>.log"

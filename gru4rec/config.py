@@ -90,21 +90,28 @@ def from_flags(flags):
 
 
 def _of_preset(given):
-    """{flag name: value} of the preset that is given, without what has no meaning beside another flag that is given."""
+    """{flag name: value} of the preset that is given.
+
+    What has no meaning beside another flag that is given is left out.
+    """
     found = {}
     for name, value in presets.load(given["preset"]).items():
         if name not in _FIELDS:
-            raise ConfigError("--preset %s holds the unknown flag %r; correct its file" % (given["preset"], name))
+            raise ConfigError("--preset %s holds the unknown flag %r; correct its file"
+                              % (given["preset"], name))
         found[name] = convert(_FIELDS[name], value)
     for name, why in _idle(found, given):
         if name in found and name not in given and found.pop(name) != _FIELDS[name].default:
-            _log.info("--preset %s: its --%s has no meaning with %s, which is given, and is left out", given["preset"],
-                      name, why)
+            _log.info("--preset %s: its --%s has no meaning with %s, which is given, and is left "
+                      "out", given["preset"], name, why)
     return found
 
 
 def _idle(preset, given):
-    """(flag of the preset, flag given beside which it has no meaning), pairs; `_check_family` has the reasons."""
+    """Pairs (flag of the preset, flag given beside which it has no meaning).
+
+    The reasons are those of `_check_family`.
+    """
     loss, pairs = given.get("loss"), []
     if loss not in (None, "cross-entropy"):
         pairs.append(("logq", "--loss %s" % loss))

@@ -264,7 +264,8 @@ def _say_results(config, found, test, path, ranked):
     for line in protocol.result_lines(rules, "sequential rules"):
         say(line)
     if by_rules is not None:
-        _warn_if_below(found, *(metrics.recall_mrr(some, options.cut_off, test.num_misses) for some in (ranks, by_rules)))
+        _warn_if_below(found, *(metrics.recall_mrr(some, options.cut_off, test.num_misses)
+                                for some in (ranks, by_rules)))
     rows = protocol.split_rows(test, ranks)
     for line in protocol.split_lines(rows, options.cut_off):
         say(line)
@@ -330,15 +331,16 @@ def _ranks_by_rules(config, vocabulary, test):
 
 
 def _warn_if_below(found, model, rules):
-    """Say so if the model is worse, in its longest list and in either metric, than counting which item follows which.
+    """Say so if the model is worse than counting which item follows which.
 
+    Either metric is enough, in the longest list.
     Args: found: checkpoint.Checkpoint. model, rules: as metrics.recall_mrr gives them.
     """
     from gru4rec import advice
     below = advice.shortfall(max(model), max(rules))
     if below:
-        _log.warning("the model is below sequential rules, which learn nothing, in %s; before relying on it %s", below,
-                     advice.below_rules(found.config, found.epoch))
+        _log.warning("the model is below sequential rules, which learn nothing, in %s; before "
+                     "relying on it %s", below, advice.below_rules(found.config, found.epoch))
 
 
 def _test_source(config, trained):

@@ -230,15 +230,16 @@ resumes() {
     return 1
 }
 
-# train_and_evaluate NAME DEVICE FLAG VALUE ARG...: training with the flag, such as --epoch 10 (empty: none), then the metrics
-# of the newest checkpoint (with a validation, of the best). The user's flags come last, and argparse keeps the last.
+# train_and_evaluate NAME DEVICE FLAG VALUE ARG...: training with the flag, such as --epoch 10
+# (empty: none), then the metrics of the newest checkpoint (with a validation, of the best). The
+# user's flags come last, and argparse keeps the last.
 train_and_evaluate() {
     name=$1 device=$2 flag=$3 value=$4
     shift 4
     output=${GRU4REC_OUTPUT:-output}
     mkdir -p "$output" 2>/dev/null || fail "cannot make the directory $output; set GRU4REC_OUTPUT to one for logs"
     export PYTHONUNBUFFERED=1
-    run_logged "$output/train_$name.log" "$python" -m gru4rec.main --train 1 ${flag:+"$flag" "$value"} --device "$device" \
-        "$@" || exit $?
+    run_logged "$output/train_$name.log" "$python" -m gru4rec.main --train 1 \
+        ${flag:+"$flag" "$value"} --device "$device" "$@" || exit $?
     run_logged "$output/eval_$name.log" "$python" -m gru4rec.main --train 0 --device "$device" "$@"
 }

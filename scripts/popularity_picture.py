@@ -1,10 +1,10 @@
-"""Popularity bias of several runs in one picture and one JSON file: what `python -m gru4rec.report` shows of each of them.
+"""Popularity bias of several runs, as `python -m gru4rec.report` shows it, as picture and JSON:
 
-    python scripts/popularity_picture.py runs/defaults runs/logq runs/fast --svg docs/popularity.svg \
-        --out docs/results/sample_bias.json
+    python scripts/popularity_picture.py runs/defaults runs/logq runs/fast \
+        --svg docs/popularity.svg --out docs/results/sample_bias.json
 
-A run is called as its directory, and must have been trained and evaluated on the bundled sample, whose best lists are shown
-beside it. Run it with the Python that ran the commands.
+A run is called as its directory. It must have been trained and evaluated on the bundled sample,
+whose best lists are shown beside it. Run it with the Python that ran the commands.
 """
 
 import argparse
@@ -24,8 +24,16 @@ from gru4rec.report import __main__ as report  # noqa: E402
 from gru4rec.report import bias, rows, svg  # noqa: E402
 from gru4rec.serving import model  # noqa: E402
 
-LEGEND = 22  # height of a line of the legend
-STYLE = "text{font:12px sans-serif;fill:#667488}.name{fill:#1d2733}.title{font-weight:600}.grid{stroke:#e7ecf1}"
+TITLE = "Share of each tenth of the items, the most popular first"
+TOP, LEGEND = 26, 22  # heights of the title and of a line of the legend
+STYLE = ("text{font:12px sans-serif;fill:#667488}.name{fill:#1d2733}.title{font-weight:600}"
+         ".grid{stroke:#e7ecf1}")
+PAGE = ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s">'
+        '<style>%s</style><rect width="100%%" height="100%%" fill="#fff"/>'
+        '<text class="name title" x="12" y="18">%s</text><g transform="translate(0 %d)">%s</g>%s'
+        '</svg>\n')
+NAME = ('<rect fill="%s" x="%d" y="%d" width="10" height="10"/>'
+        '<text class="name" x="%d" y="%d">%s</text>')
 
 
 def measured(directory):
@@ -38,13 +46,16 @@ def measured(directory):
 
 
 def best_lists():
-    """[10] share of the places in the lists of a model that knows how the bundled sample was made, as report.bias counts it."""
+    """[10] share of the places in the best lists of the bundled sample, as report.bias counts it.
+
+    They are those of a model that knows how the sample was made.
+    """
     process = synthetic.make_process(synthetic.SEED)
     items, offsets = synthetic.draw_sessions(process, synthetic.NUM_SESSIONS, synthetic.SEED + 1)
     first_test = synthetic.NUM_SESSIONS * (synthetic.NUM_DAYS - 1) // synthetic.NUM_DAYS
     support = np.bincount(items[:offsets[first_test]], minlength=len(process.pop))
-    group = np.empty(len(support), np.int64)
-    group[np.argsort(-support, kind="stable")] = np.arange(len(support)) * bias.GROUPS // len(support)
+    group, count = np.empty(len(support), np.int64), len(support)
+    group[np.argsort(-support, kind="stable")] = np.arange(count) * bias.GROUPS // count
     offsets = offsets[first_test:]
     chosen = np.linspace(0, len(offsets) - 2, bias.SESSIONS).astype(int)
     length, end = np.diff(offsets)[chosen], offsets[chosen + 1]
@@ -55,45 +66,50 @@ def best_lists():
 
 def standalone(label, groups, series):
     """Text of an SVG file: the report's chart of bars with its title and legend inside."""
-    chart = re.search(r"<svg[^>]*>(.*)</svg>", svg.bars(label, groups, series), re.DOTALL).group(1)
-    top, height = 26, 26 + svg.HEIGHT + LEGEND * len(series)
-    names = "".join('<rect fill="%s" x="%d" y="%d" width="10" height="10"/><text class="name" x="%d" y="%d">%s</text>'
-                    % (colour, svg.LEFT, top + svg.HEIGHT + LEGEND * at, svg.LEFT + 16, top + svg.HEIGHT + LEGEND * at + 10,
-                       html.escape(name)) for at, ((name, _), colour) in enumerate(zip(series, svg.COLOURS)))
-    return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" role="img" aria-label="%s"><style>%s</style>'
-            '<rect width="100%%" height="100%%" fill="#fff"/><text class="name title" x="12" y="18">%s</text>'
-            '<g transform="translate(0 %d)">%s</g>%s</svg>\n'
-            % (svg.WIDTH, height, html.escape(label, True), STYLE, html.escape(label), top, chart, names))
+    chart = svg.bars(label, groups, series)
+    chart = re.search(r"<svg[^>]*>(.*)</svg>", chart, re.DOTALL).group(1)
+    names = []
+    for at, ((name, _), colour) in enumerate(zip(series, svg.COLOURS)):
+        y = TOP + svg.HEIGHT + LEGEND * at
+        names.append(NAME % (colour, svg.LEFT, y, svg.LEFT + 16, y + 10, html.escape(name)))
+    return PAGE % (svg.WIDTH, TOP + svg.HEIGHT + LEGEND * len(series), html.escape(label, True),
+                   STYLE, html.escape(label), TOP, chart, "".join(names))
+
+
+def lines(targets, places):
+    """What is printed of the most popular tenth of the items.
+
+    Args: targets: [10] shares of the next items. places: {name: [10] shares of the places}.
+    """
+    found = ["next items: %.1f %%" % (100 * targets[0])]
+    return found + ["places in the lists, %s: %.1f %%" % (name, 100 * shares[0])
+                    for name, shares in places.items()]
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint_dir", nargs="+", help="directory of an evaluated run")
     parser.add_argument("--svg", required=True, help="picture to write")
     parser.add_argument("--out", required=True, help="JSON file to write")
     args = parser.parse_args(argv)
-    found = {os.path.basename(os.path.abspath(path)): measured(path) for path in args.checkpoint_dir}
-    first = next(iter(found.values()))
-    best = best_lists()
-    places = dict([(name, run.recommended) for name, run in found.items()], **{"the best there can be": best})
+    found = {os.path.basename(os.path.abspath(path)): measured(path)
+             for path in args.checkpoint_dir}
+    first, best = next(iter(found.values())), best_lists()
+    places = {name: run.recommended for name, run in found.items()}
+    places["the best there can be"] = best
     series = [("next items of %d test sessions" % first.sessions, first.targets.tolist())]
-    series += [("places in the lists of %d, %s" % (bias.K, name), shares.tolist()) for name, shares in places.items()]
+    series += [("places in the lists of %d, %s" % (bias.K, name), shares.tolist())
+               for name, shares in places.items()]
     groups = ["%d %%" % (100 * (at + 1) // bias.GROUPS) for at in range(bias.GROUPS)]
     with open(args.svg, "w", encoding="utf-8") as out:
-        out.write(standalone("Share of each tenth of the items, the most popular first", groups, series))
+        out.write(standalone(TITLE, groups, series))
+    of_runs = {name: {key: value if key == "sessions" else value.tolist()
+                      for key, value in run._asdict().items()} for name, run in found.items()}
     record_results.write(args.out, {
-        "date": record_results.today(), "machine": record_results.machine(), "versions": record_results.versions(),
-        "best": best.tolist(),
-        "bias": {name: {key: value if key == "sessions" else value.tolist() for key, value in run._asdict().items()}
-                 for name, run in found.items()}})
-    for line in lines(first.targets, places):
-        print(line)
-
-
-def lines(targets, places):
-    """What the command prints: of the most popular tenth of the items, share of the next items and of the places."""
-    return ["next items: %.1f %%" % (100 * targets[0])] + [
-        "places in the lists, %s: %.1f %%" % (name, 100 * shares[0]) for name, shares in places.items()]
+        "date": record_results.today(), "machine": record_results.machine(),
+        "versions": record_results.versions(), "best": best.tolist(), "bias": of_runs})
+    print("\n".join(lines(first.targets, places)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Seeded click sessions whose next-item distribution, and so the best any model can reach, is known exactly.
+"""Seeded click sessions whose next-item distribution, and so the best of any model, is known.
 
 Every item has a popularity `pop` (Zipf-like) and a group; `f` and `s` are permutations of the groups. With x_t the
 last item, of group g(x_t), and x_{t-1} the one before it,
@@ -59,7 +59,7 @@ class Sample(NamedTuple):
 
 
 class Ceiling(NamedTuple):
-    """Recall@k and MRR@k of a predictor that knows the process; ranks are those of its own order of all items."""
+    """Recall@k and MRR@k of a predictor that knows the process, by its own order of all items."""
 
     expected: float  # its top-k probability mass under the true distribution, mean over the targets
     realised: float  # share of the targets in its top-k
@@ -208,13 +208,14 @@ def _gains(true, believed, target, k):
 
 
 def ceilings(process, items, offsets, k=20, chunk=4096):
-    """Best Recall@k and MRR@k on given sessions: of any model, and of any model that sees the last item only.
+    """Best Recall@k and MRR@k on sessions: of any model, and of any that sees the last item only.
 
-    Both predictors rank all items by the probability p of being next, given what they see. That order is the best for both
-    metrics at once. A model that puts item i at rank r_i gains sum_i p_i w(r_i) in expectation, with w(r) = 1 for Recall
-    and 1 / r for MRR where r <= k, and 0 beyond. w never grows with r, so by the rearrangement inequality the sum is
-    largest where the largest p has rank 1, the next rank 2 and so on; items of equal p may change places without changing
-    it. It is so for each target, so also for the mean over targets.
+    Both predictors rank all items by the probability p of being next, given what they see. That
+    order is the best for both metrics at once. A model that puts item i at rank r_i gains
+    sum_i p_i w(r_i) in expectation, with w(r) = 1 for Recall and 1 / r for MRR where r <= k, and 0
+    beyond. w never grows with r, so by the rearrangement inequality the sum is largest where the
+    largest p has rank 1, the next rank 2 and so on; items of equal p may change places without
+    changing it. It is so for each target, so also for the mean over targets.
 
     Args:
       process: the Process the sessions were drawn from.
@@ -319,7 +320,8 @@ def describe(sample):
     for name, ceiling in (("any model", sample.oracle), ("last item only", sample.memoryless)):
         for metric, expected, realised in (("Recall", ceiling.expected, ceiling.realised),
                                            ("MRR", ceiling.mrr_expected, ceiling.mrr_realised)):
-            lines.append("best %s@20, %s: %.4f expected, %.4f realised" % (metric, name, expected, realised))
+            lines.append("best %s@20, %s: %.4f expected, %.4f realised"
+                         % (metric, name, expected, realised))
     return lines
 
 

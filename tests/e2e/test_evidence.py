@@ -62,9 +62,10 @@ def test_sequential_rules_are_the_line_after_the_model_and_those_of_the_baseline
     counts, *lines = capfd.readouterr().out.splitlines()
     assert counts == plain.splitlines()[0] and out[len(plain):].splitlines() == lines and len(lines) == 2
     row = last_rows(model, "eval")[-2]
-    assert ("the model is below sequential rules, which learn nothing, in Recall@20 (%.4f, rules %.4f) and MRR@20 (%.4f, rules "
-            "%.4f); before relying on it train with --logq 1 or --preset fast" % tuple(  # one epoch, 8 units
-                row[key] for key in ("recall@20", "rules_recall@20", "mrr@20", "rules_mrr@20"))) in err
+    values = [row[key] for key in ("recall@20", "rules_recall@20", "mrr@20", "rules_mrr@20")]
+    assert ("the model is below sequential rules, which learn nothing, in Recall@20 (%.4f, rules "
+            "%.4f) and MRR@20 (%.4f, rules %.4f); before relying on it train with --logq 1 or "
+            "--preset fast" % tuple(values)) in err  # one epoch, 8 units
     assert "%.4f" % row["rules_recall@20"] == lines[1].split("\t")[0].split()[-1]
 
 

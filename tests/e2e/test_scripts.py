@@ -139,23 +139,29 @@ def test_trains_then_evaluates_with_the_users_arguments_unchanged_and_last(sandb
     start = [python.replace(str(sandbox.bin) + "/", ""), "[-m]", "[gru4rec.main]"]
     train, evaluate = sandbox.calls()
     assert train[0].endswith(start[0]) and evaluate[0].endswith(start[0])
-    assert train[1:] == start[1:] + ["[--train]", "[1]"] + OWN[script] + ["[--device]", "[auto]"] + given
+    own = ["[--train]", "[1]"] + OWN[script] + ["[--device]", "[auto]"]
+    assert train[1:] == start[1:] + own + given
     assert evaluate[1:] == start[1:] + ["[--train]", "[0]", "[--device]", "[auto]"] + given
 
 
 @pytest.mark.parametrize("script,given,own,made", [
-    ("run_gpu.sh", ["--preset", "original"], True, ("original", 3)), ("run_gpu.sh", ["--keep", "1"], True, ("fast", 4)),
-    ("run_gpu.sh", ["--preset=rsc15", "--epoch", "2"], True, ("rsc15", 2)), ("run_gpu.sh", ["--loss", "bpr"], True, ("fast", 4)),
-    ("run_gpu.sh", ["--resume", "0"], True, ("fast", 4)), ("run_gpu.sh", ["--resume", "1"], False, (None, 3)),
+    ("run_gpu.sh", ["--preset", "original"], True, ("original", 3)),
+    ("run_gpu.sh", ["--preset=rsc15", "--epoch", "2"], True, ("rsc15", 2)),
+    ("run_gpu.sh", ["--keep", "1"], True, ("fast", 4)),
+    ("run_gpu.sh", ["--loss", "bpr"], True, ("fast", 4)),
+    ("run_gpu.sh", ["--resume", "0"], True, ("fast", 4)),
+    ("run_gpu.sh", ["--resume", "1"], False, (None, 3)),
     ("run_gpu.sh", ["--lr", "1", "--resume=1"], False, (None, 3)),
-    ("run_npu_1p.sh", ["--preset", "fast"], False, ("fast", 4)), ("run_npu_1p.sh", ["--preset=fast"], False, ("fast", 4)),
-    ("run_npu_1p.sh", ["--epoch", "2"], True, (None, 2)), ("run_npu_1p.sh", ["--lr", "1"], True, (None, 10))])
-def test_what_the_user_asks_for_wins_over_what_the_script_would_train_with(sandbox, shell, script, given, own, made):
+    ("run_npu_1p.sh", ["--preset", "fast"], False, ("fast", 4)),
+    ("run_npu_1p.sh", ["--preset=fast"], False, ("fast", 4)),
+    ("run_npu_1p.sh", ["--epoch", "2"], True, (None, 2)),
+    ("run_npu_1p.sh", ["--lr", "1"], True, (None, 10))])
+def test_what_the_user_asks_for_wins(sandbox, shell, script, given, own, made):
     sandbox.stub("python3", WITH_TF)
     assert sandbox.run(shell, script, *given).returncode == 0
     train = sandbox.calls()[0][3:]
-    assert train == ["[--train]", "[1]"] + (OWN[script] if own else []) + ["[--device]", "[auto]"] + [
-        "[%s]" % word for word in given]
+    words = (OWN[script] if own else []) + ["[--device]", "[auto]"] + ["[%s]" % w for w in given]
+    assert train == ["[--train]", "[1]"] + words
     training = config.parse([word[1:-1] for word in train]).training
     assert (training.preset, training.epoch) == made
 
@@ -427,8 +433,9 @@ def test_one_process_for_each_device_then_one_evaluates(sandbox, shell):
     for device in range(3):
         assert "to stdout: 1" in sandbox.log("%d/train_%d.log" % (device, device))
     sandbox.run(shell, "run_npu_8p.sh", "--preset=fast", RANK_SIZE="3", RANK_TABLE_FILE="t.json")
-    assert sandbox.calls()[7][3:] == ["[--train]", "[1]", "[--device]", "[npu]", "[--npu_nums]", "[3]",
-                                      "[--log_format=modelzoo]", "[--preset=fast]"]
+    assert sandbox.calls()[7][3:] == [
+        "[--train]", "[1]", "[--device]", "[npu]", "[--npu_nums]", "[3]", "[--log_format=modelzoo]",
+        "[--preset=fast]"]
 
 
 def test_a_process_that_fails_stops_the_others(sandbox, shell):

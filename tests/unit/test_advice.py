@@ -1,4 +1,4 @@
-"""What the program advises to train with: from what a configuration lacks, and only where something is missing."""
+"""What the program advises to train with: from what a configuration lacks, and only then."""
 
 import pytest
 
@@ -9,21 +9,23 @@ def made(*flags):
     return config.parse([str(flag) for flag in flags])
 
 
-@pytest.mark.parametrize("flags", [[], ["--loss", "bpr"], ["--loss", "top1"], ["--size", 32, "--epoch", 10],
-                                   ["--valid_fraction", 0.1]])
+@pytest.mark.parametrize("flags", [
+    [], ["--loss", "bpr"], ["--loss", "top1"], ["--size", 32, "--epoch", 10],
+    ["--valid_fraction", 0.1]])
 def test_training_as_the_original_is_said_in_one_line_that_names_the_flag(flags):
     notice = advice.parity_notice(made(*flags))
     assert "--preset fast" in notice and "\n" not in notice and "popular items down" in notice
 
 
 @pytest.mark.parametrize("flags", [
-    ["--logq", 1], ["--n_sample", 50], ["--preset", "original"], ["--preset", "fast"], ["--loss", "full-cross-entropy"],
-    ["--loss", "bpr-max"], ["--loss", "top1-max"]])
+    ["--logq", 1], ["--n_sample", 50], ["--preset", "original"], ["--preset", "fast"],
+    ["--loss", "full-cross-entropy"], ["--loss", "bpr-max"], ["--loss", "top1-max"]])
 def test_whoever_chose_otherwise_is_told_nothing(flags):
     assert advice.parity_notice(made(*flags)) is None
 
 
-LOGQ, PRESET, EPOCHS, LARGER = "--logq 1", "--preset fast", "--epoch 20 --valid_fraction 0.1", "--size"
+LOGQ, PRESET, LARGER = "--logq 1", "--preset fast", "--size"
+EPOCHS = "--epoch 20 --valid_fraction 0.1"
 ADVICE = [
     ([], 2, [LOGQ, PRESET]),
     (["--epoch", 10], 9, [LOGQ, PRESET]),
@@ -36,7 +38,7 @@ ADVICE = [
     (["--loss", "full-cross-entropy"], 2, [PRESET]),
     (["--preset", "fast"], 3, [EPOCHS]),
     (["--preset", "rsc15", "--valid_fraction", 0.1, "--epoch", 5], 4, [EPOCHS]),
-    (["--preset", "rsc15", "--valid_fraction", 0.1], 6, [LARGER]),  # the best epoch was not the last
+    (["--preset", "rsc15", "--valid_fraction", 0.1], 6, [LARGER]),  # the best was not the last
     (["--preset", "rsc15"], 9, [LARGER]),
     (["--preset", "coveo", "--size", "64,32"], 9, [LARGER])]
 
@@ -62,7 +64,9 @@ def test_what_is_advised_can_be_given():
 
 
 @pytest.mark.parametrize("model, below", [
-    ((20, 0.8, 0.3), ""), ((20, 0.58, 0.2), "MRR@20 (0.2000, rules 0.2221)"), ((5, 0.5, 0.3), "Recall@5 (0.5000, rules 0.5772)"),
+    ((20, 0.8, 0.3), ""),
+    ((20, 0.58, 0.2), "MRR@20 (0.2000, rules 0.2221)"),
+    ((5, 0.5, 0.3), "Recall@5 (0.5000, rules 0.5772)"),
     ((20, 0.5, 0.2), "Recall@20 (0.5000, rules 0.5772) and MRR@20 (0.2000, rules 0.2221)"),
     ((20, 0.57719, 0.22209), "")])  # the same in four digits
 def test_either_metric_below_is_named_with_both_values(model, below):

@@ -140,14 +140,16 @@ def test_ceilings_equal_brute_force():
             hits[at] += rank <= 5
             reciprocal[at] += 1.0 / rank if rank <= 5 else 0.0
     np.testing.assert_allclose(hits / len(target), [oracle.realised, memoryless.realised], atol=0.01)
-    np.testing.assert_allclose(reciprocal / len(target), [oracle.mrr_realised, memoryless.mrr_realised], atol=0.01)
+    np.testing.assert_allclose(reciprocal / len(target),
+                               [oracle.mrr_realised, memoryless.mrr_realised], atol=0.01)
     assert oracle.realised == pytest.approx(oracle.expected, abs=0.015)
     assert oracle.mrr_realised == pytest.approx(oracle.mrr_expected, abs=0.015)
-    assert memoryless.expected < 0.95 * oracle.expected and memoryless.mrr_expected < 0.95 * oracle.mrr_expected
+    assert memoryless.expected < 0.95 * oracle.expected
+    assert memoryless.mrr_expected < 0.95 * oracle.mrr_expected
 
 
 def test_no_order_of_the_items_has_a_larger_expectation_than_the_ceilings():
-    """All 24 orders of four items, tried for each of the contexts that can be; nothing is drawn but the sessions."""
+    """All 24 orders of four items are tried in every context; only the sessions are drawn."""
     process = synthetic.make_process(4, num_groups=2, group_size=2)
     items, offsets = synthetic.draw_sessions(process, 300, 5)
     orders = np.array(list(itertools.permutations(range(4))))
@@ -159,7 +161,8 @@ def test_no_order_of_the_items_has_a_larger_expectation_than_the_ceilings():
         mrr = true[:, orders].dot(per_rank).max(1).mean()
         oracle, _ = synthetic.ceilings(process, items, offsets, k=k, chunk=77)
         assert (oracle.expected, oracle.mrr_expected) == pytest.approx((recall, mrr), rel=1e-12)
-        ranks = np.array([1 + np.argsort(-row, kind="stable").tolist().index(item) for row, item in zip(true, target)])
+        order = np.argsort(-true, axis=1, kind="stable").tolist()
+        ranks = np.array([1 + row.index(item) for row, item in zip(order, target)])
         assert oracle.realised == pytest.approx(np.mean(ranks <= k), rel=1e-12)
         assert oracle.mrr_realised == pytest.approx(np.mean((ranks <= k) / ranks), rel=1e-12)
 
