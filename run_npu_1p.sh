@@ -1,6 +1,7 @@
 #!/bin/sh
 # Train ten epochs, then evaluate, on one Ascend NPU; without one on the GPU or CPU, and it says so:
 #   sh run_npu_1p.sh [flags of python -m gru4rec.main]
+# Without flags it trains as the original port does, for parity; --preset fast ranks better.
 # ASCEND_DEVICE_ID picks the NPU (0), ASCEND_SET_ENV another set_env.sh (empty: none), TFPLUGIN_INSTALL_PATH the place
 # of the TensorFlow adapter, PYTHON the Python. Logs: output/*_npu_1p.log. With --data_path=DIR, as the older port's script
 # takes it: DIR/rsc15_train_full.txt and DIR/rsc15_test.txt, output/$ASCEND_DEVICE_ID/train_$ASCEND_DEVICE_ID.log and a summary.
@@ -10,7 +11,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P) || exit 2
 . "$root/scripts/lib.sh"
 
 if wants_help "$@"; then
-    sed -n '2,6s/^# //p' "$root/$me"
+    sed -n '2,7s/^# //p' "$root/$me"
     exit 0
 fi
 
@@ -32,13 +33,15 @@ fi
 [ -z "$reason" ] || names_device "$@" || say "WARNING: *** NOT RUNNING ON AN NPU *** $reason; using the GPU or CPU"
 
 . "$root/scripts/port_flags.sh"
+flag=--epoch
+! names_flag preset "$@" || flag='' # a preset says how many
 if [ -z "$data_path" ]; then
-    train_and_evaluate npu_1p auto "$@"
+    train_and_evaluate npu_1p auto "$flag" 10 "$@"
     exit $?
 fi
 [ -d "$data_path" ] || fail "--data_path=$data_path is no directory; it must hold rsc15_train_full.txt and rsc15_test.txt"
 set -- --path_to_train="$data_path" --path_to_test="$data_path" --log_format=modelzoo "$@"
 GRU4REC_OUTPUT=${GRU4REC_OUTPUT:-output}/$ASCEND_DEVICE_ID
 started=$(date +%s)
-train_and_evaluate "$ASCEND_DEVICE_ID" auto "$@" || exit $?
+train_and_evaluate "$ASCEND_DEVICE_ID" auto "$flag" 10 "$@" || exit $?
 "$python" "$root/scripts/modelzoo_summary.py" "$output/train_$ASCEND_DEVICE_ID.log" "$(($(date +%s) - started))" "$@"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Train ten epochs on several Ascend NPUs of this machine, one process for each, then evaluate on the first:
 #   sh run_npu_8p.sh [--data_path=DIR] [flags of python -m gru4rec.main]
+# Without flags it trains as the original port does, for parity; --preset fast ranks better.
 # RANK_SIZE devices (8) as RANK_TABLE_FILE says (write one with scripts/make_rank_table.py). --lr is used as it is given, and
 # --batch_size is that of each device. Logs: output/<device>/train_<device>.log. Other variables: as of run_npu_1p.sh.
 set -u
@@ -9,7 +10,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd -P) || exit 2
 . "$root/scripts/lib.sh"
 
 if wants_help "$@"; then
-    sed -n '2,5s/^# //p' "$root/$me"
+    sed -n '2,6s/^# //p' "$root/$me"
     exit 0
 fi
 load_set_env "$@"
@@ -23,6 +24,8 @@ size=${RANK_SIZE:-8}
 "$python" "$root/scripts/make_rank_table.py" --check "$RANK_TABLE_FILE" --size "$size" >&2 || exit 2
 
 . "$root/scripts/port_flags.sh"
+flag=--epoch
+! names_flag preset "$@" || flag='' # a preset says how many
 [ -z "$data_path" ] || set -- --path_to_train="$data_path" --path_to_test="$data_path" "$@"
 set -- --log_format=modelzoo "$@"
 
@@ -34,8 +37,8 @@ while [ "$rank" -lt "$size" ]; do
     log=$output/$rank/train_$rank.log
     mkdir -p "$output/$rank" 2>/dev/null || fail "cannot make the directory $output/$rank; set GRU4REC_OUTPUT to one for logs"
     [ ! -s "$log" ] || mv -f "$log" "$log.old"
-    RANK_ID=$rank ASCEND_DEVICE_ID=$rank "$python" -m gru4rec.main --train 1 --epoch 10 --device npu --npu_nums "$size" \
-        "$@" >"$log" 2>&1 </dev/null &
+    RANK_ID=$rank ASCEND_DEVICE_ID=$rank "$python" -m gru4rec.main --train 1 ${flag:+"$flag" 10} \
+        --device npu --npu_nums "$size" "$@" >"$log" 2>&1 </dev/null &
     pids="$pids $!" logs="$logs${logs:+,}$log" rank=$((rank + 1))
 done
 say "$size processes train; logs: $output/<device>/train_<device>.log"

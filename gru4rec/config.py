@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from dataclasses import dataclass
 from typing import Tuple
 
@@ -21,6 +22,8 @@ from gru4rec.options import (
     TrainConfig,
     ValidConfig,
 )
+
+_log = logging.getLogger(__name__)
 
 GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("validation", ValidConfig),
           ("evaluation", EvalConfig), ("run", RunConfig), ("accelerator", AcceleratorConfig),
@@ -82,11 +85,48 @@ def from_flags(flags):
             given[item.name] = convert(item, flags[item.name])
     explicit = tuple(sorted(given))
     if given.get("preset"):
-        for name, value in presets.load(given["preset"]).items():
-            if name not in _FIELDS:
-                raise ConfigError("--preset %s holds the unknown flag %r; correct its file" % (given["preset"], name))
-            given.setdefault(name, convert(_FIELDS[name], value))
+        given = dict(_of_preset(given), **given)
     return _assemble(given, explicit)
+
+
+def _of_preset(given):
+    """{flag name: value} of the preset that is given.
+
+    What has no meaning beside another flag that is given is left out.
+    """
+    found = {}
+    for name, value in presets.load(given["preset"]).items():
+        if name not in _FIELDS:
+            raise ConfigError("--preset %s holds the unknown flag %r; correct its file"
+                              % (given["preset"], name))
+        found[name] = convert(_FIELDS[name], value)
+    for name, why in _idle(found, given):
+        if name in found and name not in given and found.pop(name) != _FIELDS[name].default:
+            _log.info("--preset %s: its --%s has no meaning with %s, which is given, and is left "
+                      "out", given["preset"], name, why)
+    return found
+
+
+def _idle(preset, given):
+    """Pairs (flag of the preset, flag given beside which it has no meaning).
+
+    The reasons are those of `_check_family`.
+    """
+    loss, pairs = given.get("loss"), []
+    if loss not in (None, "cross-entropy"):
+        pairs.append(("logq", "--loss %s" % loss))
+    if loss not in (None, "cross-entropy", "full-cross-entropy"):
+        pairs.append(("label_smoothing", "--loss %s" % loss))
+    if loss == "full-cross-entropy":
+        pairs += [("n_sample", "--loss %s" % loss), ("mask_hits", "--loss %s" % loss)]
+    if given.get("optimizer") == "adam":
+        pairs.append(("momentum", "--optimizer adam"))
+    if given.get("embedding") == "none":
+        pairs.append(("embed_dropout", "--embedding none"))
+    width = given.get("size", preset.get("size", ModelConfig.size))[-1]
+    if given.get("embed_size") not in (AUTO, width) and preset.get("embedding") == "shared":
+        pairs.append(("embedding", "--embed_size %d" % given["embed_size"]))
+    return pairs
 
 
 def from_dict(saved):

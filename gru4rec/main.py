@@ -120,12 +120,21 @@ def _train_from(start, directory, device=None):
     del events, held_out
     start.check_data(*indexed, test=test)
     device = device or _device(config, "train")
+    if device.ranks.rank == 0 and start.name is None:
+        _say_parity(config)
     from gru4rec import tf_compat, train
     with tf_compat.memory_errors():
         if test is None:
             train.train(config, device, *indexed, progress=_progress("train", "step"), start=start, directory=directory)
         else:
             _train_validated(start, directory, device, indexed, test, everything)
+
+
+def _say_parity(config):
+    from gru4rec import advice
+    notice = advice.parity_notice(config)
+    if notice:
+        _log.info("%s", notice)
 
 
 def _training_events(config):
@@ -246,7 +255,8 @@ def _say_results(config, found, test, path, ranked):
     for line in protocol.result_lines(rules, "sequential rules"):
         say(line)
     if by_rules is not None:
-        _warn_if_below(*(metrics.recall_mrr(some, options.cut_off, test.num_misses) for some in (ranks, by_rules)))
+        _warn_if_below(found, *(metrics.recall_mrr(some, options.cut_off, test.num_misses)
+                                for some in (ranks, by_rules)))
     rows = protocol.split_rows(test, ranks)
     for line in protocol.split_lines(rows, options.cut_off):
         say(line)
@@ -311,15 +321,17 @@ def _ranks_by_rules(config, vocabulary, test):
     return protocol.ranks(test, protocol.counted(test, saved.counts(test.sessions)))
 
 
-def _warn_if_below(model, rules):
-    """Say so if the model is worse, in its longest list, than counting which item follows which.
+def _warn_if_below(found, model, rules):
+    """Say so if the model is worse than counting which item follows which.
 
-    Args: both as metrics.recall_mrr gives them.
+    Either metric is enough, in the longest list.
+    Args: found: checkpoint.Checkpoint. model, rules: as metrics.recall_mrr gives them.
     """
-    (cut, recall, mrr), (_, rules_recall, rules_mrr) = max(model), max(rules)
-    if recall < rules_recall and mrr < rules_mrr:
-        _log.warning("the model is below sequential rules, which learn nothing, in Recall@%d and MRR@%d: train longer or "
-                     "with other options before relying on it", cut, cut)
+    from gru4rec import advice
+    below = advice.shortfall(max(model), max(rules))
+    if below:
+        _log.warning("the model is below sequential rules, which learn nothing, in %s; before "
+                     "relying on it %s", below, advice.below_rules(found.config, found.epoch))
 
 
 def _test_source(config, trained):

@@ -16,13 +16,18 @@ wants_help() {
     return 1
 }
 
-# names_device ARG...: true if the user chose --device.
-names_device() {
+# names_flag NAME ARG...: true if the user gave --NAME.
+names_flag() {
+    named=--$1
+    shift
     for arg; do
-        case $arg in --device | --device=*) return 0 ;; esac
+        case $arg in "$named" | "$named="*) return 0 ;; esac
     done
     return 1
 }
+
+# names_device ARG...: true if the user chose --device.
+names_device() { names_flag device "$@"; }
 
 # set_env_file: prints the set_env.sh of the Ascend toolkit, or nothing. $ASCEND_SET_ENV names another (empty: none).
 set_env_file() {
@@ -215,15 +220,27 @@ copy_to() (
     exec tee -a "$1"
 )
 
-# train_and_evaluate NAME DEVICE ARG...: ten epochs, then the metrics of the newest checkpoint (with a validation, of
-# the best). The user's flags come last, and argparse keeps the last.
+# resumes ARG...: true if the user asked for --resume 1.
+resumes() {
+    before=
+    for arg; do
+        case $before$arg in --resume=1 | "--resume 1") return 0 ;; esac
+        before=
+        [ "$arg" != --resume ] || before='--resume '
+    done
+    return 1
+}
+
+# train_and_evaluate NAME DEVICE FLAG VALUE ARG...: training with the flag, such as --epoch 10
+# (empty: none), then the metrics of the newest checkpoint (with a validation, of the best). The
+# user's flags come last, and argparse keeps the last.
 train_and_evaluate() {
-    name=$1 device=$2
-    shift 2
+    name=$1 device=$2 flag=$3 value=$4
+    shift 4
     output=${GRU4REC_OUTPUT:-output}
     mkdir -p "$output" 2>/dev/null || fail "cannot make the directory $output; set GRU4REC_OUTPUT to one for logs"
     export PYTHONUNBUFFERED=1
-    run_logged "$output/train_$name.log" "$python" -m gru4rec.main --train 1 --epoch 10 --device "$device" "$@" ||
-        exit $?
+    run_logged "$output/train_$name.log" "$python" -m gru4rec.main --train 1 \
+        ${flag:+"$flag" "$value"} --device "$device" "$@" || exit $?
     run_logged "$output/eval_$name.log" "$python" -m gru4rec.main --train 0 --device "$device" "$@"
 }

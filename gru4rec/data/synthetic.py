@@ -1,4 +1,4 @@
-"""Seeded click sessions whose next-item distribution, and so the best recall any model can reach, is known exactly.
+"""Seeded click sessions whose next-item distribution, and so the best of any model, is known.
 
 Every item has a popularity `pop` (Zipf-like) and a group; `f` and `s` are permutations of the groups. With x_t the
 last item, of group g(x_t), and x_{t-1} the one before it,
@@ -54,15 +54,17 @@ class Sample(NamedTuple):
 
     train: pd.DataFrame  # SessionId, ItemId, Time: int64; sessions in order of their first Time
     test: pd.DataFrame   # the same columns; the sessions that start on the last day
-    oracle: "Ceiling"    # best Recall@20 of any model on `test`
+    oracle: "Ceiling"    # best Recall@20 and MRR@20 of any model on `test`
     memoryless: "Ceiling"  # best of any model that sees the last item only
 
 
 class Ceiling(NamedTuple):
-    """Recall@k of a predictor that knows the process."""
+    """Recall@k and MRR@k of a predictor that knows the process, by its own order of all items."""
 
     expected: float  # its top-k probability mass under the true distribution, mean over the targets
     realised: float  # share of the targets in its top-k
+    mrr_expected: float  # sum of p(item at rank r) / r over its ranks r <= k, mean over the targets
+    mrr_realised: float  # 1 / rank of the target where rank <= k, else 0, mean over the targets
 
 
 def make_process(seed, num_groups=NUM_GROUPS, group_size=GROUP_SIZE, shares=SHARES, go_on=GO_ON, max_len=MAX_LEN):
@@ -197,14 +199,23 @@ def contexts(items, offsets):
     return items[target - 1], before, items[target]
 
 
-def _mass_and_hit(true, believed, target, k):
+def _gains(true, believed, target, k):
+    """The four values of a Ceiling for each target, [targets, 4] float64."""
     order = np.argsort(-believed, axis=1, kind="stable")[:, :k]
-    mass = np.take_along_axis(true, order, axis=1).sum(1)
-    return mass, (order == target[:, None]).any(1)
+    per_rank = 1.0 / np.arange(1, order.shape[1] + 1)
+    mass, hit = np.take_along_axis(true, order, axis=1), order == target[:, None]
+    return np.stack([mass.sum(1), hit.sum(1), mass.dot(per_rank), hit.dot(per_rank)], axis=1)
 
 
 def ceilings(process, items, offsets, k=20, chunk=4096):
-    """Best Recall@k on given sessions: of any model, and of any model that sees the last item only.
+    """Best Recall@k and MRR@k on sessions: of any model, and of any that sees the last item only.
+
+    Both predictors rank all items by the probability p of being next, given what they see. That
+    order is the best for both metrics at once. A model that puts item i at rank r_i gains
+    sum_i p_i w(r_i) in expectation, with w(r) = 1 for Recall and 1 / r for MRR where r <= k, and 0
+    beyond. w never grows with r, so by the rearrangement inequality the sum is largest where the
+    largest p has rank 1, the next rank 2 and so on; items of equal p may change places without
+    changing it. It is so for each target, so also for the mean over targets.
 
     Args:
       process: the Process the sessions were drawn from.
@@ -214,13 +225,12 @@ def ceilings(process, items, offsets, k=20, chunk=4096):
     """
     last, before, target = contexts(items, offsets)
     table = last_item_only(process)
-    sums = np.zeros((2, 2))
+    sums = np.zeros((2, len(Ceiling._fields)))
     for start in range(0, len(target), chunk):
         part = slice(start, start + chunk)
         true = next_item(process, last[part], before[part])
         for row, believed in enumerate((true, table[last[part]])):
-            mass, hit = _mass_and_hit(true, believed, target[part], k)
-            sums[row] += mass.sum(), hit.sum()
+            sums[row] += _gains(true, believed, target[part], k).sum(0)
     return tuple(Ceiling(*(float(v) for v in row)) for row in sums / len(target))
 
 
@@ -302,13 +312,16 @@ def write_events(frame, path):
 
 
 def describe(sample):
-    """The lines the command prints: counts of both parts, then the two ceilings."""
+    """The lines the command prints: counts of both parts, then the ceilings of both metrics."""
     lines = []
     for name, part in (("train", sample.train), ("test", sample.test)):
         lines.append("%s: %d events, %d sessions, %d items"
                      % (name, len(part), part.SessionId.nunique(), part.ItemId.nunique()))
     for name, ceiling in (("any model", sample.oracle), ("last item only", sample.memoryless)):
-        lines.append("best Recall@20, %s: %.4f expected, %.4f realised" % (name, ceiling.expected, ceiling.realised))
+        for metric, expected, realised in (("Recall", ceiling.expected, ceiling.realised),
+                                           ("MRR", ceiling.mrr_expected, ceiling.mrr_realised)):
+            lines.append("best %s@20, %s: %.4f expected, %.4f realised"
+                         % (metric, name, expected, realised))
     return lines
 
 

@@ -38,13 +38,13 @@ def run(options):
     found = rows.read(options.checkpoint_dir)
     trained = model.load(options.checkpoint_dir, epoch=options.epoch)
     title = "GRU4Rec run %s, epoch %d" % (os.path.basename(os.path.abspath(options.checkpoint_dir)), trained.epoch)
-    text = page.make(title, found, trained.config, _bias(options, trained, found))
+    text = page.make(title, found, trained.config, popularity_bias(options, trained, found))
     with listfile.replacing(options.out) as file:
         file.write(text.encode("utf-8"))
     say("%s: %d rows" % (options.out, len(found)))
 
 
-def _bias(options, trained, found):
+def popularity_bias(options, trained, found):
     """bias.Bias, or why there is none."""
     from gru4rec.data import loader, sessions
     from gru4rec.report import bias

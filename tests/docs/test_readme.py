@@ -6,7 +6,7 @@ import os
 import re
 import statistics
 
-from gru4rec import config, runlog
+from gru4rec import advice, config, runlog
 from gru4rec.data.sessions import TestReport
 
 
@@ -32,8 +32,10 @@ RUN_BY = {
         ("tests/e2e/test_cluster_run.py", "test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit"),
     "sh scripts/test.sh": (".ci/run", "scripts/test.sh"),
     'pip install -e ".[cpu]"': ("scripts/lib.sh", "pip install"),
-    "python -m gru4rec.main --train 1": ("tests/e2e/test_main.py", "test_bare_defaults_on_the_bundled_sample"),
-    "python -m gru4rec.main --train 0": ("tests/e2e/test_main.py", "test_bare_defaults_on_the_bundled_sample"),
+    "python -m gru4rec.main --train 1 --preset fast":
+        ("tests/e2e/test_main.py", "test_the_first_screen_shows_a_model_near_the_best"),
+    "python -m gru4rec.main --train 0":
+        ("tests/e2e/test_main.py", "test_the_first_screen_shows_a_model_near_the_best"),
     "python -m gru4rec.main --train_path clicks.tsv --test_path next_day.tsv --checkpoint_dir runs/a":
         ("tests/e2e/test_main.py", "test_own_files_in_another_directory"),
     "python -m gru4rec.main --train 0 --checkpoint_dir runs/a --cut_off 5,10,20":
@@ -122,8 +124,12 @@ def test_metrics_of_readme_and_results_come_from_results_files(repo_root):
     for metric in ("recall@20", "mrr@20"):
         measured.update("%.4f" % value for key, value in _benchmark(repo_root, "preset_fast")[metric].items() if key != "raw")
     assert measured
-    best = {"0.8670", "0.6650"}  # data/README.md, checked by tests/unit/test_synthetic.py
-    for name in ("README.md", os.path.join("docs", "results.md")):
+    # data/README.md, checked by tests/unit/test_synthetic.py
+    best = set(re.findall(r"best (?:Recall|MRR)@20, .* (0\.\d{4}) realised",
+                          _text(repo_root, "data", "README.md")))
+    assert len(best) == 4
+    pages = [os.path.join("docs", name) for name in ("results.md", "popularity.md")]
+    for name in ["README.md", "README.zh-CN.md"] + pages:
         quoted = set(re.findall(r"\b0\.\d{4}\b", _text(repo_root, name)))
         assert quoted and quoted <= measured | best, name
 
@@ -144,16 +150,72 @@ def _rows(root, name, kind):
 def test_the_output_the_readme_shows_is_what_was_recorded(repo_root):
     shown = [line[4:] for line in _text(repo_root, "README.md").splitlines()
              if re.match(r"    (Epoch|Each Step|events:|Recall@|sequential rules:)", line)]
-    trained = _rows(repo_root, "sample_3_tf2.json", "train")
+    trained = _rows(repo_root, "sample_fast_tf2.json", "train")
     lines = [line for row in trained for line in (
         runlog.train_line(row["epoch"], row["step"], row["lr"], row["loss"]), runlog.time_line(row["seconds_per_step"]))]
-    row = _rows(repo_root, "sample_3_tf2.json", "eval")[-1]
+    row = _rows(repo_root, "sample_fast_tf2.json", "eval")[-1]
     counts = TestReport(0, 0, row["events"], row["sessions"], row["unknown_items"], row["unknown_events"],
                         row["short_sessions"])
     lines += [runlog.counts_line(counts, row["unknown"]), runlog.metric_line(20, row["recall@20"], row["mrr@20"]),
               "sequential rules: " + runlog.metric_line(20, row["rules_recall@20"], row["rules_mrr@20"])]
-    assert len(shown) == 7
-    assert shown == lines[:4] + lines[-3:]
+    assert len(shown) == 5
+    assert shown == lines[:2] + lines[-3:]
+
+
+def test_the_table_of_the_sample_is_what_was_recorded(repo_root):
+    page, best = _text(repo_root, "docs", "results.md"), _text(repo_root, "data", "README.md")
+    section = re.search(r"## Bundled sample\n(.*?)\n## ", page, re.DOTALL).group(1)
+    realised = r"best %s@20, any model: .* (\S+) realised"
+    recall, mrr = [float(re.search(realised % name, best).group(1)) for name in ("Recall", "MRR")]
+    names = re.findall(r"\| `(sample_\w+\.json)` \|", section)
+    assert len(names) == 8
+    for name in names:
+        record = json.loads(_text(repo_root, "docs", "results", name))
+        row, version = record["rows"]["eval"][-1], record["versions"]["tensorflow"]
+        version = version[:-2] if version.startswith("2") else version
+        cells = (version, row["recall@20"], 100 * row["recall@20"] / recall, row["mrr@20"],
+                 100 * row["mrr@20"] / mrr, name)
+        assert "| %s | %.4f | %.1f %% | %.4f | %.1f %% | `%s` |\n" % cells in section
+
+
+def _recall_mrr(root, name):
+    row = next(row for row in _rows(root, name + "_tf2.json", "eval")
+               if (row["unknown"], row["tie"]) == ("drop", "conservative"))
+    return ["%.4f" % row[metric] for metric in ("recall@20", "mrr@20")]
+
+
+def test_what_the_bias_costs_is_what_was_recorded(repo_root):
+    page = _text(repo_root, "docs", "popularity.md")
+    for shown, name in (("defaults", "3"), ("`--logq 1`", "logq"), ("`--preset fast`", "fast")):
+        values = _recall_mrr(repo_root, "sample_" + name)
+        assert "| %s | %s | %s |\n" % tuple([shown] + values) in page
+    first, fast = [float(_recall_mrr(repo_root, "sample_" + name)[1]) for name in ("3", "fast")]
+    notice = advice.parity_notice(config.parse([]))
+    assert "MRR@20 %.2f instead of %.2f" % (first, fast) in notice
+    pairs = [_recall_mrr(repo_root, "rsc15_64" + name) for name in ("", "_logq")]
+    shown = "%s and %s with the defaults, %s and %s with `--logq 1`"
+    assert shown % tuple(pairs[0] + pairs[1]) in page
+    results = _text(repo_root, "docs", "results.md")
+    for flags, pair in zip(("--epoch 10", "--epoch 10 --logq 1"), pairs):
+        assert "| `%s` | %s | %s |\n" % tuple([flags] + pair) in results
+
+
+def test_the_picture_of_the_bias_is_of_the_recorded_runs(repo_root):
+    record = json.loads(_text(repo_root, "docs", "results", "sample_bias.json"))
+    runs, page = record["bias"], _text(repo_root, "docs", "popularity.md")
+    assert list(runs) == ["defaults", "fast", "logq"]  # the file is sorted
+    shares = [("next items", runs["fast"]["targets"])]
+    shares += [("places in the lists, " + name, runs[name]["recommended"])
+               for name in ("defaults", "logq", "fast")]
+    shares.append(("places in the lists, the best there can be", record["best"]))
+    assert "".join("    %s: %.1f %%\n" % (name, 100 * values[0]) for name, values in shares) in page
+    picture = _text(repo_root, "docs", "popularity.svg")
+    heights = [float(height) for height in re.findall(r'height="(\d+\.\d)"/>', picture)]
+    expected = [values[at] for at in range(10) for _, values in shares]
+    largest = max(expected)
+    assert len(heights) == 50
+    for height, value in zip(heights, expected):
+        assert abs(height / max(heights) - value / largest) < 0.001
 
 
 def test_numbers_of_the_result_line_are_those_of_the_run(repo_root):

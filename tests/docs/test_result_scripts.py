@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -76,6 +77,29 @@ def test_a_search_goes_on_from_its_log(files, tmp_path, repo_root, monkeypatch, 
         assert script.score(line["epochs"][line["best_epoch"]]) == line["score"]
     best = max(line["score"] for line in lines)
     assert ("best: %.4f" % best) in capsys.readouterr().out
+
+
+def test_the_picture_of_popularity_is_of_the_runs_given(tmp_path, repo_root, monkeypatch, capfd):
+    script = load(repo_root, "popularity_picture")
+    monkeypatch.chdir(str(tmp_path))
+    from gru4rec import main
+    small = ["--preset", "fast", "--epoch", "1", "--size", "8", "--xla", "off", "--n_sample", "16"]
+    for name in ("a", "b & c"):
+        flags = ["--checkpoint_dir", name]
+        assert main.main(flags + small) == 0
+        assert main.main(flags + ["--train", "0"]) == 0
+    capfd.readouterr()
+    script.main(["a", "b & c", "--svg", "bias.svg", "--out", "bias.json"])
+    record = json.loads((tmp_path / "bias.json").read_text())
+    one, other = record["bias"]["a"], record["bias"]["b & c"]
+    for column in (record["best"], one["targets"], one["recommended"]):
+        assert sum(column) == pytest.approx(1) and len(column) == 10
+    assert 0.15 < record["best"][0] < one["targets"][0]  # the best lists lean on popular items, too
+    out = capfd.readouterr().out
+    assert "places in the lists, b & c: %.1f %%" % (100 * other["recommended"][0]) in out
+    tree = ElementTree.parse(str(tmp_path / "bias.svg"))
+    texts = [element.text for element in tree.iter() if element.tag.endswith("text")]
+    assert "places in the lists of 20, b & c" in texts
 
 
 def _searched(script, run_command):

@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from gru4rec import config
+
 TOOLS = ("sh", "bash", "cat", "cp", "date", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep", "tail", "tee")
 RUN_SCRIPTS = [("run_gpu.sh", "gpu"), ("run_npu_1p.sh", "npu_1p")]
 BASE = "sys venv numpy pandas"
@@ -124,6 +126,10 @@ def needs_no_npu():
         pytest.skip("this machine has an NPU, the test is about machines without")
 
 
+# What a script trains with where nothing else is asked for.
+OWN = {"run_gpu.sh": ["[--preset]", "[fast]"], "run_npu_1p.sh": ["[--epoch]", "[10]"]}
+
+
 @pytest.mark.parametrize("script,name", RUN_SCRIPTS)
 def test_trains_then_evaluates_with_the_users_arguments_unchanged_and_last(sandbox, shell, script, name):
     python = sandbox.stub("python3", WITH_TF)
@@ -133,8 +139,31 @@ def test_trains_then_evaluates_with_the_users_arguments_unchanged_and_last(sandb
     start = [python.replace(str(sandbox.bin) + "/", ""), "[-m]", "[gru4rec.main]"]
     train, evaluate = sandbox.calls()
     assert train[0].endswith(start[0]) and evaluate[0].endswith(start[0])
-    assert train[1:] == start[1:] + ["[--train]", "[1]", "[--epoch]", "[10]", "[--device]", "[auto]"] + given
+    own = ["[--train]", "[1]"] + OWN[script] + ["[--device]", "[auto]"]
+    assert train[1:] == start[1:] + own + given
     assert evaluate[1:] == start[1:] + ["[--train]", "[0]", "[--device]", "[auto]"] + given
+
+
+@pytest.mark.parametrize("script,given,own,made", [
+    ("run_gpu.sh", ["--preset", "original"], True, ("original", 3)),
+    ("run_gpu.sh", ["--preset=rsc15", "--epoch", "2"], True, ("rsc15", 2)),
+    ("run_gpu.sh", ["--keep", "1"], True, ("fast", 4)),
+    ("run_gpu.sh", ["--loss", "bpr"], True, ("fast", 4)),
+    ("run_gpu.sh", ["--resume", "0"], True, ("fast", 4)),
+    ("run_gpu.sh", ["--resume", "1"], False, (None, 3)),
+    ("run_gpu.sh", ["--lr", "1", "--resume=1"], False, (None, 3)),
+    ("run_npu_1p.sh", ["--preset", "fast"], False, ("fast", 4)),
+    ("run_npu_1p.sh", ["--preset=fast"], False, ("fast", 4)),
+    ("run_npu_1p.sh", ["--epoch", "2"], True, (None, 2)),
+    ("run_npu_1p.sh", ["--lr", "1"], True, (None, 10))])
+def test_what_the_user_asks_for_wins(sandbox, shell, script, given, own, made):
+    sandbox.stub("python3", WITH_TF)
+    assert sandbox.run(shell, script, *given).returncode == 0
+    train = sandbox.calls()[0][3:]
+    words = (OWN[script] if own else []) + ["[--device]", "[auto]"] + ["[%s]" % w for w in given]
+    assert train == ["[--train]", "[1]"] + words
+    training = config.parse([word[1:-1] for word in train]).training
+    assert (training.preset, training.epoch) == made
 
 
 @pytest.mark.parametrize("script,name", RUN_SCRIPTS)
@@ -299,7 +328,7 @@ def test_real_python_is_probed_without_importing_anything(sandbox, shell):
     (sandbox.root / "gru4rec" / "main.py").write_text("import sys; print(sys.argv[1:]); sys.exit(int(sys.argv[2]))\n")
     result = sandbox.run(shell, "run_gpu.sh", "x y", PYTHON=sys.executable, PYTHONPATH=str(modules))
     assert result.returncode == 1, result.stderr
-    assert result.stdout == "['--train', '1', '--epoch', '10', '--device', 'auto', 'x y']\n"
+    assert result.stdout == "['--train', '1', '--preset', 'fast', '--device', 'auto', 'x y']\n"
 
 
 def test_a_directory_named_like_a_module_is_no_module(sandbox, shell):
@@ -403,6 +432,10 @@ def test_one_process_for_each_device_then_one_evaluates(sandbox, shell):
     assert sandbox.seen()["RANK_SIZE"] == "1"
     for device in range(3):
         assert "to stdout: 1" in sandbox.log("%d/train_%d.log" % (device, device))
+    sandbox.run(shell, "run_npu_8p.sh", "--preset=fast", RANK_SIZE="3", RANK_TABLE_FILE="t.json")
+    assert sandbox.calls()[7][3:] == [
+        "[--train]", "[1]", "[--device]", "[npu]", "[--npu_nums]", "[3]", "[--log_format=modelzoo]",
+        "[--preset=fast]"]
 
 
 def test_a_process_that_fails_stops_the_others(sandbox, shell):

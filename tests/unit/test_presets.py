@@ -43,6 +43,32 @@ def test_flags_that_are_given_win():
     assert made.explicit == ("lr", "preset", "size")
 
 
+@pytest.mark.parametrize("preset, flags, left_out", [
+    ("fast", ["--loss", "bpr"], {"logq": 0.0}), ("fast", ["--loss", "top1"], {"logq": 0.0}),
+    ("fast", ["--loss", "full-cross-entropy"], {"logq": 0.0, "n_sample": 0}),
+    ("best-rsc15_64", ["--loss", "bpr-max"], {"logq": 0.0, "label_smoothing": 0.0}),
+    ("best-rsc15_64", ["--loss", "full-cross-entropy"],
+     {"logq": 0.0, "n_sample": 0, "label_smoothing": 0.2}),
+    ("best-rsc15_64", ["--embedding", "none"], {"embed_dropout": 0.0}),
+    ("rsc15", ["--optimizer", "adam"], {"momentum": 0.0}),
+    ("fast", ["--embed_size", "50"], {"embedding": "separate"}),
+    ("fast", ["--embed_size", "100"], {"embedding": "shared"}),
+    ("fast", ["--embed_size", "7", "--size", "7"], {"embedding": "shared"}),
+    ("fast", ["--size", "64,32", "--layer", "2"], {"logq": 1.0, "embedding": "shared"}),
+    ("fast", ["--score", "dot"], {}), ("fast", ["--n_sample", "0"], {"logq": 1.0})])
+def test_what_has_no_meaning_beside_a_given_flag_is_left_out(caplog, preset, flags, left_out):
+    with caplog.at_level("INFO"):
+        found = parse("--preset", preset, *flags)
+    values = dict(dataclasses.asdict(found.model), **dataclasses.asdict(found.training))
+    assert {name: values[name] for name in left_out} == left_out
+    of_preset, defaults = presets.load(preset), parse()
+    for name in left_out:
+        default = getattr(defaults.training, name, getattr(defaults.model, name, None))
+        said = "its --%s has no meaning with %s, which is given" % (name, " ".join(flags[:2]))
+        is_out = name in of_preset and left_out[name] == default
+        assert (said in caplog.text) == is_out, caplog.text
+
+
 def test_original_is_the_defaults():
     made = parse("--preset", "original")
     assert made.model == parse().model and dataclasses.replace(made.training, preset=None) == parse().training
@@ -78,7 +104,9 @@ def test_list_prints_every_preset_and_ends(capsys):
     (["--final_act", "relu", "--loss", "bpr-max"], ["--final_act relu", "--loss bpr-max"]),
     (["--final_act", "elu", "--loss", "bpr"], ["--final_act elu", "--loss bpr"]),
     (["--dropout", "0.1,0.2", "--size", "10"], ["--dropout 0.1,0.2", "--size 10"]),
-    (["--preset", "rsc15", "--optimizer", "adam"], ["--momentum 0.2", "--optimizer adam"])])
+    (["--preset", "rsc15", "--optimizer", "adam", "--momentum", "0.2"],
+     ["--momentum 0.2", "--optimizer adam"]),
+    (["--preset", "fast", "--loss", "bpr", "--logq", "0.5"], ["--logq 0.5", "--loss bpr"])])
 def test_contradictions_name_both_flags(flags, named):
     with pytest.raises(ConfigError) as caught:
         parse(*flags)

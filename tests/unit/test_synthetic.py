@@ -1,6 +1,7 @@
 """The generator: repeatable, its distributions exact, its ceilings those of brute force."""
 
 import gzip
+import itertools
 import os
 
 import numpy as np
@@ -44,7 +45,8 @@ def test_the_readme_quotes_the_true_counts_and_ceilings(sample):
 def test_the_command_repeats_its_bytes_and_another_seed_changes_them(tmp_path, capsys):
     for name, seed in (("a", "7"), ("b", "7"), ("c", "8")):
         assert synthetic.main(["--out", str(tmp_path / name), "--seed", seed, "--sessions", "90"]) == 0
-    assert "best Recall@20, any model:" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "best Recall@20, any model:" in out and "best MRR@20, last item only:" in out
     for file in ("sample_train.tsv.gz", "sample_test.tsv.gz"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
         assert unzipped(tmp_path / "a" / file) != unzipped(tmp_path / "c" / file)
@@ -73,8 +75,10 @@ def test_the_sample_looks_like_a_click_log(sample):
 
 def test_memory_is_worth_a_fifth_of_the_ceiling(sample):
     assert sample.memoryless.expected < 0.8 * sample.oracle.expected
+    assert sample.memoryless.mrr_expected < 0.8 * sample.oracle.mrr_expected
     for ceiling in (sample.oracle, sample.memoryless):  # 14,781 targets: one standard error is below 0.004
         assert abs(ceiling.expected - ceiling.realised) < 0.012
+        assert abs(ceiling.mrr_expected - ceiling.mrr_realised) < 0.012
 
 
 def test_distributions_sum_to_one():
@@ -128,13 +132,39 @@ def test_ceilings_equal_brute_force():
     np.add.at(counts, (before, last, target), 1)  # row -1 holds the first targets of the sessions
     test = synthetic.draw_sessions(process, 4000, 2)
     oracle, memoryless = synthetic.ceilings(process, *test, k=5)
-    hits = np.zeros(2)
+    hits, reciprocal = np.zeros(2), np.zeros(2)
     last, before, target = synthetic.contexts(*test)
     for i, j, k in zip(last, before, target):
-        hits += [k in np.argsort(-counts[j, i])[:5], k in np.argsort(-counts[:, i].sum(0))[:5]]
+        for at, row in enumerate((counts[j, i], counts[:, i].sum(0))):
+            rank = np.argsort(-row).tolist().index(k) + 1
+            hits[at] += rank <= 5
+            reciprocal[at] += 1.0 / rank if rank <= 5 else 0.0
     np.testing.assert_allclose(hits / len(target), [oracle.realised, memoryless.realised], atol=0.01)
+    np.testing.assert_allclose(reciprocal / len(target),
+                               [oracle.mrr_realised, memoryless.mrr_realised], atol=0.01)
     assert oracle.realised == pytest.approx(oracle.expected, abs=0.015)
+    assert oracle.mrr_realised == pytest.approx(oracle.mrr_expected, abs=0.015)
     assert memoryless.expected < 0.95 * oracle.expected
+    assert memoryless.mrr_expected < 0.95 * oracle.mrr_expected
+
+
+def test_no_order_of_the_items_has_a_larger_expectation_than_the_ceilings():
+    """All 24 orders of four items are tried in every context; only the sessions are drawn."""
+    process = synthetic.make_process(4, num_groups=2, group_size=2)
+    items, offsets = synthetic.draw_sessions(process, 300, 5)
+    orders = np.array(list(itertools.permutations(range(4))))
+    last, before, target = synthetic.contexts(items, offsets)
+    true = synthetic.next_item(process, last, before)
+    for k in (1, 2, 3, 4):
+        per_rank = (np.arange(4) < k) / np.arange(1.0, 5.0)
+        recall = true[:, orders[:, :k]].sum(2).max(1).mean()
+        mrr = true[:, orders].dot(per_rank).max(1).mean()
+        oracle, _ = synthetic.ceilings(process, items, offsets, k=k, chunk=77)
+        assert (oracle.expected, oracle.mrr_expected) == pytest.approx((recall, mrr), rel=1e-12)
+        order = np.argsort(-true, axis=1, kind="stable").tolist()
+        ranks = np.array([1 + row.index(item) for row, item in zip(order, target)])
+        assert oracle.realised == pytest.approx(np.mean(ranks <= k), rel=1e-12)
+        assert oracle.mrr_realised == pytest.approx(np.mean((ranks <= k) / ranks), rel=1e-12)
 
 
 def test_contexts_of_two_sessions():
