@@ -249,10 +249,11 @@ run_row() (
             done_with=$name ;;
         esac
     done
-    if [ -z "$python" ]; then
+    # As scripts/test.sh does: a Python without TensorFlow has an environment of ours beside it.
+    if [ -z "$done_with" ] && ! can_import "$python" tensorflow numpy pytest xdist >/dev/null; then
         find_base
         python=$root/.venv-test-$("$base" -c "$its_version")/bin/python
-        can_import "$python" tensorflow numpy pytest >/dev/null || python=$base
+        can_import "$python" tensorflow numpy pytest xdist >/dev/null || python=$base
     fi
     can_import "$python" tensorflow numpy pytest xdist >/dev/null ||
         fail "$python has no TensorFlow or no pytest; run sh scripts/test.sh once, or name a version"

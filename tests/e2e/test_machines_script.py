@@ -148,6 +148,17 @@ def test_settings_of_a_row_reach_the_suite_and_the_run_is_written_down(checkout,
     assert "TF_ENABLE_ONEDNN_OPTS=0; LC_ALL=C" in row["settings"]
 
 
+def test_a_python_without_tensorflow_has_the_environment_of_the_suite_beside_it(checkout, shell):
+    there = checkout.root / ".venv-test-3.9" / "bin"
+    there.mkdir(parents=True)
+    shutil.copy(str(checkout.python), str(there / "python"))
+    bare = PYTHON.replace("case", """case "$*" in *" tensorflow "*) exit 3 ;; esac\ncase""", 1)
+    checkout.python.write_text(bare)
+    done = checkout.run(shell, "timezone")
+    assert done.returncode == 0, done.stderr
+    assert "PYTHON=%s" % (there / "python") in checkout.seen()
+
+
 def test_flags_of_xla_are_added_to_those_of_the_user(checkout, shell):
     done = checkout.run(shell, "sse4_2", XLA_FLAGS="--mine")
     if "has no sse4_2" in done.stderr:
