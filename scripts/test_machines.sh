@@ -21,7 +21,7 @@ py3.9+sse4_2+onednn-sse41+umask
 py3.10+avx2+skylakex+timezone+onednn-1
 py3.11-tf2.15+path+locale-c+onednn-0
 py3.11+avx512+user+no-home
-py3.12+avx512+onednn-avx2+one-core+locale-utf8+haswell
+py3.12+avx512+onednn-avx2+locale-utf8+haswell
 py3.13+sse4_2+onednn-sse41+zen+user+timezone+path'
 # What CI has time for, with -m machine.
 short='sse4_2+onednn-sse41+haswell+locale-c+timezone+path+user
