@@ -162,12 +162,13 @@ def has_xla():
 
 
 def _one_order_of_sums():
-    """Compiled products on a CPU give the same bits every time.
+    """Compiled products on a CPU are summed in one order.
 
     TensorFlow 2.6 shares a compiled product among threads, and the order in which their parts are
     summed is that in which they end: one run in about ten differs in the last place, and a resumed
     run is no longer the uninterrupted one. One thread has one order. XLA reads its flags when it
-    compiles for the first time. 2.15 and later have been seen to repeat their bits without it.
+    compiles for the first time. Other differences remain with 2.6 (docs/machines.md). 2.15 and later
+    have been seen to repeat their bits without it.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if TF_VERSION < (2, 15) and _EIGEN_THREADS not in flags:

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 KEYS = {"benchmark", "command", "config", "commit", "date", "hardware", "versions", "environment", "results"}
 
@@ -118,6 +118,7 @@ def test_the_plot_has_a_line_for_each_variant_and_tensorflow(tmp_path, repo_root
     assert text.count("loop, TensorFlow") == 2 and "products, numpy" not in text
 
 
+@pytest.mark.release
 def test_eval_is_compared_with_the_bare_product(tmp_path, repo_root):
     results = run("bench_eval.py", tmp_path / "eval.json", repo_root)["results"]
     for name in ("evaluator", "gemm"):
@@ -141,6 +142,7 @@ def test_startup_is_measured_beside_the_import(tmp_path, repo_root):
                                                            - results["seconds"]["import"]["median"])
 
 
+@pytest.mark.release
 @pytest.mark.once
 def test_onednn_is_timed_and_its_results_compared(tmp_path, repo_root):
     cases = ["train_xla_off", "evaluate"]
@@ -168,6 +170,7 @@ def test_recommending_is_timed_with_and_without_files(tmp_path, repo_root):
     assert set(found["ms"]) == {"single", "click"} and found["ms"]["click"]["p50"] > 0
 
 
+@pytest.mark.release
 def test_the_server_is_loaded_without_an_error(tmp_path, repo_root):
     for name in ("fastapi", "uvicorn", "prometheus_client", "orjson"):
         pytest.importorskip(name, reason="the extra serve is not installed (Python 3.9 or later)")

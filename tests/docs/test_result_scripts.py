@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 
 def load(repo_root, name):
@@ -79,6 +79,7 @@ def test_a_search_goes_on_from_its_log(files, tmp_path, repo_root, monkeypatch, 
     assert ("best: %.4f" % best) in capsys.readouterr().out
 
 
+@pytest.mark.release
 def test_the_picture_of_popularity_is_of_the_runs_given(tmp_path, repo_root, monkeypatch, capfd):
     script = load(repo_root, "popularity_picture")
     monkeypatch.chdir(str(tmp_path))

@@ -7,6 +7,8 @@ from gru4rec import config, device, engine, evaluate, schedule
 from gru4rec.data import loader, sample, sessions
 from gru4rec.engine import state
 
+pytestmark = pytest.mark.once
+
 BEST, BEST_WITHOUT_MEMORY = 0.8670, 0.6650  # realised ceilings, data/README.md
 
 
@@ -18,6 +20,7 @@ def _pairs(items, offsets):
     return np.stack([items[at - 1], items[at]], 1).ravel(), np.arange(0, 2 * len(at) + 1, 2)
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_a_model_without_carried_state_misses_the_ceiling():
     def events(part):

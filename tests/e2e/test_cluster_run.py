@@ -14,7 +14,7 @@ from gru4rec import checkpoint, main
 from gru4rec.errors import ClusterError
 from tests import tolerance
 
-pytestmark = [pytest.mark.tf, pytest.mark.slow]
+pytestmark = [pytest.mark.tf, pytest.mark.slow, pytest.mark.once]
 
 FLAGS = ["--device", "cpu", "--batch_size", "8", "--size", "12", "--epoch", "2", "--n_sample", "16", "--optimizer", "adagrad",
          "--embedding", "shared", "--lr", "0.05", "--xla", "off", "--log_every", "50", "--steps_per_run", "5",
@@ -75,6 +75,7 @@ def test_a_worker_that_dies_is_named_and_what_was_trained_is_saved(died):
     assert (size, lanes, manifest["position"].steps) == (2, 8, 0) and 0 < steps == manifest["step"] and not name.is_epoch
 
 
+@pytest.mark.release
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="the workers are found by /proc")
 def test_the_run_goes_on_with_three_and_is_evaluated_by_two_as_by_one(died, events, repo_root, capfd):
     out = died[0]

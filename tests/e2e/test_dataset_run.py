@@ -12,7 +12,7 @@ from gru4rec import main  # noqa: E402
 from gru4rec.data import synthetic  # noqa: E402
 from gru4rec.prepare import cli  # noqa: E402
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 
 @pytest.fixture(scope="module")

@@ -119,7 +119,9 @@ def test_lr_1e30_on_the_bundled_sample(tmp_path, engine):
     assert not saved(str(tmp_path / "checkpoint")) and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("engine", sorted(ENGINES))
+# Compiled, each case takes ten seconds.
+@pytest.mark.parametrize("engine", [pytest.param(name, marks=[pytest.mark.release][:name == "xla"])
+                                    for name in sorted(ENGINES)])
 @pytest.mark.parametrize("change, pattern", [(huge, FINITE), (not_a_number, NOT_FINITE)],
                          ids=["huge", "nan"])
 def test_a_later_epoch_leaves_the_checkpoint_of_the_one_before(inline, clicks, changed, engine,
@@ -147,6 +149,7 @@ def test_a_later_epoch_leaves_the_checkpoint_of_the_one_before(inline, clicks, c
     assert {name: content for name, content in saved("run").items() if name in before} == before
 
 
+@pytest.mark.release
 @pytest.mark.once
 @pytest.mark.parametrize("flags", [
     [], ["--loss", "full-cross-entropy"], ["--loss", "bpr", "--final_act", "linear"],
@@ -163,6 +166,7 @@ def test_every_loss_without_a_bound_is_found_absurd(inline, clicks, changed, fla
     assert not saved("checkpoint")
 
 
+@pytest.mark.release
 @pytest.mark.once
 @pytest.mark.parametrize("flags", [
     ["--loss", "top1", "--final_act", "linear"], ["--loss", "top1-max", "--final_act", "linear"],
@@ -177,6 +181,7 @@ def test_a_loss_with_a_bound_has_no_such_end_but_nan_is_found(inline, clicks, ch
     assert status == 3 and NOT_FINITE.match(err.splitlines()[-1]), err
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("engine", ["loop", "plain"])
 def test_a_run_that_goes_on_is_ended_at_the_step_of_the_uninterrupted_one(inline, clicks,
                                                                           monkeypatch, engine):

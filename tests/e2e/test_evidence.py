@@ -13,7 +13,7 @@ from gru4rec.baselines import __main__ as baselines
 from gru4rec.data import synthetic
 from tests import tolerance
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 STANDARD = re.compile(r"events: \d+ sessions: \d+ [^\n]+\n(Recall@\d+: \d\.\d{4}\tMRR@\d+: \d\.\d{4}\n)+")
 

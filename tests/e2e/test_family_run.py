@@ -7,7 +7,7 @@ import pytest
 from gru4rec import checkpoint
 from gru4rec.data import synthetic
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 
 @pytest.fixture

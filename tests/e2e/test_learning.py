@@ -12,7 +12,7 @@ from gru4rec import checkpoint
 from gru4rec.data import synthetic
 from tests import tolerance
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 NUM_ITEMS = 60
 FAST = ["--train_path", "train.tsv", "--test_path", "test.tsv", "--size", 24, "--batch_size", 20, "--epoch", 6, "--lr",
@@ -45,6 +45,7 @@ def measured(out):
             re.findall(r"^Recall@(\d+): (\S+)\tMRR@\1: (\S+)$", out, re.M)}
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("flags", [
     ["--loss", "cross-entropy"], ["--final_act", "tanh"], ["--loss", "bpr"], ["--loss", "bpr", "--final_act", "linear"],
     ["--loss", "top1"], ["--loss", "top1", "--final_act", "relu"], ["--hidden_act", "relu"], ["--size", "32,16"],
@@ -169,6 +170,7 @@ def test_the_command_says_what_it_read_and_dropped(data):
     assert "device: " in err and "epoch 0: loss " in err
 
 
+@pytest.mark.release
 @pytest.mark.slow
 def test_random_sessions_are_not_learnt_however_long(ok, data):
     """Ceiling on independent items, cut-offs and losses alike: what exceeds chance would be a leak of the target."""

@@ -60,6 +60,7 @@ def test_bare_defaults_on_the_bundled_sample(tmp_path):
     assert again == out
 
 
+@pytest.mark.once
 def test_the_first_screen_shows_a_model_near_the_best(tmp_path, repo_root):
     """The README's commands. Processors and TensorFlows round otherwise; training magnifies it."""
     out, err = command(tmp_path, "--train", 1, "--preset", "fast")
@@ -83,6 +84,7 @@ def test_ten_epochs_reach_the_ceiling_of_the_sample(tmp_path):
     assert recall(out) >= 0.95 * BEST
 
 
+@pytest.mark.release
 def test_own_files_in_another_directory(tmp_path):
     chain(tmp_path / "clicks.tsv", 1), chain(tmp_path / "next_day.tsv", 2)
     out, _ = command(tmp_path, "--train_path", "clicks.tsv", "--test_path", "next_day.tsv", "--checkpoint_dir", "runs/a",
@@ -109,6 +111,7 @@ def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
     assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) < 5 / 60.0 + 0.03
 
 
+@pytest.mark.once
 def test_a_second_run_moves_the_first_aside(tmp_path):
     chain(tmp_path / "a.tsv", 1)
     flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off"]
@@ -131,6 +134,7 @@ def test_fewer_sessions_than_lanes_is_no_error(inline, tmp_path):
     assert status == 0 and EVAL_LINES.fullmatch(out)
 
 
+@pytest.mark.release
 def test_no_progress_bar_in_a_pipe_and_one_on_a_terminal(tmp_path):
     pty = pytest.importorskip("pty")
     chain(tmp_path / "a.tsv", 1)

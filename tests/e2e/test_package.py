@@ -8,6 +8,8 @@ import zipfile
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 setuptools = pytest.importorskip("setuptools", reason="setuptools is not installed")
 pytest.importorskip("wheel", reason="wheel is not installed")
 

@@ -20,6 +20,8 @@ pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
 from gru4rec import locks  # noqa: E402
 from gru4rec.prepare import cli  # noqa: E402
 
+pytestmark = pytest.mark.once
+
 
 def command(cwd, *words, **more):
     return subprocess.run([sys.executable, "-m", "gru4rec.prepare"] + [str(word) for word in words], cwd=str(cwd),

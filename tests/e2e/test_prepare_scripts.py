@@ -7,6 +7,8 @@ import subprocess
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DATASETS = sorted(os.path.basename(path)[len("prepare_"):-len(".sh")]
                   for path in glob.glob(os.path.join(ROOT, "scripts", "prepare_*.sh")) if not path.endswith("_lib.sh"))

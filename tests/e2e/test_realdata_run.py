@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytestmark = [pytest.mark.tf, pytest.mark.realdata, pytest.mark.slow]
+pytestmark = [pytest.mark.tf, pytest.mark.realdata, pytest.mark.slow, pytest.mark.once]
 
 
 def command(cwd, *flags):

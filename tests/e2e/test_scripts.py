@@ -12,6 +12,8 @@ import pytest
 
 from gru4rec import config
 
+pytestmark = pytest.mark.once
+
 TOOLS = ("sh", "bash", "cat", "cp", "date", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep", "tail", "tee")
 RUN_SCRIPTS = [("run_gpu.sh", "gpu"), ("run_npu_1p.sh", "npu_1p")]
 BASE = "sys venv numpy pandas"

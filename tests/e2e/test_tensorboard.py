@@ -6,7 +6,7 @@ import pytest
 
 from gru4rec.data import synthetic
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 
 def events(directory):

@@ -103,6 +103,7 @@ def test_a_fixed_scale_skips_and_stays(epoch, engine):
     assert (scale, skipped) == (HUGE, 2) and int(arrays["loss_scale/good_steps"]) == 0
 
 
+@pytest.mark.release
 @pytest.mark.parametrize("engine", sorted(helpers.ENGINES))
 def test_the_scale_grows_after_good_steps_up_to_its_limit(epoch, engine, monkeypatch):
     monkeypatch.setattr(loss_scale, "GROWTH_STEPS", 5)

@@ -73,7 +73,13 @@ def test_extreme_scores_stay_finite(loss, final_act, dtype, size):
     if (dtype, loss, final_act) == (np.float16, "bpr-max", "linear"):
         size = 100.0  # its regulariser is a square of the score: four lanes of 200 ** 2 are no float16
     scores = size * np.sign(np.random.RandomState(1).randn(6, 6))
-    for value in graph_losses(loss, final_act, [(scores, WEIGHTS["some"])], dtype)[0]:
+    try:
+        values = graph_losses(loss, final_act, [(scores, WEIGHTS["some"])], dtype)[0]
+    except tf.errors.AbortedError as error:  # oneDNN held to SSE4.1 (ONEDNN_MAX_CPU_ISA)
+        if dtype == np.float16 and "primitive descriptor" in str(error):
+            pytest.skip("this processor has no softmax of float16 in TensorFlow")
+        raise
+    for value in values:
         assert np.isfinite(value).all()
 
 

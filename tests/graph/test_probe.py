@@ -95,6 +95,7 @@ def test_a_probe_that_fails_makes_the_device_unusable(monkeypatch, capsys):
 SMALL = ["--size", "8", "--batch_size", "200"]
 
 
+@pytest.mark.release
 @pytest.mark.once
 def test_the_selftest_of_the_cpu_compares_it_with_itself(tmp_path):
     out = str(tmp_path / "report.json")
