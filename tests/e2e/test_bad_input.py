@@ -15,7 +15,7 @@ from gru4rec.data import synthetic
 from gru4rec.tf_compat import tf
 from tests import helpers
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 HEAD = "SessionId\tItemId\tTime\n"
 SMALL = ["--size", 8, "--batch_size", 10, "--epoch", 2, "--xla", "off"]

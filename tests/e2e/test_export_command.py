@@ -24,7 +24,7 @@ from gru4rec.offline import exported, runtimes
 from tests import fake_acl, tolerance
 from tests.parity import exports
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 
 @pytest.fixture(scope="module")

@@ -118,6 +118,7 @@ def test_unknown_names_are_refused():
         device.choose("cpu", job="test")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("name", ["cpu", "gpu"])
 @pytest.mark.parametrize("adapter_name", fake_npu.ADAPTERS)
 def test_cpu_and_gpu_import_nothing_of_an_installed_adapter(name, adapter_name):

@@ -111,6 +111,7 @@ def check(engine, case):
     assert set(ended) == set(state.shapes(config, NUM_ITEMS))
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("engine", ["loop", "plain"])
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_twenty_steps_are_those_of_the_twin(engine, case):
@@ -123,6 +124,7 @@ def test_twenty_compiled_steps_are_those_of_the_twin(case):
     check("xla", case)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("engine", ["loop", "plain"])
 @pytest.mark.parametrize("case", ["shared-official-momentum", "cap-tensor", "rmsprop-momentum", "shared-adam"])
 def test_sums_by_slots_are_those_by_pairs(engine, case, monkeypatch):

@@ -246,12 +246,14 @@ def accepts_or_names(saved):
 
 @given(json_values)
 @MANY
+@pytest.mark.once
 def test_junk_json_is_a_config_error(junk):
     accepts_or_names(junk)
 
 
 @given(st.dictionaries(st.sampled_from(PLACES), json_values, min_size=1, max_size=3))
 @MANY
+@pytest.mark.once
 def test_junk_in_any_field_is_a_config_error(changes):
     saved = parse().to_dict()
     for (group, name), value in changes.items():
