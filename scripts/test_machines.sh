@@ -139,7 +139,7 @@ apply() {
                 reason="this user is none who could become another"
             elif ! command -v setpriv >/dev/null || ! id nobody >/dev/null 2>&1; then
                 reason="no setpriv or no user nobody here"
-            elif ! as_other "$python" -c '' 2>/dev/null &&
+            elif ! other_runs "$python" &&
                 ! unshare -m mount -t tmpfs tmpfs /mnt 2>/dev/null; then
                 reason="nobody may not enter the directory of $python, and mounts are not allowed"
             else
@@ -194,6 +194,10 @@ check() {
 }
 
 as_other() { setpriv --reuid "$(id -u nobody)" --regid "$(id -g nobody)" --clear-groups "$@"; }
+
+# other_runs PYTHON: true if the other user may start it. A shell of theirs is asked: what setpriv
+# itself starts may still be found through a directory that is shut to them.
+other_runs() { as_other sh -c '"$1" -c ""' sh "$1" 2>/dev/null; }
 
 # copy_checkout DIRECTORY: the files that git knows or would add; without git, all but environments.
 copy_checkout() {
@@ -298,7 +302,7 @@ run_row() (
     export PYTHON="$python" TMPDIR="$out"
     set -- sh scripts/test.sh "$@" "--junitxml=$out/junit.xml"
     [ -z "$core" ] || set -- taskset -c "$core" "$@"
-    if [ -n "$other" ] && as_other "$python" -c '' 2>/dev/null; then
+    if [ -n "$other" ] && other_runs "$python"; then
         set -- as_other "$@"
     elif [ -n "$other" ]; then
         set -- unshare -m sh "$root/$me" --as-other "$scratch" "$python" "$@"
@@ -321,8 +325,11 @@ if wants_help "$@"; then
 fi
 # For this script itself, in a mount namespace: SCRATCH PYTHON COMMAND...
 if [ "${1:-}" = --as-other ]; then
+    mask=$(umask)
+    umask 022 # for the directories that are made here; that of the row is for the suite
     show "$2" "$("$3" -c 'import sys; print(sys.base_prefix)')" \
         "$("$3" -c 'import sys; print(sys.prefix)')" || fail "$3 cannot be shown to nobody"
+    umask "$mask"
     shift 3
     as_other "$@"
     exit $?
