@@ -4,8 +4,8 @@
 # ROW: a setting or a version of --list, several joined by + (one run), or a plan: settings,
 # versions, pairwise, short. Without a ROW it is the plan pairwise. What this machine cannot do is
 # left out with its reason. PYTHON picks the Python of rows without a version. Each run adds a line
-# of JSON to FILE (default: docs/results/machines.jsonl); `python scripts/machines.py table` makes
-# the table of docs/machines.md of it. Status: 1 if a test failed in any run.
+# of JSON to FILE (default: docs/results/machines.jsonl, of which `python scripts/machines.py table`
+# then makes the table of docs/machines.md). Status: 1 if a test failed in any run.
 set -u
 me=scripts/test_machines.sh
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 2
@@ -316,6 +316,8 @@ run_row() (
         --junit "$out/junit.xml" --log "$scratch/log" --tests "$arguments"
     [ -z "$core" ] || set -- taskset -c "$core" "$@"
     "$@" >&2 || exit 1
+    # At once, for a test of the next run holds the page against the results.
+    [ "$results" != "$known" ] || "$own" "$root/scripts/machines.py" table >&2 || exit 1
     [ "$(cat "$scratch/status")" = 0 ] || exit 1
 )
 
@@ -334,7 +336,7 @@ if [ "${1:-}" = --as-other ]; then
     as_other "$@"
     exit $?
 fi
-rows='' results=$root/docs/results/machines.jsonl
+rows='' known=$root/docs/results/machines.jsonl results=$root/docs/results/machines.jsonl
 while [ $# -gt 0 ]; do
     case $1 in
         --list) list; exit 0 ;;

@@ -86,14 +86,10 @@ class Checkout:
         )
         environment = {name: value for name, value in os.environ.items() if name not in names}
         environment.update(PYTHON=str(self.python), SEEN=str(self.seen_file), **env)
+        script = str(self.root / "scripts" / "test_machines.sh")
+        results = ["--results", str(self.results)] if self.results else []
         return subprocess.run(
-            [
-                shell,
-                str(self.root / "scripts" / "test_machines.sh"),
-                "--results",
-                str(self.results),
-            ]
-            + list(words),
+            [shell, script] + results + list(words),
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -159,6 +155,19 @@ def test_a_python_without_tensorflow_has_the_environment_of_the_suite_beside_it(
     done = checkout.run(shell, "timezone")
     assert done.returncode == 0, done.stderr
     assert "PYTHON=%s" % (there / "python") in checkout.seen()
+
+
+def test_the_table_follows_each_run_that_is_written_down_beside_it(checkout, shell):
+    (checkout.root / "scripts" / "machines.py").write_text(
+        "import os, sys\nopen(os.environ['SEEN'], 'a').write(' '.join(sys.argv[1:3]) + '\\n')\n"
+    )
+    checkout.python.write_text(PYTHON.replace("\\ record)", "*)"))
+    checkout.results = None
+    done = checkout.run(shell, "timezone", "umask")
+    assert done.returncode == 0, done.stderr
+    results = checkout.root / "docs" / "results" / "machines.jsonl"
+    seen = [line for line in checkout.seen() if line.startswith(("record", "table"))]
+    assert seen == ["record %s" % results, "table"] * 2
 
 
 def test_flags_of_xla_are_added_to_those_of_the_user(checkout, shell):
