@@ -93,7 +93,11 @@ def test_steps_that_overflow_change_no_fresh_weight_and_halve_the_scale(epoch, o
         assert scaling == results["plain"][2]
         np.testing.assert_allclose(losses, results["plain"][0], rtol=2e-4, err_msg=engine)
         caught_up = state.caught_up(cfg, arrays)
-        np.testing.assert_allclose(caught_up["softmax_w"], results["plain"][1]["softmax_w"], rtol=1e-3, atol=1e-4)
+        # Adam divides a gradient by its own size: where a sum cancels, what is left of rounding moves
+        # the weight too. A step that was skipped by one engine alone would move it by 0.05.
+        atol = cfg.training.lr / 10 if optimizer == "adam" else 1e-4
+        np.testing.assert_allclose(caught_up["softmax_w"], results["plain"][1]["softmax_w"],
+                                   rtol=1e-3, atol=atol)
     assert np.abs(results["plain"][1]["softmax_w"] - start["softmax_w"]).max() > 1e-3
 
 
