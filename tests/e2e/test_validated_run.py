@@ -11,7 +11,7 @@ from gru4rec import checkpoint, config, evaluate, main, validation
 from gru4rec.data import synthetic
 from tests import helpers
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 SMALL = ["--size", 8, "--batch_size", 20, "--lr", 0.02, "--xla", "off"]
 TRAIN_LINES = re.compile(r"(Epoch \d+\tStep \d+\tlr: \d\.\d{6}\tloss: \d+\.\d{6}\nEach Step time is:\d+\.\d{6}\n)+")

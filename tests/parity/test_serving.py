@@ -12,7 +12,7 @@ from gru4rec.engine import state
 from tests import serving_helpers as helpers
 from tests.unit.test_serving import FAMILY, random_sessions
 
-pytestmark = pytest.mark.tf
+pytestmark = [pytest.mark.tf, pytest.mark.once]
 pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed")
 from gru4rec.graph import scorer  # noqa: E402
 from gru4rec.tf_compat import tf  # noqa: E402
