@@ -1,4 +1,6 @@
-"""The command in this process, for the many cases where a new one would only cost time."""
+"""Shared by the tests of commands: one in this process, where a new one would only cost time, and shells."""
+
+import shutil
 
 import pytest
 
@@ -16,3 +18,12 @@ def inline(tmp_path, monkeypatch, capfd):
         return (status,) + tuple(capfd.readouterr())
 
     return run
+
+
+@pytest.fixture(params=["dash", "bash"])
+def shell(request):
+    """str, path of a shell; the scripts are POSIX sh and run under both."""
+    path = shutil.which(request.param)
+    if path is None:
+        pytest.skip("no %s on this machine" % request.param)
+    return path

@@ -41,14 +41,6 @@ esac
 )
 
 
-@pytest.fixture(params=["dash", "bash"])
-def shell(request):
-    path = shutil.which(request.param)
-    if path is None:
-        pytest.skip("no %s on this machine" % request.param)
-    return path
-
-
 class Checkout:
     """A copy of the scripts with a suite that only says what reached it."""
 

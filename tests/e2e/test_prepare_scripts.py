@@ -2,7 +2,6 @@
 
 import glob
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -12,14 +11,6 @@ pytestmark = pytest.mark.once
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DATASETS = sorted(os.path.basename(path)[len("prepare_"):-len(".sh")]
                   for path in glob.glob(os.path.join(ROOT, "scripts", "prepare_*.sh")) if not path.endswith("_lib.sh"))
-
-
-@pytest.fixture(params=["dash", "bash"])
-def shell(request):
-    path = shutil.which(request.param)
-    if path is None:
-        pytest.skip("no %s on this machine" % request.param)
-    return path
 
 
 @pytest.fixture

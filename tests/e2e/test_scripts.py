@@ -62,14 +62,6 @@ esac
 """
 
 
-@pytest.fixture(params=["dash", "bash"])
-def shell(request):
-    path = shutil.which(request.param)
-    if path is None:
-        pytest.skip("no %s on this machine" % request.param)
-    return path
-
-
 class Sandbox:
     """A copy of the scripts, a PATH without any real Python, and an empty directory to run in."""
 
