@@ -1,6 +1,18 @@
-"""What the user typed to start a command, for its help and its errors."""
+"""Whether a command runs in this process, and what the user typed to start it, for its help and errors."""
 
 _typed = None
+_running = False
+
+
+def begun():
+    """Note that a command of this package runs in this process, not a program that imports it."""
+    global _running
+    _running = True
+
+
+def is_running():
+    """Whether `begun` was called."""
+    return _running
 
 
 def started_as(name):

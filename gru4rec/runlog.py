@@ -7,22 +7,13 @@ import os
 import signal
 import sys
 
-from gru4rec import durable
+from gru4rec import command, durable
 from gru4rec.errors import Gru4RecError, InputError
-
-
-_is_command = False
-
-
-def is_command():
-    """Whether a command of this package runs in this process, not a program that imports it."""
-    return _is_command
 
 
 def setup_logging(level=logging.INFO):
     """Send the package's log records to stderr; called once by a command, never by the library."""
-    global _is_command
-    _is_command = True
+    command.begun()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(levelname).1s %(name)s: %(message)s"))
     root = logging.getLogger("gru4rec")
