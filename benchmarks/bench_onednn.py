@@ -12,7 +12,6 @@ the catalogue of rsc15_64.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 

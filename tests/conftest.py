@@ -31,7 +31,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 HAS_TF = importlib.util.find_spec("tensorflow") is not None  # looked up, not imported: tests/unit runs without it
 TF_DIRECTORIES = tuple(os.path.join(ROOT, "tests", name) + os.sep for name in ("graph", "parity", "e2e"))
-COUNTED = ("realdata", "slow", "once", "release", "user", "gpu", "npu")
+COUNTED = ("realdata", "slow", "once", "once_on_1", "release", "user", "gpu", "npu")
 LEFT_OUT = Counter()  # marked tests that `-m` or `-k` left out
 IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 

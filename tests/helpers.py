@@ -4,6 +4,7 @@ import re
 import threading
 
 import numpy as np
+import pytest
 
 from gru4rec import config, lazy_adam, lr_schedule, schedule
 from gru4rec.engine import chunk_of, create, state
@@ -15,6 +16,13 @@ from tests.tolerance import assert_same_bits, assert_ulps, assert_ulps_of_all  #
 ENGINES = {"plain": dict(engine="plain"), "loop": dict(engine="loop", xla="off")}
 if has_xla():
     ENGINES["xla"] = dict(engine="loop", xla="on")
+
+
+def engines(names, release=()):
+    """Parameters of a test of engines: CI runs the compiled ones on TensorFlow 2, those of `release` not at all."""
+    marks = {name: [pytest.mark.slow] if name == "xla" else [pytest.mark.once_on_1] for name in names}
+    return [pytest.param(name, marks=marks[name] + [pytest.mark.release] * (name in release)) for name in names]
+
 
 # What tf_compat says that it cannot hide, of TensorFlow 2.15 alone.
 _OF_2_15 = (r"WARNING: All log messages before absl::InitializeLog\(\) .*"

@@ -42,6 +42,7 @@ def chain(path, seed, num_sessions=600, num_items=60):
     return path
 
 
+@pytest.mark.once_on_1
 def test_bare_defaults_on_the_bundled_sample(tmp_path):
     """`python -m gru4rec.main` and `--train 0` with no other argument, as the README shows them."""
     out, err = command(tmp_path, "--train", 1)
@@ -111,7 +112,7 @@ def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
     assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) < 5 / 60.0 + 0.03
 
 
-@pytest.mark.once
+@pytest.mark.once_on_1
 def test_a_second_run_moves_the_first_aside(tmp_path):
     chain(tmp_path / "a.tsv", 1)
     flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off"]
@@ -158,6 +159,7 @@ def test_no_progress_bar_in_a_pipe_and_one_on_a_terminal(tmp_path):
     assert process.wait() == 0 and b"train:" in seen
 
 
+@pytest.mark.once_on_1
 def test_divergence_exits_3_and_names_the_step(tmp_path):
     """Whether the loss is finite is the processor's affair (see test_diverged_run.py)."""
     chain(tmp_path / "a.tsv", 1)

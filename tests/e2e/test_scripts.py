@@ -437,8 +437,8 @@ def test_a_process_that_fails_stops_the_others(sandbox, shell):
     case $RANK_ID in
     0) trap 'echo "stopped early"; exit 143' TERM
        : >"$STUB_CALLS.ready"
-       for i in 1 2 3 4 5; do sleep 10; done ;;
-    1) until [ -e "$STUB_CALLS.ready" ]; do sleep 1; done
+       while :; do sleep 0.2; done ;;
+    1) until [ -e "$STUB_CALLS.ready" ]; do sleep 0.2; done
        exit 3 ;;
     esac
     case $4 in 1) exit""")

@@ -85,7 +85,7 @@ def joined(epochs):
     return schedule.Epoch(*[np.concatenate(arrays, 1) for arrays in zip(*epochs)])
 
 
-@pytest.mark.parametrize("size", [2, 8])
+@pytest.mark.parametrize("size", [2, pytest.param(8, marks=pytest.mark.once_on_1)])
 def test_ranks_are_one_process_with_the_joined_batch(together, sessions, size):
     """With every item as a negative no lane sees another, so the joined batch is the same model."""
     epochs = [build_epoch(sessions, LANES, ranks.Ranks(size, rank)) for rank in range(size)]
@@ -104,6 +104,7 @@ def test_ranks_are_one_process_with_the_joined_batch(together, sessions, size):
         np.testing.assert_allclose(own[state.hidden_state(0)], arrays[state.hidden_state(0)][lanes], rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.once_on_1
 def test_with_negatives_of_the_batch_a_step_is_the_mean_of_the_ranks_steps(together, sessions):
     size, cfg = 2, make(loss="bpr-max")
     epochs = [build_epoch(sessions, LANES, ranks.Ranks(size, rank)) for rank in range(size)]

@@ -73,7 +73,8 @@ FLAGS = {"adam": {}, "momentum": dict(optimizer="rmsprop", momentum=0.5, loss="b
          "shared": dict(optimizer="adagrad", embedding="shared"), "scaled": dict(loss_scale="dynamic", scale=2.0 ** 127)}
 
 
-@pytest.mark.parametrize("flags", sorted(FLAGS))
+@pytest.mark.parametrize("flags", [pytest.param(name, marks=[pytest.mark.once_on_1] if FLAGS[name] else [])
+                                   for name in sorted(FLAGS)])
 def test_a_loop_on_the_device_is_single_steps_and_what_fills_it_up_changes_nothing(fake, epoch, flags):
     single = train(epoch, 1, **FLAGS[flags])
     looped = train(epoch, 5, **FLAGS[flags])

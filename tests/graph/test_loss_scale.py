@@ -45,8 +45,8 @@ def run(epoch, engine, scale=None, steps=STEPS, weights=0.5, **flags):
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("engine", sorted(helpers.ENGINES))
-@pytest.mark.parametrize("setting", ["dynamic", 1024])
+@pytest.mark.parametrize("engine", helpers.engines(sorted(helpers.ENGINES)))
+@pytest.mark.parametrize("setting", ["dynamic", pytest.param(1024, marks=pytest.mark.release)])
 def test_where_nothing_overflows_a_power_of_two_changes_nothing_but_rounding(epoch, engine, setting):
     """A program of its own, which may be compiled to other instructions: see the test below for the scale itself."""
     losses, arrays, scaling = run(epoch, engine)
@@ -76,7 +76,7 @@ def test_a_power_of_two_goes_into_a_gradient_and_out_of_it_without_rounding(expo
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.once_on_1), "adam"])
 def test_steps_that_overflow_change_no_fresh_weight_and_halve_the_scale(epoch, optimizer):
     results = {engine: run(epoch, engine, HUGE, weights=LARGE, loss_scale="dynamic", optimizer=optimizer)
                for engine in helpers.ENGINES}
@@ -101,7 +101,7 @@ def test_steps_that_overflow_change_no_fresh_weight_and_halve_the_scale(epoch, o
     assert np.abs(results["plain"][1]["softmax_w"] - start["softmax_w"]).max() > 1e-3
 
 
-@pytest.mark.parametrize("engine", sorted(helpers.ENGINES))
+@pytest.mark.parametrize("engine", helpers.engines(sorted(helpers.ENGINES), release=["xla"]))
 def test_a_fixed_scale_skips_and_stays(epoch, engine):
     _, arrays, (scale, skipped) = run(epoch, engine, HUGE, steps=2, weights=LARGE, loss_scale=1024)
     assert (scale, skipped) == (HUGE, 2) and int(arrays["loss_scale/good_steps"]) == 0

@@ -38,6 +38,7 @@ def child(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.once_on_1
 def test_a_child_that_is_aborted_is_a_message(child):
     found = child("abort")
     assert not found["ok"] and "ended by SIGABRT" in found["message"]
@@ -45,11 +46,13 @@ def test_a_child_that_is_aborted_is_a_message(child):
     assert "\n" not in found["message"]
 
 
+@pytest.mark.once_on_1
 def test_an_error_of_the_session_is_a_message(child):
     found = child("error")
     assert not found["ok"] and "Initialize ge failed" in found["message"] and "ended by" not in found["message"]
 
 
+@pytest.mark.once_on_1
 def test_a_device_that_works_is_said_to_have_compiled(child):
     assert child("compiled") == {"ok": True, "message": "one product ran", "compiled_on_device": True}
 

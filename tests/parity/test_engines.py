@@ -17,8 +17,9 @@ from tests import helpers  # noqa: E402
 ENGINES = sorted(helpers.ENGINES)
 LOOPS = [name for name in ENGINES if name != "plain"]
 UNCOMPILED = ["loop", "plain"]
-# Compilation takes seconds for each engine made: tests that make several are slow with it.
-MANY_OF = {name: pytest.param(name, marks=[pytest.mark.slow] if name == "xla" else []) for name in ENGINES}
+# Compilation takes seconds for each engine made: CI shares those tests among its TensorFlows.
+EACH = helpers.engines(ENGINES)
+EACH_LOOP = helpers.engines(LOOPS)
 NUM_ITEMS, LANES = 13, 5
 # Some twenty steps, each of which rounds some thirty sums and products once more or once less. Seen:
 # up to 4, with TensorFlow 2.6 to 2.21 and instructions from SSE4.2 to AVX-512.
@@ -65,6 +66,7 @@ def test_twenty_steps_are_those_of_the_twin(engine):
     assert_near_reference(config, ended, losses, helpers.train_reference(config, arrays, epoch, steps), 2e-5)
 
 
+@pytest.mark.once_on_1
 @pytest.mark.parametrize("engine", UNCOMPILED)
 @pytest.mark.parametrize("flags", [
     dict(loss="bpr", size="5", hidden_act="relu", dropout=0), dict(loss="top1", size="4,4", dropout=0.5),
@@ -89,7 +91,7 @@ def test_fewer_sessions_than_lanes(engine):
 # --- against each other ----------------------------------------------------------------------------------------------
 
 @pytest.mark.machine
-@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("loop", EACH_LOOP)
 def test_closed_loop_of_ten_steps(loop):
     """The sizes of the defaults, dropout on: every weight within a hundredth of a move of the learning rate.
 
@@ -110,6 +112,7 @@ def test_closed_loop_of_ten_steps(loop):
         assert lazy[name].dtype == plain[name].dtype and lazy[name].shape == plain[name].shape
 
 
+@pytest.mark.once_on_1
 def test_an_engine_goes_on_from_the_state_of_the_other():
     epoch, arrays = small_epoch(), helpers.start_arrays(small("plain"), NUM_ITEMS)
     expected_losses, expected = helpers.train(small("plain"), arrays, epoch)
@@ -125,7 +128,7 @@ def test_an_engine_goes_on_from_the_state_of_the_other():
 # --- chunks, restarts, padding ---------------------------------------------------------------------------------------
 
 @pytest.mark.machine
-@pytest.mark.parametrize("loop", [MANY_OF[name] for name in LOOPS])
+@pytest.mark.parametrize("loop", EACH_LOOP)
 def test_chunk_borders_change_no_bit_and_steps_per_run_nothing_but_rounding(loop):
     epoch, results = small_epoch(), []
     for steps_per_run, per_run in ((13, None), (13, 3), (1, None)):
@@ -139,7 +142,7 @@ def test_chunk_borders_change_no_bit_and_steps_per_run_nothing_but_rounding(loop
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("engine", [MANY_OF[name] for name in ENGINES])
+@pytest.mark.parametrize("engine", EACH)
 def test_a_restarted_run_is_the_uninterrupted_one_bit_for_bit(engine):
     config, epoch = small(engine), small_epoch()
     trainer = create(config, helpers.cpu(), helpers.start_arrays(config, NUM_ITEMS), epoch.num_steps)
@@ -160,6 +163,7 @@ def test_a_restarted_run_is_the_uninterrupted_one_bit_for_bit(engine):
     helpers.assert_ulps_of_all(ended, uninterrupted, ULPS)
 
 
+@pytest.mark.once_on_1
 @pytest.mark.parametrize("engine", UNCOMPILED)
 def test_reading_the_state_does_not_change_it(engine):
     config, epoch = small(engine), small_epoch()
@@ -176,6 +180,7 @@ def test_reading_the_state_does_not_change_it(engine):
     helpers.assert_same_bits(arrays, given)
 
 
+@pytest.mark.once_on_1
 def test_rows_that_only_fill_up_a_chunk_run_no_update():
     epoch = small_epoch()
     arrays = helpers.start_arrays(small("loop"), NUM_ITEMS)
@@ -187,7 +192,7 @@ def test_rows_that_only_fill_up_a_chunk_run_no_update():
     assert padded[1][state.EMBEDDING + state.LAST_STEP].max() == 3
 
 
-@pytest.mark.parametrize("loop", [MANY_OF[name] for name in LOOPS])
+@pytest.mark.parametrize("loop", helpers.engines(LOOPS, release=["xla"]))
 def test_a_loss_that_is_not_finite_ends_the_loop(loop):
     epoch = small_epoch()
     config = small(loop, steps_per_run=16, dropout=0)

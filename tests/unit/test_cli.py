@@ -94,7 +94,8 @@ def test_help_of_a_subcommand_is_under_the_name_that_was_typed(name, argv):
 
 
 def test_the_same_module_without_the_script_keeps_its_name():
-    done = subprocess.run([sys.executable, "-m", "gru4rec.compare", "--help"], stdout=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run([sys.executable, "-m", "gru4rec.compare", "--help"], stdout=subprocess.PIPE,
+                          universal_newlines=True)
     assert done.stdout.startswith("usage: python -m gru4rec.compare A.parquet B.parquet")
 
 
