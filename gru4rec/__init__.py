@@ -5,8 +5,9 @@
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
-__all__ = ["load"]
+from gru4rec.version import __version__
+
+__all__ = ["__version__", "load"]
 
 if TYPE_CHECKING:
     from gru4rec.serving.model import load

@@ -7,9 +7,10 @@ import os
 import runpy
 import sys
 
-from gru4rec import __version__, command
+from gru4rec import command
 from gru4rec.errors import ConfigError, Gru4RecError
 from gru4rec.runlog import say
+from gru4rec.version import __version__
 
 # subcommand -> (module, value of its --train or None, what it does)
 SUBCOMMANDS = {

@@ -5,8 +5,9 @@ import dataclasses
 import re
 from dataclasses import field
 
-from gru4rec import __version__, command
+from gru4rec import command
 from gru4rec.errors import ConfigError
+from gru4rec.version import __version__
 
 
 def text(value):

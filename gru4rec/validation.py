@@ -5,8 +5,8 @@ import logging
 import time
 
 from gru4rec import metrics, protocol
-from gru4rec.config import ValidConfig
 from gru4rec.engine import state
+from gru4rec.options import ValidConfig
 from gru4rec.runlog import LABELS, Metrics, metric_line
 
 _log = logging.getLogger(__name__)

@@ -31,6 +31,7 @@ if ROOT not in sys.path:
 import numpy as np  # noqa: E402
 
 from gru4rec import checkpoint, config, presets, resume, tensor_files  # noqa: E402
+from gru4rec import flags as flags_module  # noqa: E402
 from gru4rec import manifest as manifests  # noqa: E402
 from gru4rec.baselines import rules  # noqa: E402
 from gru4rec.data import loader, sessions, synthetic  # noqa: E402
@@ -195,7 +196,7 @@ def parquet_events(chance, corpus):
 
 
 def flags(chance, corpus):
-    names = [item.name for _, _, item in config.fields_of(config.GROUPS)]
+    names = [item.name for _, _, item in flags_module.fields_of(config.GROUPS)]
     argv = []
     for _ in range(chance.randrange(1, 6)):
         value = chance.choice(WORDS + [str(n) for n in NUMBERS[:6]] + ["fast", "rsc15", "adam", "bpr", "tanh", "90s"])

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import config, lazy_adam, lr_schedule, schedule
+from gru4rec import config, lazy_adam, lr_schedule, options, schedule
 from gru4rec.engine import chunk_of, create, state
 from gru4rec.tf_compat import TF_VERSION, has_xla, tf
 from tests.parity import reference
@@ -156,7 +156,7 @@ class LazyTable:
             self._index_ph = tf.placeholder(tf.int32, [num_rows])
             self._step_ph = tf.placeholder(tf.int32, [])
             self._gradient_ph = tf.placeholder(dtype, [num_rows, p.shape[1]])
-            table = tables.Table([self._var], config.TrainConfig())
+            table = tables.Table([self._var], options.TrainConfig())
             self._rows = table.read(self._index_ph, self._step_ph, constants)
             with tf.control_dependencies(self._rows):
                 same = duplicates.of(self._index_ph, None)

@@ -9,10 +9,10 @@ import sys
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from gru4rec.config import DataConfig, EvalConfig
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.flags import flag, name_list, parse_groups, whole
 from gru4rec.metrics import OF_LISTS
+from gru4rec.options import DataConfig, EvalConfig
 from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
 
 _log = logging.getLogger("gru4rec.baselines")  # __name__ is "__main__" when this runs as the command

@@ -42,5 +42,5 @@ def environment():
 
 def versions():
     """Of Python, TensorFlow and this package."""
-    import gru4rec
-    return {"python": platform.python_version(), "tensorflow": tf_compat.tf.__version__, "gru4rec": gru4rec.__version__}
+    from gru4rec.version import __version__
+    return {"python": platform.python_version(), "tensorflow": tf_compat.tf.__version__, "gru4rec": __version__}

@@ -13,10 +13,10 @@ import tempfile
 
 import numpy as np
 
-import gru4rec
 from gru4rec import durable
 from gru4rec.errors import InputError
 from gru4rec.manifest import sha256
+from gru4rec.version import __version__
 
 VERSION = 1
 MANIFEST, VOCABULARY = "manifest.json", "vocabulary.json"
@@ -87,7 +87,7 @@ def write_manifest(directory, export_format, source, graphs, versions):
     files = {name: sha256(os.path.join(directory, name)) for name in _files(directory)}
     manifest = dict(version=VERSION, format=export_format, num_items=source.num_items, source=source.record,
                     config=source.config, graphs=graphs, sha256=files,
-                    versions=dict(versions, gru4rec=gru4rec.__version__, numpy=np.__version__,
+                    versions=dict(versions, gru4rec=__version__, numpy=np.__version__,
                                   python=platform.python_version()))
     with open(os.path.join(directory, MANIFEST), "w", encoding="ascii") as out:
         json.dump(manifest, out, indent=1, sort_keys=True)

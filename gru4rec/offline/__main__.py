@@ -8,12 +8,12 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
-from gru4rec.config import EvalConfig
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.export.signature import PREFIX, STEP
 from gru4rec.flags import flag, parse_groups, whole
 from gru4rec.interrupts import StopRequest
 from gru4rec.metrics import OF_LISTS
+from gru4rec.options import EvalConfig
 from gru4rec.runlog import counts_line, exit_status, progress, say, setup_logging
 
 _log = logging.getLogger("gru4rec.offline")  # __name__ is "__main__" when this runs as the command

@@ -12,7 +12,7 @@ import time
 import uuid
 from typing import NamedTuple, Optional, Tuple
 
-from gru4rec import __version__, command
+from gru4rec import command
 from gru4rec.data.dataset import MAX_PARTITIONS, is_dataset
 from gru4rec.errors import ConfigError, Gru4RecError, InputError, LockedError
 from gru4rec.locks import Lock
@@ -20,6 +20,7 @@ from gru4rec.prepare import files, formats, partitions, protocol, readers
 from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report
 from gru4rec.runlog import say, setup_logging
+from gru4rec.version import __version__
 
 _LOG = logging.getLogger(__name__)
 PARTS = ("_train_full.txt", "_test.txt", "_train_tr.txt", "_train_valid.txt")

@@ -11,7 +11,7 @@ import re
 import numpy as np
 
 from gru4rec import durable
-from gru4rec.data import dataset
+from gru4rec.data import dataset, parquet
 from gru4rec.errors import DataError, InputError
 from gru4rec.manifest import sha256
 from gru4rec.prepare.formats import integer, sort_key
@@ -30,7 +30,7 @@ def directory_of(name):
 def check():
     """InputError if what is needed for writing is not installed."""
     try:
-        dataset.import_pyarrow("--partitions")
+        parquet.import_pyarrow("--partitions")
     except DataError as error:
         raise InputError(str(error)) from None
 
@@ -86,7 +86,7 @@ class _Parts:
     def __init__(self, paths, names):
         """names: of the columns; the last is a number that, modulo the number of paths, says whose the row is."""
         self._paths, self._names, self.rows = paths, names, [0] * len(paths)
-        self._arrow, self._parquet = dataset.import_pyarrow(paths[0])
+        self._arrow, self._parquet = parquet.import_pyarrow(paths[0])
         self._schema, self._writer, self._waiting = None, None, []
 
     def take(self, engine, sql):

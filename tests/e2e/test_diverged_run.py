@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from gru4rec import checkpoint, train
+from gru4rec import checkpoint
+from gru4rec import engine as engine_module
 from gru4rec.data import synthetic
 from gru4rec.tf_compat import has_xla
 
@@ -55,7 +56,7 @@ class Changed:
 @pytest.fixture
 def changed(monkeypatch):
     """function (step, change): `change(arrays)` is done to the weights before a call from it on."""
-    real, made = train.engine.create, []
+    real, made = engine_module.create, []
 
     def ask(at, change):
         def create(config, device, arrays, num_steps, support=None):
@@ -63,7 +64,7 @@ def changed(monkeypatch):
                                 change))
             return made[-1]
 
-        monkeypatch.setattr(train.engine, "create", create if change else real)
+        monkeypatch.setattr(engine_module, "create", create if change else real)
 
     yield ask
     assert made and all(engine.is_done for engine in made)
@@ -186,7 +187,7 @@ def test_a_loss_with_a_bound_has_no_such_end_but_nan_is_found(inline, clicks, ch
 def test_a_run_that_goes_on_is_ended_at_the_step_of_the_uninterrupted_one(inline, clicks,
                                                                           monkeypatch, engine):
     """The losses rise to twice the limit; what decides is the mean of many steps before the cut."""
-    real, stop = train.engine.create, {"at": None}
+    real, stop = engine_module.create, {"at": None}
 
     def create(*args):
         trainer = real(*args)
@@ -205,7 +206,7 @@ def test_a_run_that_goes_on_is_ended_at_the_step_of_the_uninterrupted_one(inline
         trainer.run, trainer.agree = risen, asked
         return trainer
 
-    monkeypatch.setattr(train.engine, "create", create)
+    monkeypatch.setattr(engine_module, "create", create)
     flags = SMALL + ENGINES[engine] + ["--steps_per_run", 1 if engine == "plain" else 4]
     status, _, err = inline("--checkpoint_dir", "whole", *flags)
     expected = err.splitlines()[-1]

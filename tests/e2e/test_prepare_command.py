@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
 
 from gru4rec import locks  # noqa: E402
-from gru4rec.prepare import cli  # noqa: E402
+from gru4rec.prepare import cli, readers  # noqa: E402
 
 pytestmark = pytest.mark.once
 
@@ -147,7 +147,7 @@ def test_a_signal_stops_a_query_and_leaves_nothing(tmp_path, clicks, main, kill,
     def query(engine, *_):
         timer.start()
         engine.run("SELECT sum(hash(range)) FROM range(20000000000)")  # minutes
-    monkeypatch.setattr(cli.readers, "load", query)
+    monkeypatch.setattr(readers, "load", query)
     start = time.perf_counter()
     assert main("rsc15", clicks, "--out", "o/p") == (status, "", "error: interrupted; nothing was written\n")
     assert not (tmp_path / "o").exists() and time.perf_counter() - start < 10  # it did not wait for the end of the scan

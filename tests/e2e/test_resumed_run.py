@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import signal
+import time
 
 import pytest
 
-from gru4rec import checkpoint, interrupts, run_directory, run_state, tf_compat, train
+from gru4rec import checkpoint, interrupts, run_directory, tf_compat
+from gru4rec import engine as engine_module
 from gru4rec.data import synthetic
 
 pytestmark = pytest.mark.tf
@@ -167,7 +169,7 @@ def test_saving_by_the_clock_changes_no_number_and_moments_go_with_the_end(inlin
         return real(*args, **more)
 
     monkeypatch.setattr(checkpoint, "save", save)
-    monkeypatch.setattr(run_state.time, "monotonic", iter(range(10 ** 6)).__next__)
+    monkeypatch.setattr(time, "monotonic", iter(range(10 ** 6)).__next__)
     inline("--checkpoint_dir", "clock", "--save_every", "2s", *flags)
     assert saves.count(True) > 3 and saves.count(False) == 3
     assert tensors("clock") == tensors("whole") and rows("clock") == rows("whole")
@@ -175,7 +177,7 @@ def test_saving_by_the_clock_changes_no_number_and_moments_go_with_the_end(inlin
 
 def test_a_weight_that_is_not_finite_is_status_3_and_the_last_good_checkpoint_stays(inline, clicks, monkeypatch):
     """The loss of the steps may be finite all the same: a row no batch has read yet, or an overflow in the last update."""
-    real = train.engine.create
+    real = engine_module.create
 
     def create(*args):
         trainer = real(*args)
@@ -190,7 +192,7 @@ def test_a_weight_that_is_not_finite_is_status_3_and_the_last_good_checkpoint_st
         trainer.arrays = broken
         return trainer
 
-    monkeypatch.setattr(train.engine, "create", create)
+    monkeypatch.setattr(engine_module, "create", create)
     status, _, err = inline("--save_every", 30, *(SMALL + ["--xla", "off"]))
     assert status == 3
     assert err.splitlines()[-1].startswith("error: softmax_w is not finite after step ") and "--lr" in err

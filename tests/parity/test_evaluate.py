@@ -10,7 +10,7 @@ from gru4rec import device, evaluate, metrics
 from gru4rec.data.loader import Events
 from gru4rec.data.sessions import EvalSessions, index_test
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
+from gru4rec.engine import state, variables
 from gru4rec.errors import DivergenceError, Interrupted
 from tests.parity import reference
 
@@ -285,7 +285,7 @@ def test_a_signal_stops_an_evaluation_between_two_tiles():
 
 def test_a_signal_while_an_evaluator_is_made_stops_it(monkeypatch):
     cfg = helpers.make_config(size="4")
-    monkeypatch.setattr(evaluate.Variables, "initialise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(variables.Variables, "initialise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
         evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
 

@@ -113,7 +113,7 @@ def test_whatever_a_reader_of_damaged_bytes_raises_is_one_line(tmp_path, monkeyp
 
     def damaged(*_, **__):
         raise OfPyarrow("Unknown error:\nWrapping 001 failed")
-    monkeypatch.setattr(compare.pd, "read_csv", damaged)
+    monkeypatch.setattr(pd, "read_csv", damaged)
     with pytest.raises(InputError, match=r"a.csv: cannot be read \(Unknown error: Wrapping 001 failed\)"):
         compare.read("a.csv")
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from gru4rec import config, divergence
+from gru4rec import config, divergence, options
 from gru4rec.divergence import FACTOR, WINDOW, Watch
 
 CHANCE = 4.0
@@ -126,7 +126,7 @@ def test_chance_of_each_loss():
 
 def test_the_limit_of_a_loss_that_grows_with_the_square_of_the_scores_is_squared():
     limits = {loss: divergence.limit(config.from_flags({"loss": loss}))
-              for loss in config.FINAL_ACTS}
+              for loss in options.FINAL_ACTS}
     assert limits.pop("bpr-max") == FACTOR ** 2 and set(limits.values()) == {FACTOR}
     assert first([4.0, 1.1 * LIMIT * WINDOW], limit=FACTOR ** 2) is None
     assert "more than 1e+06 times" in first([4.0, 1.1e6 * CHANCE * WINDOW], limit=FACTOR ** 2).why

@@ -10,7 +10,7 @@ import types
 import numpy as np
 import pytest
 
-from gru4rec import config, ranks, train
+from gru4rec import config, engine, ranks, train
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import Interrupted
@@ -97,7 +97,7 @@ def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monk
         os.kill(os.getpid(), signal.SIGTERM)
         return Engine()
 
-    monkeypatch.setattr(train.engine, "create", create)
+    monkeypatch.setattr(engine, "create", create)
     cfg = config.from_flags({"batch_size": "2", "size": "4", "checkpoint_dir": str(tmp_path / "new")})
     sessions = Sessions(np.array([0, 1, 2, 1], np.int32), np.array([0, 2, 4]))
     with pytest.raises(Interrupted):

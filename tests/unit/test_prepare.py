@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
 
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
-from gru4rec.prepare import cli  # noqa: E402
+from gru4rec.prepare import cli, protocol  # noqa: E402
 from gru4rec.prepare.report import length_bin  # noqa: E402
 
 DAY_MS = 86400 * 1000
@@ -559,8 +559,8 @@ def test_an_output_that_another_run_left_is_named(tmp_path, caplog):
 def test_outputs_of_a_quicker_run_are_not_replaced(tmp_path, monkeypatch):
     (tmp_path / "raw.csv").write_text(custom([1]))
     words = ["custom", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "o")] + [str(word) for word in KEEP_ALL]
-    study, output = cli.protocol.study, tmp_path / "o" / "custom_full.txt"
-    monkeypatch.setattr(cli.protocol, "study", lambda *args: study(*args) or output.write_text("x"))
+    study, output = protocol.study, tmp_path / "o" / "custom_full.txt"
+    monkeypatch.setattr(protocol, "study", lambda *args: study(*args) or output.write_text("x"))
     with pytest.raises(InputError, match="custom_full.txt is there already"):
         cli.run(cli.parse(words))
     assert os.listdir(str(tmp_path / "o")) == ["custom_full.txt"] and output.read_text() == "x"

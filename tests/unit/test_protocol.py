@@ -1,5 +1,6 @@
 """Which targets count, how they are split, and the table of ranks; by hand and by brute force."""
 
+import os
 import sys
 from collections import Counter
 
@@ -142,7 +143,7 @@ def test_a_table_that_would_replace_its_input_is_refused(tmp_path):
 
 
 def test_a_directory_that_is_read_only_is_refused_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(protocol.os, "access", lambda path, mode: False)  # root may write everywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(InputError, match="a.csv"):
         protocol.check_ranks_out(str(tmp_path / "a.csv"))
 

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import time
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError, DivergenceError
+from gru4rec.manifest import Position
 from gru4rec.run_directory import RunDirectory
-from gru4rec.run_state import Position, Saver
+from gru4rec.run_state import Saver
 
 VOCABULARY = Vocabulary(np.arange(3), np.array([2, 1, 1]))
 SESSIONS = Sessions(np.array([0, 1, 2, 0], np.int32), np.array([0, 2, 4]))
@@ -247,8 +249,8 @@ def test_when_a_save_is_due(tmp_path, monkeypatch):
     assert [s.is_due(8) for s in (none, steps, seconds)] == [False, True, False]
     steps.saved_step = 8
     assert [steps.is_due(done) for done in (9, 12, 14)] == [False, True, True]
-    now = run_state.time.monotonic()
-    monkeypatch.setattr(run_state.time, "monotonic", lambda: now + 91)
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 91)
     assert seconds.is_due(9) and not none.is_due(9)
 
 

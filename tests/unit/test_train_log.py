@@ -1,6 +1,7 @@
 """The clock of the log lines, without TensorFlow: mean wall seconds a step since the previous line, saving left out."""
 
 import json
+import time
 
 import numpy as np
 
@@ -12,7 +13,7 @@ class Clock:
 
     def __init__(self, tmp_path, monkeypatch, *flags):
         self.now = 100.0
-        monkeypatch.setattr(train_log.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(time, "perf_counter", lambda: self.now)
         self.log = train_log.TrainLog(config.parse(["--checkpoint_dir", str(tmp_path), "--log_every", "10"] + list(flags)))
         self.path = tmp_path / "metrics.jsonl"
 
