@@ -23,11 +23,12 @@ from typing import Any, Dict, NamedTuple, Optional
 import numpy as np
 
 from gru4rec import config as config_module
-from gru4rec import durable, tensor_bundle, tensor_files
 from gru4rec import manifest as manifests
+from gru4rec import tensor_bundle, tensor_files
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError
+from gru4rec.files import durable, hashes
 
 _log = logging.getLogger(__name__)
 
@@ -116,9 +117,9 @@ def _write_parts(temporary, name, directory, vocabulary, arrays):
     tensor_files.write(os.path.join(temporary, str(name)), arrays)
     vocabulary_path = os.path.join(temporary, VOCABULARY)
     vocabulary.save(vocabulary_path)
-    files = {part: manifests.fingerprint(os.path.join(temporary, part)) for part in sorted(os.listdir(temporary))}
+    files = {part: hashes.fingerprint(os.path.join(temporary, part)) for part in sorted(os.listdir(temporary))}
     existing = os.path.join(directory, VOCABULARY)
-    if os.path.exists(existing) and manifests.fingerprint(existing) == files[VOCABULARY]:
+    if os.path.exists(existing) and hashes.fingerprint(existing) == files[VOCABULARY]:
         os.remove(vocabulary_path)
     for part in os.listdir(temporary):
         durable.sync(os.path.join(temporary, part))

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from gru4rec.errors import ConfigError, InputError
+from gru4rec.files.outputs import check_pyarrow
 from gru4rec.flags import flag, int_list, parse_groups, whole
-from gru4rec.protocol import check_pyarrow
 from gru4rec.runlog import exit_status, say, setup_logging
 
 KEYS = ["session", "position", "target"]

@@ -233,11 +233,12 @@ def _to_evaluate(config):
     """(checkpoint.Checkpoint, protocol.TestSet, path of the test file)."""
     from gru4rec import checkpoint, protocol
     from gru4rec.data import loader
+    from gru4rec.files import outputs
     options = config.evaluation
     found = checkpoint.load(config.run.checkpoint_dir, options.test)
     checkpoint.check_flags(config, found)
     path, keys = _test_source(config, found.config)
-    protocol.check_ranks_out(options.ranks_out, path)
+    outputs.check_ranks_out(options.ranks_out, path)
     return found, protocol.load(loader.load_events(path, *keys), found.vocabulary, options), path
 
 

@@ -12,13 +12,14 @@ No name in it is ever opened: which files belong to a checkpoint follows from it
 
 import hashlib
 import json
-import math
 import os
 import re
 from typing import NamedTuple, Optional
 
-from gru4rec import durable
 from gru4rec.errors import CheckpointError
+from gru4rec.files import durable
+from gru4rec.files.hashes import fingerprint
+from gru4rec.files.json_fields import number, object_of, or_none, positive, text, whole
 
 FORMAT = 1
 PHASES = ("train", "refit")
@@ -95,20 +96,6 @@ def amend(path, **values):
     durable.write_text(path, dump(make(**{key: value for key, value in manifest.items() if key != "sha256"})))
 
 
-def sha256(path):
-    """Hex digest of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def fingerprint(path):
-    """[size, SHA-256] of a file."""
-    return [os.path.getsize(path), sha256(path)]
-
-
 def verify(directory, names, manifest, where, checksums=True):
     """CheckpointError unless each of these files is there with its size and checksum; `where` is the manifest's path.
 
@@ -130,63 +117,37 @@ def damaged(path, what):
     return CheckpointError("%s is damaged: %s; %s" % (path, what, REMEDY))
 
 
-def _whole(value):
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2 ** 63
-
-
-def _number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
-
-
-def _or_none(holds):
-    return lambda value: value is None or holds(value)
-
-
-def _object(maybe=(), **keys):
-    """Test for a JSON object with exactly these keys, of which those in `maybe` may be absent."""
-    return lambda value: (isinstance(value, dict) and set(keys) - set(maybe) <= set(value) <= set(keys)
-                          and all(keys[key](found) for key, found in value.items()))
-
-
-def _positive(value):
-    return _whole(value) and value > 0
-
-
 def _divisions(value):
     return isinstance(value, (list, tuple)) and all(map(_division, value))
 
 
 def _division(value):
-    return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(_positive, value[:2])) and _whole(value[2])
+    return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(positive, value[:2])) and whole(value[2])
 
 
 def _history(value):
-    return isinstance(value, list) and all(map(_or_none(_number), value))
+    return isinstance(value, list) and all(map(or_none(number), value))
 
 
 def _record(value):
-    return (_object(metric=_metric, value=_or_none(_number), best_epoch=_or_none(_whole), best_value=_or_none(_number),
-                    values=_history)(value)
+    return (object_of(metric=_metric, value=or_none(number), best_epoch=or_none(whole), best_value=or_none(number),
+                      values=_history)(value)
             and (value["best_epoch"] is None) == (value["best_value"] is None))
 
 
 def _metric(value):
-    return _text(value) and bool(re.match(r"(recall|mrr)@[0-9]{1,18}\Z", value))
-
-
-def _text(value):
-    return isinstance(value, str)
+    return text(value) and bool(re.match(r"(recall|mrr)@[0-9]{1,18}\Z", value))
 
 
 _KEYS = {
-    "epoch": _whole, "step": _whole, "num_steps": _whole, "num_items": _whole,
+    "epoch": whole, "step": whole, "num_steps": whole, "num_items": whole,
     "config": lambda value: isinstance(value, dict),
     "files": lambda value: isinstance(value, dict),
-    "position": _or_none(_object(("workers", "divisions", "mean_loss", "best_loss"), epoch=_whole,
-                                 steps=_whole, loss_sum=_number, seconds=_number, workers=_positive,
-                                 divisions=_divisions, mean_loss=_or_none(_number),
-                                 best_loss=_or_none(_number))),
-    "data": _or_none(_object(train=_text, validation=_or_none(_text), events=_whole, items=_whole)),
+    "position": or_none(object_of(("workers", "divisions", "mean_loss", "best_loss"), epoch=whole,
+                                  steps=whole, loss_sum=number, seconds=number, workers=positive,
+                                  divisions=_divisions, mean_loss=or_none(number),
+                                  best_loss=or_none(number))),
+    "data": or_none(object_of(train=text, validation=or_none(text), events=whole, items=whole)),
     "phase": lambda value: value is None or value in PHASES,
-    "validation": _or_none(_record),
+    "validation": or_none(_record),
 }

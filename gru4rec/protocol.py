@@ -1,16 +1,15 @@
 """What an evaluation counts, prints and writes, whoever computes the ranks: the model or a baseline."""
 
-import importlib.util
-import os
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
 
-from gru4rec import durable, metrics
+from gru4rec import metrics
 from gru4rec.data.sessions import EvalSessions, TestReport, index_test
 from gru4rec.data.targets import Targets, list_targets
 from gru4rec.errors import InputError
+from gru4rec.files import durable
 from gru4rec.runlog import LABELS, shown, values_line
 
 PLACES = ((1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5-9"), (10, "10+"))  # first position of each part
@@ -44,28 +43,6 @@ def load(events, vocabulary, options):
         targets = Targets(*(column[targets.last] for column in targets))
         report = report._replace(events=len(targets.known))
     return TestSet(sessions, report, options, wanted, int((~targets.known).sum()), targets)
-
-
-def check_ranks_out(path, *inputs):
-    """Refuse, before any file of events is read, a table that could not be written or would replace one of `inputs`.
-
-    Raises: InputError naming the flag.
-    """
-    if path is None:
-        return
-    directory = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path) or not os.path.isdir(directory) or not os.access(directory, os.W_OK):
-        raise InputError("--ranks_out %s cannot be written: it must be a file in a directory that exists and is writable"
-                         % path)
-    if any(os.path.exists(name) and os.path.exists(path) and os.path.samefile(path, name) for name in inputs):
-        raise InputError("--ranks_out %s would replace the events that are read; give another" % path)
-    check_pyarrow("--ranks_out %s" % path)
-
-
-def check_pyarrow(name):
-    """Raises InputError if `name` ends as a parquet file and nothing here can read or write one."""
-    if name.lower().endswith(".parquet") and importlib.util.find_spec("pyarrow") is None:
-        raise InputError("%s needs pyarrow, which is not installed; pip install pyarrow, or use a .csv" % name)
 
 
 def counted(test, counts):

@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 
-from gru4rec import durable
 from gru4rec.baselines import rules
 from gru4rec.checkpoint import PREFIX, STATE_FILE, VOCABULARY
 from gru4rec.errors import InputError
-from gru4rec.locks import Lock
+from gru4rec.files import durable
+from gru4rec.files.locks import Lock
 from gru4rec.runlog import Metrics
 
 _log = logging.getLogger(__name__)

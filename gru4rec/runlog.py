@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 
-from gru4rec import command, durable
+from gru4rec import command
 from gru4rec.errors import Gru4RecError, InputError
+from gru4rec.files import durable
 
 
 def setup_logging(level=logging.INFO):

@@ -38,6 +38,7 @@ from gru4rec.data import loader, sessions, synthetic  # noqa: E402
 from gru4rec.data.vocab import Vocabulary  # noqa: E402
 from gru4rec.engine import state  # noqa: E402
 from gru4rec.errors import Gru4RecError  # noqa: E402
+from gru4rec.files import hashes  # noqa: E402
 from gru4rec.run_directory import RunDirectory  # noqa: E402
 
 SECONDS, MEMORY = 20, 4 << 30
@@ -150,7 +151,7 @@ class Corpus:
                 _write(other, content)
         _write(name, data)
         if name in self.manifest["files"]:
-            manifest = dict(self.manifest, files=dict(self.manifest["files"], **{name: manifests.fingerprint(name)}))
+            manifest = dict(self.manifest, files=dict(self.manifest["files"], **{name: hashes.fingerprint(name)}))
             self.put_manifest(manifest)
 
     def put_manifest(self, manifest):

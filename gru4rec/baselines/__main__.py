@@ -76,6 +76,7 @@ def run(which, data, options):
     """Measure and print; the configurations are those of `parse`."""
     from gru4rec import protocol
     from gru4rec.data import loader, sample, sessions
+    from gru4rec.files import outputs
     if which.metrics_dir is not None and not (os.path.isdir(which.metrics_dir) and os.access(which.metrics_dir, os.W_OK)):
         raise InputError("--metrics_dir %s is no directory that can be written; make it first" % which.metrics_dir)
     if (data.train_path is None) != (data.test_path is None):
@@ -83,7 +84,7 @@ def run(which, data, options):
     keys = data.session_key, data.item_key, data.time_key
     train_path = data.train_path or sample.path("train")
     test_path = data.test_path or sample.path("test")
-    protocol.check_ranks_out(options.ranks_out, train_path, test_path)
+    outputs.check_ranks_out(options.ranks_out, train_path, test_path)
     vocabulary, train, report = sessions.index_train(loader.load_events(train_path, *keys), "time")
     _log.info("%s: %d events, %d sessions, %d items", train_path, report.events, report.sessions, report.items)
     test = protocol.load(loader.load_events(test_path, *keys), vocabulary, options)

@@ -22,7 +22,7 @@ from gru4rec.data.parquet import import_pyarrow
 from gru4rec.data.sessions import Sessions, TrainReport
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import ConfigError, DataError
-from gru4rec.manifest import sha256
+from gru4rec.files.hashes import sha256
 
 FORMAT = 1
 FILE, ITEMS = "dataset.json", "items.parquet"

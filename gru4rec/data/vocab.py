@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gru4rec.data import npz
 from gru4rec.errors import CheckpointError
+from gru4rec.files import npz
 
 _INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)
 _INT64 = np.iinfo(np.int64)

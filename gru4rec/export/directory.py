@@ -13,9 +13,9 @@ import tempfile
 
 import numpy as np
 
-from gru4rec import durable
 from gru4rec.errors import InputError
-from gru4rec.manifest import sha256
+from gru4rec.files import durable
+from gru4rec.files.hashes import sha256
 from gru4rec.version import __version__
 
 VERSION = 1

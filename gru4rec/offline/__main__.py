@@ -62,6 +62,7 @@ def run(which, options):
     """Replay and print; the configurations are those of `parse`."""
     from gru4rec import protocol
     from gru4rec.data import loader
+    from gru4rec.files import outputs
     from gru4rec.offline import exported, runtimes
     found = exported.read(which.model_dir)
     graph = exported.graph(found, which.graph)
@@ -72,7 +73,7 @@ def run(which, options):
             raise ConfigError("--cut_off %d is beyond the lists of %d items; export with --k %d, or use --graph step"
                               % (max(options.cut_off), k, max(options.cut_off)))
     path = which.test_path or found.config.data.test_path or _bundled(found.config)
-    protocol.check_ranks_out(options.ranks_out, path)
+    outputs.check_ranks_out(options.ranks_out, path)
     keys = [getattr(which, key) or getattr(found.config.data, key) for key in KEYS]
     test = protocol.load(loader.load_events(path, *keys), found.vocabulary, options)
     ranks = _ranks(found, graph, which, test)

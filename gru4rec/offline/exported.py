@@ -12,7 +12,7 @@ from gru4rec.errors import CheckpointError, ConfigError, InputError
 from gru4rec.export import FORMATS
 from gru4rec.export.directory import MANIFEST, VERSION, VOCABULARY
 from gru4rec.export.signature import Signature
-from gru4rec.manifest import sha256
+from gru4rec.files.hashes import sha256
 
 
 class Graph(NamedTuple):

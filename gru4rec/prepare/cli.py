@@ -15,7 +15,7 @@ from typing import NamedTuple, Optional, Tuple
 from gru4rec import command
 from gru4rec.data.dataset import MAX_PARTITIONS, is_dataset
 from gru4rec.errors import ConfigError, Gru4RecError, InputError, LockedError
-from gru4rec.locks import Lock
+from gru4rec.files.locks import Lock
 from gru4rec.prepare import files, formats, partitions, protocol, readers
 from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report

@@ -10,10 +10,10 @@ import re
 
 import numpy as np
 
-from gru4rec import durable
 from gru4rec.data import dataset, parquet
 from gru4rec.errors import DataError, InputError
-from gru4rec.manifest import sha256
+from gru4rec.files import durable
+from gru4rec.files.hashes import sha256
 from gru4rec.prepare.formats import integer, sort_key
 
 COLUMNS = {"session": "SessionId", "item": "ItemId", "time": "Time"}

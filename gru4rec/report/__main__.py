@@ -32,14 +32,15 @@ def run(options):
 
     Raises: InputError, CheckpointError.
     """
+    from gru4rec.files import outputs
     from gru4rec.report import page, rows
-    from gru4rec.serving import listfile, model
-    listfile.check(options.out)
+    from gru4rec.serving import model
+    outputs.check(options.out)
     found = rows.read(options.checkpoint_dir)
     trained = model.load(options.checkpoint_dir, epoch=options.epoch)
     title = "GRU4Rec run %s, epoch %d" % (os.path.basename(os.path.abspath(options.checkpoint_dir)), trained.epoch)
     text = page.make(title, found, trained.config, popularity_bias(options, trained, found))
-    with listfile.replacing(options.out) as file:
+    with outputs.replacing(options.out) as file:
         file.write(text.encode("utf-8"))
     say("%s: %d rows" % (options.out, len(found)))
 

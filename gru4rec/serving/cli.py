@@ -69,9 +69,10 @@ def parse(argv):
 
 def run(model_options, options):
     """Rank and print or write; the options are those of `parse`."""
-    from gru4rec.serving import listfile, model
+    from gru4rec.files import outputs
+    from gru4rec.serving import model
     if options.out is not None:
-        listfile.check(options.out, options.sessions_path)
+        outputs.check(options.out, options.sessions_path)
     found = model.load(model_options.checkpoint_dir, model_options.backend, model_options.epoch)
     if options.items is not None:
         _one(found, options)

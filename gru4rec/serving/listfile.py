@@ -12,39 +12,10 @@ import os
 import numpy as np
 import pandas as pd
 
-from gru4rec import durable
-from gru4rec.errors import InputError
-from gru4rec.protocol import check_pyarrow
+from gru4rec.files.outputs import replacing
 
 _LF = {"lineterminator" if tuple(map(int, pd.__version__.split(".")[:2])) >= (1, 5) else "line_terminator": "\n"}
 SOURCES = np.array(["model", "popularity"], object)
-
-
-def check(path, *inputs):
-    """Refuse, before anything is read, a file that could not be written or would replace one of `inputs`.
-
-    Raises: InputError.
-    """
-    directory = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path) or not os.path.isdir(directory) or not os.access(directory, os.W_OK):
-        raise InputError("--out %s cannot be written: it must be a file in a directory that exists and is writable" % path)
-    if any(os.path.exists(name) and os.path.exists(path) and os.path.samefile(path, name) for name in inputs):
-        raise InputError("--out %s would replace the file that is read; give another" % path)
-    check_pyarrow("--out %s" % path)
-
-
-@contextlib.contextmanager
-def replacing(path):
-    """Context with a binary file that appears at `path`, or replaces what is there, only if all went well.
-
-    Raises: InputError if the disk refuses.
-    """
-    try:
-        with durable.replacing(path) as temporary, open(temporary, "wb") as file:
-            yield file
-    except OSError as error:
-        raise InputError("--out %s cannot be written: %s; make room, or give another"
-                         % (path, error.strerror or error)) from error
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
 
-from gru4rec import locks  # noqa: E402
+from gru4rec.files import locks  # noqa: E402
 from gru4rec.prepare import cli, readers  # noqa: E402
 
 pytestmark = pytest.mark.once

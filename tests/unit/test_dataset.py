@@ -14,16 +14,13 @@ arrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not instal
 
 from pyarrow import parquet  # noqa: E402
 
-from gru4rec import (  # noqa: E402
-    config,
-    main,
-    manifest,  # noqa: E402
-)
+from gru4rec import config, main  # noqa: E402
 from gru4rec.data import dataset, sessions  # noqa: E402
 from gru4rec.data.loader import load_events  # noqa: E402
 from gru4rec.data.vocab import Vocabulary  # noqa: E402
 from gru4rec.epochs import Share  # noqa: E402
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
+from gru4rec.files import hashes  # noqa: E402
 from gru4rec.prepare import cli, engine, partitions  # noqa: E402
 from gru4rec.ranks import ALONE, Ranks, shard  # noqa: E402
 
@@ -330,9 +327,9 @@ def rewrite(directory, name, change):
     parquet.write_table(change(parquet.read_table(path)), path)
     values = json.loads((directory / dataset.FILE).read_text())
     if name == dataset.ITEMS:
-        values["items_sha256"] = manifest.sha256(path)
+        values["items_sha256"] = hashes.sha256(path)
     else:
-        values["parts"][int(name[5:10])]["sha256"] = manifest.sha256(path)
+        values["parts"][int(name[5:10])]["sha256"] = hashes.sha256(path)
     (directory / dataset.FILE).write_text(json.dumps(values))
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from gru4rec import checkpoint, config
 from gru4rec import manifest as manifests
-from gru4rec.data import npz
 from gru4rec.errors import Gru4RecError
+from gru4rec.files import npz
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 spec = importlib.util.spec_from_file_location("fuzz", os.path.join(ROOT, "scripts", "fuzz.py"))

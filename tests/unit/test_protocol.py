@@ -14,6 +14,7 @@ from gru4rec.data.sessions import index_test
 from gru4rec.data.targets import list_targets
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import InputError
+from gru4rec.files import outputs
 
 # Sessions of the file, in which u and v are unknown.
 LISTS = {"s1": "abab", "s2": "uab", "s3": "aub", "s4": "av", "s5": "c", "s6": "abcdabcdabcda", "s7": "uuv", "s8": "cc"}
@@ -129,7 +130,7 @@ def test_the_table_of_ranks_has_one_row_per_counted_target(tmp_path, suffix):
 def test_a_table_that_could_not_be_written_is_refused_first(tmp_path, name):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match=name):
-        protocol.check_ranks_out(str(tmp_path / name))
+        outputs.check_ranks_out(str(tmp_path / name))
 
 
 def test_a_table_that_would_replace_its_input_is_refused(tmp_path):
@@ -138,21 +139,21 @@ def test_a_table_that_would_replace_its_input_is_refused(tmp_path):
     (tmp_path / "link.csv").symlink_to(events_file)
     for name in ("test.csv", "link.csv"):
         with pytest.raises(InputError, match="would replace"):
-            protocol.check_ranks_out(str(tmp_path / name), str(other), str(events_file))
-    protocol.check_ranks_out(str(other), str(events_file), str(tmp_path / "none.csv"))
+            outputs.check_ranks_out(str(tmp_path / name), str(other), str(events_file))
+    outputs.check_ranks_out(str(other), str(events_file), str(tmp_path / "none.csv"))
 
 
 def test_a_directory_that_is_read_only_is_refused_first(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(InputError, match="a.csv"):
-        protocol.check_ranks_out(str(tmp_path / "a.csv"))
+        outputs.check_ranks_out(str(tmp_path / "a.csv"))
 
 
 def test_a_table_of_parquet_needs_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    protocol.check_ranks_out(str(tmp_path / "a.csv"))
+    outputs.check_ranks_out(str(tmp_path / "a.csv"))
     with pytest.raises(InputError, match="--ranks_out .*a.parquet needs pyarrow"):
-        protocol.check_ranks_out(str(tmp_path / "a.parquet"))
+        outputs.check_ranks_out(str(tmp_path / "a.parquet"))
 
 
 def test_a_table_is_complete_or_not_there(tmp_path, monkeypatch):

@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from gru4rec.errors import InputError, LockedError
-from gru4rec.locks import Lock
+from gru4rec.files.locks import Lock
 from gru4rec.run_directory import REFIT, RunDirectory
 
 HOLD = """
 import sys
-from gru4rec.locks import Lock
+from gru4rec.files.locks import Lock
 Lock(sys.argv[1]).acquire()
 print("held", flush=True)
 sys.stdin.read()
