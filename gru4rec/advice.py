@@ -3,7 +3,7 @@
 Nothing is decided here.
 """
 
-from gru4rec.flags import show
+from gru4rec.command.flags import show
 
 PRESET = "--preset fast"
 IN_BATCH = ("cross-entropy", "bpr", "top1")  # the losses of the original port

@@ -7,9 +7,9 @@ import os
 import runpy
 import sys
 
-from gru4rec import command
+from gru4rec.command import invocation
+from gru4rec.command.process import say
 from gru4rec.errors import ConfigError, Gru4RecError
-from gru4rec.runlog import say
 from gru4rec.version import __version__
 
 # subcommand -> (module, value of its --train or None, what it does)
@@ -94,7 +94,7 @@ def main():
     except Gru4RecError as error:
         sys.stderr.write("error: %s\n" % error)
         return error.exit_status
-    command.started_as("%s %s" % (program, argv[0]))
+    invocation.started_as("%s %s" % (program, argv[0]))
     sys.argv[1:] = flags
     runpy.run_module(module, run_name="__main__", alter_sys=True)
     return 0

@@ -15,10 +15,11 @@ from typing import NamedTuple, Tuple
 import numpy as np
 import pandas as pd
 
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.kinds import int_list, whole
+from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.files.outputs import check_pyarrow
-from gru4rec.flags import flag, int_list, parse_groups, whole
-from gru4rec.runlog import exit_status, say, setup_logging
 
 KEYS = ["session", "position", "target"]
 
@@ -131,7 +132,7 @@ def _draws(table, samples, seed):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (runlog.exit_status)."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging()
     return exit_status(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Tuple
 
 from gru4rec import presets
+from gru4rec.command.flags import build_parser, convert, fields_of, show
 from gru4rec.device import flags as device_flags
 from gru4rec.device.flags import AcceleratorConfig, PortConfig
 from gru4rec.errors import ConfigError
-from gru4rec.flags import build_parser, convert, fields_of, show
 from gru4rec.options import (
     AUTO,
     FINAL_ACTS,
@@ -289,13 +289,3 @@ def contradictions(asked, saved):
         if item.name in asked.explicit and item.name not in ("dropout", "embed_dropout") and ours != theirs:
             found.append((item.name, show(getattr(asked.model, item.name)), show(theirs)))
     return found
-
-
-def flags_markdown():
-    """The README's table of flags, one row per option."""
-    lines = ["| flag | default | unit | meaning |", "|---|---|---|---|"]
-    for _, _, item in fields_of(GROUPS):
-        meta = item.metadata
-        text = meta["help"] + (" (%s)" % ", ".join(str(c) for c in meta["choices"]) if meta["choices"] else "")
-        lines.append("| `--%s` | %s | %s | %s |" % (item.name, meta["shown"] or show(item.default), meta["unit"], text))
-    return "\n".join(lines)

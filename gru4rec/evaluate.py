@@ -5,11 +5,11 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from gru4rec import metrics, schedule
+from gru4rec.command.interrupts import StopRequest
 from gru4rec.engine import state
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.errors import DivergenceError
 from gru4rec.graph import scorer
-from gru4rec.interrupts import StopRequest
 from gru4rec.tf_compat import jit_function, tf
 
 SCORE_BYTES = 16 << 20  # of one tile of scores: small enough to stay near the cores

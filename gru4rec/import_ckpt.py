@@ -14,12 +14,13 @@ from typing import Optional
 
 import numpy as np
 
-from gru4rec import command
 from gru4rec import config as config_module
+from gru4rec.command import invocation
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.kinds import whole
+from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError, InputError
-from gru4rec.flags import flag, parse_groups, whole
-from gru4rec.runlog import exit_status, say, setup_logging
 
 _log = logging.getLogger("gru4rec.import_ckpt")
 
@@ -55,7 +56,7 @@ def _run(argv):
                             description="Turn a checkpoint of the older TensorFlow 1 port into one of ours.")
     for name in ("old", "train_path", "checkpoint_dir"):
         if getattr(options, name) is None:
-            raise ConfigError("--%s is missing (%s)" % (name, command.see_help()))
+            raise ConfigError("--%s is missing (%s)" % (name, invocation.see_help()))
     from gru4rec.data import loader, sessions
     events = loader.load_events(options.train_path, options.session_key, options.item_key, options.time_key)
     vocabulary, _, _ = sessions.index_train(events)

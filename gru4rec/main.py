@@ -8,11 +8,12 @@ import sys
 
 from gru4rec import config as config_module
 from gru4rec import summaries
+from gru4rec.command.interrupts import StopRequest
+from gru4rec.command.process import end_process, exit_status, leave, say, setup_logging
+from gru4rec.command.process import progress as _progress
 from gru4rec.device import flags as device_flags
 from gru4rec.errors import ClusterError, ConfigError, InputError
-from gru4rec.interrupts import StopRequest
-from gru4rec.runlog import Metrics, counts_line, end_process, exit_status, leave, say, setup_logging
-from gru4rec.runlog import progress as _progress
+from gru4rec.runlog import Metrics, counts_line
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 

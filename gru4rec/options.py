@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from gru4rec.flags import flag, int_list, lr_scale, name_list, ranks_path, real, real_list, save_interval, whole
+from gru4rec.command.flags import flag
+from gru4rec.command.kinds import int_list, lr_scale, name_list, ranks_path, real, real_list, save_interval, whole
 
 # Which score activations give each loss a meaning (docs/design.md, "Losses"); the first is the default.
 FINAL_ACTS = {

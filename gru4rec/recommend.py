@@ -4,7 +4,7 @@ import sys
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (runlog.exit_status)."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     from gru4rec.serving import cli
     return cli.main(argv)
 

@@ -11,10 +11,10 @@ from typing import Any, Dict, NamedTuple, Optional
 
 from gru4rec import checkpoint, run_state, validation, warm_start
 from gru4rec import config as config_module
+from gru4rec.command.flags import show
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError
-from gru4rec.flags import show
 from gru4rec.manifest import Position, workers
 from gru4rec.run_directory import REFIT
 

@@ -7,7 +7,8 @@ import time
 
 import numpy as np
 
-from gru4rec import checkpoint, command
+from gru4rec import checkpoint
+from gru4rec.command import invocation
 from gru4rec.engine import state
 from gru4rec.epochs import Share
 from gru4rec.errors import ClusterError, DivergenceError, Interrupted
@@ -157,7 +158,7 @@ class Saver:
 
     def _how_to_go_on(self):
         return ("saved %s; go on with: %s --resume 1 --checkpoint_dir %s"
-                % (self._path, command.name("python -m gru4rec.main"), shlex.quote(self._directory)))
+                % (self._path, invocation.name("python -m gru4rec.main"), shlex.quote(self._directory)))
 
     def lost(self, error, rescued, position):
         """Save what a process that is gone would take with it -> the ClusterError to raise, which says how to go on.

@@ -26,7 +26,7 @@ import subprocess
 import sys
 import warnings
 
-from gru4rec import command
+from gru4rec.command import invocation
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # C++ errors only, unless the user asked for more
 
@@ -72,7 +72,7 @@ def _shows_everything():
 def _without_harmless_lines():
     """In a command, lines of `HARMLESS` do not come to stderr; others do, at once and in order."""
     reader = None
-    if command.is_running() and os.name == "posix" and not _shows_everything():
+    if invocation.is_running() and os.name == "posix" and not _shows_everything():
         with contextlib.suppress(OSError, ValueError):  # closed stderr, or no process to be had
             before = os.dup(2)
             words = [sys.executable, "-I", "-S", "-c", _READER, "(?:%s)$" % "|".join(HARMLESS)]

@@ -11,10 +11,10 @@ import numpy as np
 
 from gru4rec import config as config_module
 from gru4rec import run_state
+from gru4rec.command.flags import show
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import state
 from gru4rec.errors import ClusterError, ConfigError
-from gru4rec.flags import show
 from gru4rec.manifest import Position
 
 # What may differ from process to process: where its files lie, and what it prints.

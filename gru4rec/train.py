@@ -8,10 +8,10 @@ import time
 
 from gru4rec import divergence, engine, resume, run_state
 from gru4rec.baselines import rules
+from gru4rec.command.interrupts import StopRequest
 from gru4rec.engine import state
 from gru4rec.epochs import Epochs, Share, share_of
 from gru4rec.errors import ClusterError, ConfigError, DivergenceError, Interrupted
-from gru4rec.interrupts import StopRequest
 from gru4rec.run_directory import RunDirectory
 from gru4rec.runlog import Metrics
 from gru4rec.train_log import TrainLog

@@ -5,8 +5,9 @@ import logging
 import time
 
 from gru4rec import divergence, lr_schedule, run_state
+from gru4rec.command.process import say
 from gru4rec.errors import DivergenceError
-from gru4rec.runlog import Metrics, modelzoo_lines, say, time_line, train_line
+from gru4rec.runlog import Metrics, modelzoo_lines, time_line, train_line
 
 _log = logging.getLogger("gru4rec.train")
 

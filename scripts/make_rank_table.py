@@ -12,10 +12,11 @@ from typing import Optional, Tuple
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
+from gru4rec.command.flags import flag, parse_groups  # noqa: E402
+from gru4rec.command.kinds import int_list, name_list, whole  # noqa: E402
+from gru4rec.command.process import exit_status, say, setup_logging  # noqa: E402
 from gru4rec.device import rank_table  # noqa: E402
 from gru4rec.errors import ConfigError  # noqa: E402
-from gru4rec.flags import flag, int_list, name_list, parse_groups, whole  # noqa: E402
-from gru4rec.runlog import exit_status, say, setup_logging  # noqa: E402
 
 
 @dataclass(frozen=True)

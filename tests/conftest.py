@@ -69,7 +69,7 @@ _UNTOUCHED = _LOGGER.handlers[:], _LOGGER.level, _LOGGER.propagate
 
 @pytest.fixture(autouse=True)
 def _logger_left_alone():
-    """No test finds what another, or a fixture of its module, did to the package's logger (`runlog.setup_logging`)."""
+    """No test finds what another, or a fixture of its module, did to the package's logger (`process.setup_logging`)."""
     _reset_logger()
     yield
     _reset_logger()

@@ -9,11 +9,13 @@ import sys
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.kinds import name_list, whole
+from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import ConfigError, InputError
-from gru4rec.flags import flag, name_list, parse_groups, whole
 from gru4rec.metrics import OF_LISTS
 from gru4rec.options import DataConfig, EvalConfig
-from gru4rec.runlog import Metrics, counts_line, exit_status, say, setup_logging
+from gru4rec.runlog import Metrics, counts_line
 
 _log = logging.getLogger("gru4rec.baselines")  # __name__ is "__main__" when this runs as the command
 
@@ -109,7 +111,7 @@ def run(which, data, options):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (runlog.exit_status)."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging()
     return exit_status(lambda: run(*parse(sys.argv[1:] if argv is None else argv)))
 

@@ -5,8 +5,9 @@ import logging
 import sys
 from dataclasses import dataclass
 
-from gru4rec.flags import flag, parse_groups, whole
-from gru4rec.runlog import exit_status, say, setup_logging
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.kinds import whole
+from gru4rec.command.process import exit_status, say, setup_logging
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import os
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
+from gru4rec.command.flags import flag
+from gru4rec.command.kinds import text_list, truth, whole
 from gru4rec.device import npu_options
 from gru4rec.errors import ConfigError
-from gru4rec.flags import flag, text_list, truth, whole
 
 OFF, DYNAMIC = "off", "dynamic"
 

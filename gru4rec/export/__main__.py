@@ -10,11 +10,12 @@ import sys
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.interrupts import StopRequest
+from gru4rec.command.kinds import int_list, whole
+from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import ConfigError
 from gru4rec.export import FORMATS, directory
-from gru4rec.flags import flag, int_list, parse_groups, whole
-from gru4rec.interrupts import StopRequest
-from gru4rec.runlog import exit_status, say, setup_logging
 
 BATCH_SIZE, MAX_LENGTH = 50, 20  # of frozen_pb, where no flag is given
 
@@ -112,7 +113,7 @@ def _text(tensors):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (runlog.exit_status)."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging()
     return exit_status(lambda: run(parse(sys.argv[1:] if argv is None else list(argv))))
 

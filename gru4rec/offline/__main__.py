@@ -8,13 +8,15 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.interrupts import StopRequest
+from gru4rec.command.kinds import whole
+from gru4rec.command.process import exit_status, progress, say, setup_logging
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.export.signature import PREFIX, STEP
-from gru4rec.flags import flag, parse_groups, whole
-from gru4rec.interrupts import StopRequest
 from gru4rec.metrics import OF_LISTS
 from gru4rec.options import EvalConfig
-from gru4rec.runlog import counts_line, exit_status, progress, say, setup_logging
+from gru4rec.runlog import counts_line
 
 _log = logging.getLogger("gru4rec.offline")  # __name__ is "__main__" when this runs as the command
 
@@ -126,7 +128,7 @@ def _ranks(found, graph, which, test):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (runlog.exit_status)."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging()
     return exit_status(lambda: run(*parse(sys.argv[1:] if argv is None else list(argv))))
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from gru4rec.interrupts import run_command
+from gru4rec.command.interrupts import run_command
 
 
 def _load():

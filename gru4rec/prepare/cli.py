@@ -12,14 +12,14 @@ import time
 import uuid
 from typing import NamedTuple, Optional, Tuple
 
-from gru4rec import command
+from gru4rec.command import invocation
+from gru4rec.command.process import say, setup_logging
 from gru4rec.data.dataset import MAX_PARTITIONS, is_dataset
 from gru4rec.errors import ConfigError, Gru4RecError, InputError, LockedError
 from gru4rec.files.locks import Lock
 from gru4rec.prepare import files, formats, partitions, protocol, readers
 from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
 from gru4rec.prepare.report import Report
-from gru4rec.runlog import say, setup_logging
 from gru4rec.version import __version__
 
 _LOG = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class _Parser(argparse.ArgumentParser):
     """argparse that raises our one-line error instead of printing usage."""
 
     def error(self, message):
-        raise ConfigError("%s (%s)" % (message, command.see_help()))
+        raise ConfigError("%s (%s)" % (message, invocation.see_help()))
 
 
 def _number(kind, low, high=float("inf")):
@@ -74,7 +74,7 @@ def _number(kind, low, high=float("inf")):
 
 def build_parser():
     """argparse parser; absent flags do not appear in its namespace."""
-    parser = _Parser(prog=command.name("python -m gru4rec.prepare"), argument_default=argparse.SUPPRESS,
+    parser = _Parser(prog=invocation.name("python -m gru4rec.prepare"), argument_default=argparse.SUPPRESS,
                      allow_abbrev=False, description="Raw logs -> training, validation and test files (docs/data.md).")
     parser.add_argument("--version", action="version", version="gru4rec " + __version__)
     parser.add_argument("dataset", choices=sorted(DATASETS), help="which preparation: " + ", ".join(sorted(DATASETS)),

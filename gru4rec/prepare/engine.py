@@ -2,7 +2,7 @@
 
 import contextlib
 
-from gru4rec import interrupts
+from gru4rec.command import interrupts
 from gru4rec.errors import DataError, Gru4RecError, InputError, Interrupted
 
 

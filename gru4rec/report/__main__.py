@@ -9,9 +9,10 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.kinds import page_path, whole
+from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import InputError
-from gru4rec.flags import flag, page_path, parse_groups, whole
-from gru4rec.runlog import exit_status, say, setup_logging
 
 _log = logging.getLogger("gru4rec.report")
 
@@ -64,7 +65,7 @@ def popularity_bias(options, trained, found):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (runlog.exit_status)."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging()
 
     def job():

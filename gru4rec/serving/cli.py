@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.interrupts import StopRequest
+from gru4rec.command.kinds import id_list, lists_path, whole
+from gru4rec.command.process import exit_status, progress, say, setup_logging
 from gru4rec.errors import ConfigError
-from gru4rec.flags import flag, id_list, lists_path, parse_groups, whole
-from gru4rec.interrupts import StopRequest
-from gru4rec.runlog import exit_status, progress, say, setup_logging
 from gru4rec.serving.threads import cores
 
 _log = logging.getLogger("gru4rec.recommend")
@@ -135,7 +136,7 @@ def _in_order(function, arguments, threads):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (runlog.exit_status)."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging()
     return exit_status(lambda: run(*parse(sys.argv[1:] if argv is None else list(argv))),
                        "use fewer --threads, or a smaller -k")

@@ -15,10 +15,11 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
+from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.interrupts import install, restore
+from gru4rec.command.kinds import real, whole
+from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import ConfigError, InputError
-from gru4rec.flags import flag, parse_groups, real, whole
-from gru4rec.interrupts import install, restore
-from gru4rec.runlog import exit_status, say, setup_logging
 
 _log = logging.getLogger("gru4rec.serve")
 
@@ -51,7 +52,7 @@ class ServeConfig:
 
 
 def parse(argv):
-    """Command line -> ServeConfig; ConfigError as flags.parse_groups, InputError where the extra is not installed."""
+    """Command line -> ServeConfig; ConfigError as command.flags.parse_groups, InputError where the extra is not installed."""
     options, = parse_groups(argv, (("server", ServeConfig),), prog="python -m gru4rec.serve",
                             description=__doc__.splitlines()[0])
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -132,6 +133,6 @@ def run(options):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (runlog.exit_status): 0 after a stop by signal."""
+    """Run the command; returns its exit status (command.process.exit_status): 0 after a stop by signal."""
     setup_logging()
     return exit_status(lambda: run(parse(sys.argv[1:] if argv is None else list(argv))), "use a machine with more")

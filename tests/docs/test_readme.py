@@ -7,6 +7,7 @@ import re
 import statistics
 
 from gru4rec import advice, config, runlog
+from gru4rec.command import reference
 from gru4rec.data.sessions import TestReport
 
 
@@ -100,7 +101,7 @@ def test_every_command_of_the_readme_is_run_by_a_test(repo_root):
 
 
 def test_the_table_of_flags_is_the_generated_one(repo_root):
-    assert config.flags_markdown() in _text(repo_root, "README.md")
+    assert reference.flags_markdown(config.GROUPS) in _text(repo_root, "README.md")
 
 
 def test_the_first_screen_fits_and_names_the_licence(repo_root):
@@ -318,7 +319,7 @@ def test_the_seconds_of_the_fast_preset_are_those_of_the_runs(repo_root):
 
 def test_every_flag_has_help_and_default_in_the_help_text(repo_root):
     text = " ".join(config.parser().format_help().split())
-    flags = re.findall(r"^\| `--(\w+)` \|", config.flags_markdown(), re.MULTILINE)
+    flags = re.findall(r"^\| `--(\w+)` \|", reference.flags_markdown(config.GROUPS), re.MULTILINE)
     assert len(flags) > 25
     for flag in flags:
         assert re.search(r"--%s \[?%s\]? [^\[]{5,}\[[^\]]*default: [^\]]+\]" % (flag, flag.upper()), text), flag

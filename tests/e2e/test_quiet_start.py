@@ -24,7 +24,7 @@ E0000 00:00:1758131045.203198 3722035 x.cc:9] Unable to register cuDNN factory: 
 I0000 00:00:1795924692.853801   14440 port.cc:153] something else about oneDNN
 """
 SAY = "import os, signal\nsay = lambda text: os.write(2, text.encode())\n"
-COMMAND = "from gru4rec import runlog; runlog.setup_logging()\n"
+COMMAND = "from gru4rec.command import process; process.setup_logging()\n"
 IMPORT = ("import os; before = os.fstat(2)\n"
           "from gru4rec import tf_compat\n"
           "assert os.fstat(2) == before\n"

@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from gru4rec import checkpoint, interrupts, run_directory, tf_compat
+from gru4rec import checkpoint, run_directory, tf_compat
 from gru4rec import engine as engine_module
+from gru4rec.command import interrupts
 from gru4rec.data import synthetic
 
 pytestmark = pytest.mark.tf

@@ -529,7 +529,7 @@ tf.get_variable("v", [2])
 with tf.Session() as session: session.run(tf.global_variables_initializer())
 """
     environment = {k: v for k, v in os.environ.items() if "TF_CPP" not in k}
-    script = "from gru4rec import runlog; runlog.setup_logging()" + script
+    script = "from gru4rec.command import process; process.setup_logging()" + script
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, cwd=REPOSITORY, check=True, env=environment)
     assert done.stdout.decode().split() == ["True", "False"]

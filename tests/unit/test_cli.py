@@ -9,7 +9,8 @@ import sys
 import pytest
 
 import gru4rec
-from gru4rec import cli, command
+from gru4rec import cli
+from gru4rec.command import invocation
 from gru4rec.errors import ConfigError
 
 # The packages whose absence the listing must not notice.
@@ -111,8 +112,8 @@ def test_only_the_subcommand_that_was_chosen_is_imported(tmp_path):
 
 
 def test_how_to_go_on_names_what_was_typed(monkeypatch):
-    monkeypatch.setattr(command, "_typed", None)
-    assert command.name("python -m gru4rec.main") == "python -m gru4rec.main" and command.see_help() == "see --help"
-    command.started_as("gru4rec train")
-    assert command.name("python -m gru4rec.main") == "gru4rec train"
-    assert command.name("python -m gru4rec.compare A B") == "gru4rec train A B"
+    monkeypatch.setattr(invocation, "_typed", None)
+    assert invocation.name("python -m gru4rec.main") == "python -m gru4rec.main" and invocation.see_help() == "see --help"
+    invocation.started_as("gru4rec train")
+    assert invocation.name("python -m gru4rec.main") == "gru4rec train"
+    assert invocation.name("python -m gru4rec.compare A B") == "gru4rec train A B"

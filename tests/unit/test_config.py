@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gru4rec import config
+from gru4rec.command.flags import fields_of
 from gru4rec.errors import ConfigError
-from gru4rec.flags import fields_of
 
 MANY = settings(max_examples=300, deadline=None)
 

@@ -104,7 +104,7 @@ def test_no_keras_and_no_contrib():
 
 
 def test_without_tqdm_there_is_no_bar_and_no_error(monkeypatch):
-    from gru4rec import runlog
+    from gru4rec.command import process
     monkeypatch.setitem(sys.modules, "tqdm", None)  # an import of it raises ImportError
-    with runlog.progress("train", "step")(10) as bar:
+    with process.progress("train", "step")(10) as bar:
         assert bar is None

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from gru4rec import config, engine, ranks, train
+from gru4rec.command.interrupts import StopRequest
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import Interrupted
-from gru4rec.interrupts import StopRequest
 
 
 def test_the_suite_hears_sigint_though_it_was_started_in_the_background():
@@ -60,7 +60,7 @@ def test_outside_the_main_thread_handlers_are_left_alone():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_the_process_at_once(number):
-    script = ("import os\nfrom gru4rec.interrupts import StopRequest\nwith StopRequest():\n"
+    script = ("import os\nfrom gru4rec.command.interrupts import StopRequest\nwith StopRequest():\n"
               "    os.kill(os.getpid(), %d)\n    print('first', flush=True)\n    os.kill(os.getpid(), %d)\n"
               "    print('never')\n" % (number, number))
     done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, universal_newlines=True,

@@ -1,0 +1,1 @@
+"""How every command reads its flags, speaks and ends. Imports errors."""
