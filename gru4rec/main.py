@@ -7,13 +7,14 @@ import os
 import sys
 
 from gru4rec import config as config_module
-from gru4rec import summaries
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.process import end_process, exit_status, leave, say, setup_logging
 from gru4rec.command.process import progress as _progress
 from gru4rec.device import flags as device_flags
 from gru4rec.errors import ClusterError, ConfigError, InputError
-from gru4rec.runlog import Metrics, counts_line
+from gru4rec.runlog import tensorboard
+from gru4rec.runlog.lines import counts_line
+from gru4rec.runlog.rows import Metrics
 
 _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 
@@ -27,7 +28,7 @@ def main(argv=None):
 
 def _run(argv):
     config = config_module.parse(argv)
-    summaries.check(config.run.tensorboard)
+    tensorboard.check(config.run.tensorboard)
     device_flags.check_files(config.accelerator, "train" if config.run.train else "infer")
     if config.accelerator.print_device_config:
         return _print_device_config(config)

@@ -10,7 +10,7 @@ from gru4rec.data.sessions import EvalSessions, TestReport, index_test
 from gru4rec.data.targets import Targets, list_targets
 from gru4rec.errors import InputError
 from gru4rec.files import durable
-from gru4rec.runlog import LABELS, shown, values_line
+from gru4rec.runlog.lines import LABELS, shown, values_line
 
 PLACES = ((1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5-9"), (10, "10+"))  # first position of each part
 

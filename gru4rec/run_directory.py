@@ -11,7 +11,7 @@ from gru4rec.checkpoint import PREFIX, STATE_FILE, VOCABULARY
 from gru4rec.errors import InputError
 from gru4rec.files import durable
 from gru4rec.files.locks import Lock
-from gru4rec.runlog import Metrics
+from gru4rec.runlog.rows import Metrics
 
 _log = logging.getLogger(__name__)
 

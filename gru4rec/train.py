@@ -13,7 +13,7 @@ from gru4rec.engine import state
 from gru4rec.epochs import Epochs, Share, share_of
 from gru4rec.errors import ClusterError, ConfigError, DivergenceError, Interrupted
 from gru4rec.run_directory import RunDirectory
-from gru4rec.runlog import Metrics
+from gru4rec.runlog.rows import Metrics
 from gru4rec.train_log import TrainLog
 
 _log = logging.getLogger(__name__)

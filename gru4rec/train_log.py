@@ -7,7 +7,8 @@ import time
 from gru4rec import divergence, lr_schedule, run_state
 from gru4rec.command.process import say
 from gru4rec.errors import DivergenceError
-from gru4rec.runlog import Metrics, modelzoo_lines, time_line, train_line
+from gru4rec.runlog.lines import modelzoo_lines, time_line, train_line
+from gru4rec.runlog.rows import Metrics
 
 _log = logging.getLogger("gru4rec.train")
 

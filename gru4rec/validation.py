@@ -7,7 +7,8 @@ import time
 from gru4rec import metrics, protocol
 from gru4rec.engine import state
 from gru4rec.options import ValidConfig
-from gru4rec.runlog import LABELS, Metrics, metric_line
+from gru4rec.runlog.lines import LABELS, metric_line
+from gru4rec.runlog.rows import Metrics
 
 _log = logging.getLogger(__name__)
 

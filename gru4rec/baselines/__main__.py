@@ -15,7 +15,8 @@ from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.metrics import OF_LISTS
 from gru4rec.options import DataConfig, EvalConfig
-from gru4rec.runlog import Metrics, counts_line
+from gru4rec.runlog.lines import counts_line
+from gru4rec.runlog.rows import Metrics
 
 _log = logging.getLogger("gru4rec.baselines")  # __name__ is "__main__" when this runs as the command
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 
 from gru4rec.device import probe
-from gru4rec.runlog import Metrics
+from gru4rec.runlog.rows import Metrics
 
 _log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from gru4rec.errors import ConfigError, InputError
 from gru4rec.export.signature import PREFIX, STEP
 from gru4rec.metrics import OF_LISTS
 from gru4rec.options import EvalConfig
-from gru4rec.runlog import counts_line
+from gru4rec.runlog.lines import counts_line
 
 _log = logging.getLogger("gru4rec.offline")  # __name__ is "__main__" when this runs as the command
 

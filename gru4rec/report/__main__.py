@@ -34,7 +34,8 @@ def run(options):
     Raises: InputError, CheckpointError.
     """
     from gru4rec.files import outputs
-    from gru4rec.report import page, rows
+    from gru4rec.report import page
+    from gru4rec.runlog import rows
     from gru4rec.serving import model
     outputs.check(options.out)
     found = rows.read(options.checkpoint_dir)

@@ -2,9 +2,9 @@
 
 import html
 
-from gru4rec.report import rows as run_rows
 from gru4rec.report import svg
-from gru4rec.runlog import LABELS, shown
+from gru4rec.runlog import rows as rows_module
+from gru4rec.runlog.lines import LABELS, shown
 
 _STYLE = """
 body { margin: 0 auto; max-width: 1120px; padding: 20px; color: #1d2733; background: #fff;
@@ -52,11 +52,11 @@ def _curves(rows):
     for label, kind, x, keys in (
             ("Loss", "train", "step", ["loss"]), ("Learning rate", "train", "step", ["lr"]),
             ("Training speed, events/s", "epoch", "epoch", ["events_per_s"]),
-            ("Validation", "valid", "epoch", run_rows.metric_names(rows, "valid", "recall")
-             + run_rows.metric_names(rows, "valid", "mrr")),
-            ("Test", "eval", "epoch", run_rows.metric_names(rows, "eval", "recall")
-             + run_rows.metric_names(rows, "eval", "mrr"))):
-        series = [(key, sorted(run_rows.curve(rows, kind, x, key), key=lambda point: point[0])) for key in keys]
+            ("Validation", "valid", "epoch", rows_module.metric_names(rows, "valid", "recall")
+             + rows_module.metric_names(rows, "valid", "mrr")),
+            ("Test", "eval", "epoch", rows_module.metric_names(rows, "eval", "recall")
+             + rows_module.metric_names(rows, "eval", "mrr"))):
+        series = [(key, sorted(rows_module.curve(rows, kind, x, key), key=lambda point: point[0])) for key in keys]
         series = [(key, points) for key, points in series if points]
         if series:
             charts.append(svg.lines(label, x, series))
@@ -64,7 +64,7 @@ def _curves(rows):
 
 
 def _metrics(rows):
-    found = run_rows.of_kind(rows, "eval")
+    found = rows_module.of_kind(rows, "eval")
     if not found:
         return _soft("No evaluation yet: python -m gru4rec.main --train 0 adds one.")
     latest = {}
@@ -84,7 +84,7 @@ def _metrics(rows):
 
 
 def _splits(rows):
-    found = run_rows.of_kind(rows, "split")
+    found = rows_module.of_kind(rows, "split")
     if not found:
         return _soft("Not measured: python -m gru4rec.main --train 0 --split position,repeat adds it.")
     latest = {}

@@ -4,7 +4,7 @@ import asyncio
 import os
 
 from gru4rec.errors import InputError
-from gru4rec.report import rows as run_rows
+from gru4rec.runlog import rows as rows_module
 
 SHOWN = 30  # items a search gives at most
 
@@ -31,14 +31,14 @@ def search(model, text):
 def curves(directory):
     """{"loss": [[step, loss]], "recall@20 (test)": [[epoch, value]], ..} of the run in a checkpoint directory, if known."""
     try:
-        rows = run_rows.read(directory)
+        rows = rows_module.read(directory)
     except InputError:
         return {}
-    found = {"loss": run_rows.curve(rows, "train", "step", "loss")}
+    found = {"loss": rows_module.curve(rows, "train", "step", "loss")}
     for kind in ("valid", "eval"):
-        for name in run_rows.metric_names(rows, kind, "recall"):
+        for name in rows_module.metric_names(rows, kind, "recall"):
             label = "%s (%s)" % (name, "validation" if kind == "valid" else "test")
-            found[label] = run_rows.curve(rows, kind, "epoch", name)
+            found[label] = rows_module.curve(rows, kind, "epoch", name)
     return {name: points for name, points in found.items() if points}
 
 

@@ -6,9 +6,10 @@ import os
 import re
 import statistics
 
-from gru4rec import advice, config, runlog
+from gru4rec import advice, config
 from gru4rec.command import reference
 from gru4rec.data.sessions import TestReport
+from gru4rec.runlog import lines as lines_module
 
 
 def _text(root, *parts):
@@ -153,12 +154,13 @@ def test_the_output_the_readme_shows_is_what_was_recorded(repo_root):
              if re.match(r"    (Epoch|Each Step|events:|Recall@|sequential rules:)", line)]
     trained = _rows(repo_root, "sample_fast_tf2.json", "train")
     lines = [line for row in trained for line in (
-        runlog.train_line(row["epoch"], row["step"], row["lr"], row["loss"]), runlog.time_line(row["seconds_per_step"]))]
+        lines_module.train_line(row["epoch"], row["step"], row["lr"], row["loss"]),
+        lines_module.time_line(row["seconds_per_step"]))]
     row = _rows(repo_root, "sample_fast_tf2.json", "eval")[-1]
     counts = TestReport(0, 0, row["events"], row["sessions"], row["unknown_items"], row["unknown_events"],
                         row["short_sessions"])
-    lines += [runlog.counts_line(counts, row["unknown"]), runlog.metric_line(20, row["recall@20"], row["mrr@20"]),
-              "sequential rules: " + runlog.metric_line(20, row["rules_recall@20"], row["rules_mrr@20"])]
+    lines += [lines_module.counts_line(counts, row["unknown"]), lines_module.metric_line(20, row["recall@20"], row["mrr@20"]),
+              "sequential rules: " + lines_module.metric_line(20, row["rules_recall@20"], row["rules_mrr@20"])]
     assert len(shown) == 5
     assert shown == lines[:2] + lines[-3:]
 

@@ -13,8 +13,9 @@ import gru4rec
 from gru4rec.data.sessions import EvalSessions
 from gru4rec.errors import InputError
 from gru4rec.report import __main__ as command
-from gru4rec.report import bias, page, rows, svg
-from gru4rec.runlog import Metrics
+from gru4rec.report import bias, page, svg
+from gru4rec.runlog import rows
+from gru4rec.runlog.rows import Metrics
 from tests import serving_helpers as helpers
 
 

@@ -366,7 +366,7 @@ def test_a_manifest_without_a_position_can_be_evaluated_but_not_resumed(tmp_path
 
 
 def test_rows_a_resumed_run_writes_again_are_dropped(tmp_path):
-    from gru4rec.runlog import Metrics
+    from gru4rec.runlog.rows import Metrics
     rows = [{"kind": "train", "step": 10, "epoch": 0}, {"kind": "epoch", "epoch": 0}, {"kind": "valid", "epoch": 0},
             {"kind": "eval", "epoch": 9, "step": 99}, {"kind": "train", "step": 13, "epoch": 1}]
     later = [{"kind": "train", "step": 14, "epoch": 1}, {"kind": "epoch", "epoch": 1}, {"kind": "valid", "epoch": 1}]

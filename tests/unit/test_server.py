@@ -238,7 +238,7 @@ def test_without_the_extra_one_line_says_how_to_install_it(monkeypatch, capfd):
 
 def metrics_of_a_run(directory):
     """A metrics.jsonl as a run leaves it."""
-    from gru4rec.runlog import Metrics
+    from gru4rec.runlog.rows import Metrics
     log = Metrics(str(directory))
     for step in range(1, 11):
         log.add("train", epoch=step // 6, step=step, lr=0.001, loss=4.0 - 0.1 * step, seconds_per_step=0.001)

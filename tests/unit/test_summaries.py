@@ -2,8 +2,8 @@
 
 import pytest
 
-from gru4rec import summaries
 from gru4rec.errors import InputError
+from gru4rec.runlog import tensorboard
 
 
 @pytest.mark.parametrize("kind, values, expected", [
@@ -14,13 +14,13 @@ from gru4rec.errors import InputError
     ("eval", {"step": 7, "recall@5": 0.5, "rules_recall@5": 1, "ndcg@5": None}, ([("test/recall@5", 0.5)], 7)),
     ("split", {"step": 7, "recall@5": 0.5}, ([], 0))])
 def test_what_is_drawn(kind, values, expected):
-    assert summaries.scalars(kind, values) == expected
+    assert tensorboard.scalars(kind, values) == expected
 
 
 def test_a_directory_that_cannot_be_made(tmp_path):
-    summaries.check(None)
-    summaries.check(str(tmp_path / "a" / "b"))
+    tensorboard.check(None)
+    tensorboard.check(str(tmp_path / "a" / "b"))
     assert (tmp_path / "a" / "b").is_dir()
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="--tensorboard .*file/b cannot be made"):
-        summaries.check(str(tmp_path / "file" / "b"))
+        tensorboard.check(str(tmp_path / "file" / "b"))
