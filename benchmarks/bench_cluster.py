@@ -58,7 +58,8 @@ def serve(args):
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[max(args.rank, 0)]})
     out, sys.stdout = sys.stdout, sys.stderr
     from gru4rec import config, ranks, schedule, tf_compat
-    from gru4rec.engine import chunk_of, create, state
+    from gru4rec.engine import chunk_of, create
+    from gru4rec.model import state
     tf_compat.setup()
     from gru4rec import device as devices
     found = cluster.from_environment() if args.rank >= 0 else None

@@ -53,7 +53,7 @@ def make_sessions(args):
 def measure(args):
     """Everything at one size: a dict for the report."""
     from gru4rec import config, device, evaluate, tf_compat
-    from gru4rec.engine import state
+    from gru4rec.model import state
     tf_compat.setup()
     found, num_items = make_sessions(args)
     num_targets = len(found.items) - (len(found.offsets) - 1)

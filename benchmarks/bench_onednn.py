@@ -33,7 +33,8 @@ class Training:
         from bench_train import RUN_STEPS, Runner
 
         from gru4rec import config, device, engine, schedule
-        from gru4rec.engine import chunk_of, state
+        from gru4rec.engine import chunk_of
+        from gru4rec.model import state
         cfg = config.parse(flags)
         lanes = cfg.training.batch_size
         items, offsets = common.zipf_sessions(args.steps * lanes, args.items, args.seed)
@@ -59,7 +60,7 @@ class Evaluation:
     def __init__(self, flags, args):
         from gru4rec import config, device, evaluate
         from gru4rec.data import sessions
-        from gru4rec.engine import state
+        from gru4rec.model import state
         items, offsets = common.zipf_sessions(args.targets, args.items, args.seed)
         count = len(offsets) - 1
         self._sessions = sessions.EvalSessions(items, offsets, np.zeros(count, bool), 0,

@@ -25,7 +25,7 @@ def make_model(args):
     """serving.model.Model of random weights."""
     from gru4rec import config
     from gru4rec.data.vocab import Vocabulary
-    from gru4rec.engine import state
+    from gru4rec.model import state
     from gru4rec.serving.model import Model
     from gru4rec.serving.network import NumpyNetwork
     from gru4rec.serving.weights import Weights

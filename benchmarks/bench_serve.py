@@ -27,7 +27,7 @@ def write_checkpoint(directory, args):
     """A checkpoint of random weights; item ids are 0..I-1."""
     from gru4rec import checkpoint, config
     from gru4rec.data.vocab import Vocabulary
-    from gru4rec.engine import state
+    from gru4rec.model import state
     cfg = config.from_flags({"size": str(args.size), "seed": str(args.seed), "optimizer": "sgd"})
     vocabulary = Vocabulary(np.arange(args.items, dtype=np.int64), np.ones(args.items, np.int64))
     checkpoint.save(directory, cfg, vocabulary, state.initial(cfg, args.items), 0, 1)

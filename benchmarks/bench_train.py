@@ -241,7 +241,7 @@ def make_runners(names, point, args):
     from original import Original
 
     from gru4rec import config, device, engine, tf_compat
-    from gru4rec.engine import state
+    from gru4rec.model import state
     tf_compat.setup()
     chosen = device.choose(args.device)
     epoch, num_items = make_epoch(point, args)

@@ -6,9 +6,9 @@ TensorFlow 1 makes by default), stock dropout, learning rate by tf.train.exponen
 
 import numpy as np
 
-from gru4rec.engine import state
 from gru4rec.engine.variables import Variables
 from gru4rec.graph import model as net
+from gru4rec.model import state
 from gru4rec.tf_compat import tf
 
 

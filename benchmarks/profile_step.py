@@ -29,10 +29,10 @@ from bench_train import RUN_STEPS, GraphProducts, Products, Runner, make_epoch
 
 def parts(config):
     """name of a variant -> function that makes a context in which an engine lacks that part."""
-    from gru4rec import lazy_adam
     from gru4rec.device import base
     from gru4rec.engine import loop
     from gru4rec.graph import duplicates, losses, negatives, tables
+    from gru4rec.model import lazy_adam
     from gru4rec.tf_compat import tf
 
     def same_negatives(alias, words):
@@ -80,7 +80,7 @@ def parts(config):
 def make_runners(config, args):
     """dict name -> object with `prepare` and `milliseconds`."""
     from gru4rec import device, engine, tf_compat
-    from gru4rec.engine import state
+    from gru4rec.model import state
     tf_compat.setup()
     chosen, training = device.choose("cpu"), config.training
     point = {"items": args.items, "batch_size": training.batch_size}

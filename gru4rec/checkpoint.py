@@ -2,7 +2,7 @@
 
 In the checkpoint directory lie, for epoch 2,
 
-    gru-model-2.index  gru-model-2.data-00000-of-00001   tensors under the names of engine.state, as a TF Saver writes
+    gru-model-2.index  gru-model-2.data-00000-of-00001   tensors under the names of model.state, as a TF Saver writes
     vocabulary.npz                                       item ids and support (data.vocab)
     gru-model-2.json                                     manifest (module of that name)
     rules.npz                                            sequential rules to compare with (baselines.rules), if asked for
@@ -26,9 +26,9 @@ from gru4rec import config as config_module
 from gru4rec import manifest as manifests
 from gru4rec import tensor_bundle, tensor_files
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError
 from gru4rec.files import durable, hashes
+from gru4rec.model import state
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Checkpoint(NamedTuple):
     path: str  # directory/gru-model-<epoch>, the prefix TensorFlow knows it by
     config: Any  # config.Config it was trained with
     vocabulary: Vocabulary
-    arrays: Dict[str, np.ndarray]  # names and dtypes of engine.state
+    arrays: Dict[str, np.ndarray]  # names and dtypes of model.state
     epoch: int  # 0-based
     num_steps: int  # steps of the whole run it belongs to
     validation: Optional[Dict[str, Any]] = None  # validation.Validation.record of its epoch; None without a validation
@@ -317,7 +317,7 @@ def verified(directory, name, checksums=True):
 
 
 def tensors(directory, name, config, num_items, workers=1):
-    """name -> array, everything engine.state says a run of this configuration has, as `tensor_bundle.read` gives it.
+    """name -> array, everything model.state says a run of this configuration has, as `tensor_bundle.read` gives it.
 
     Args:
       workers: processes that trained together (Position.workers).

@@ -6,10 +6,10 @@ import numpy as np
 
 from gru4rec import metrics, schedule
 from gru4rec.command.interrupts import StopRequest
-from gru4rec.engine import state
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.errors import DivergenceError
 from gru4rec.graph import scorer
+from gru4rec.model import state
 from gru4rec.tf_compat import jit_function, tf
 
 SCORE_BYTES = 16 << 20  # of one tile of scores: small enough to stay near the cores
@@ -34,7 +34,7 @@ class Evaluator:
     """
 
     def __init__(self, config, device, arrays, lanes, list_lengths=(), xla=True):
-        """config: config.Config; arrays: state up to date (engine.state.caught_up); lanes: sessions side by side.
+        """config: config.Config; arrays: state up to date (model.state.caught_up); lanes: sessions side by side.
 
         list_lengths: lengths of recommended lists to count the items of; none by default, for they cost time.
         xla: False never compiles, not even where it pays.

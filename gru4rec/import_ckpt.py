@@ -19,8 +19,8 @@ from gru4rec.command import invocation
 from gru4rec.command.flags import flag, parse_groups
 from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, say, setup_logging
-from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError, InputError
+from gru4rec.model import state
 
 _log = logging.getLogger("gru4rec.import_ckpt")
 

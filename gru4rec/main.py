@@ -284,7 +284,7 @@ def _ranked(config, found, test):
     """evaluate.Ranked of the counted targets, by the model of a checkpoint.Checkpoint."""
     device = _device(config, "infer")
     from gru4rec import evaluate, tf_compat
-    from gru4rec.engine import state
+    from gru4rec.model import state
     options = config.evaluation
     with tf_compat.memory_errors():
         evaluator = evaluate.Evaluator(found.config, device, state.caught_up(found.config, found.arrays),
@@ -300,7 +300,7 @@ def _ranked_together(config, together, found=None, test=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     device = _device(config, "infer", together)
     from gru4rec import sharded_evaluation, tf_compat
-    from gru4rec.engine import state
+    from gru4rec.model import state
     weights = None if found is None else (found.config, state.caught_up(found.config, found.arrays))
     with tf_compat.memory_errors(), _left_behind(device.communicator), StopRequest() as stop:
         device.communicator.wait(stop.check)

@@ -35,7 +35,7 @@ class Position(NamedTuple):
     seconds: float  # spent on them
     workers: int = 1  # processes that trained together
     divisions: tuple = ()  # how the epoch was trained before these steps: (workers, lanes of each, steps), see epochs.py
-    mean_loss: Optional[float] = None  # of a divergence.Watch; None where it was told of nothing
+    mean_loss: Optional[float] = None  # of a model.divergence.Watch; None where it was told of nothing
     best_loss: Optional[float] = None  # likewise
 
 

@@ -13,9 +13,9 @@ from gru4rec import checkpoint, run_state, validation, warm_start
 from gru4rec import config as config_module
 from gru4rec.command.flags import show
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError
 from gru4rec.manifest import Position, workers
+from gru4rec.model import state
 from gru4rec.run_directory import REFIT
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class Start(NamedTuple):
                        old or "(default)", theirs["events"], theirs["items"], ours["events"], ours["items"]))
 
     def arrays(self, vocabulary):
-        """State to start from, names of engine.state; imports TensorFlow unless the weights are fresh."""
+        """State to start from, names of model.state; imports TensorFlow unless the weights are fresh."""
         if self.name is not None:
             return checkpoint.tensors(self.config.run.checkpoint_dir, self.name, self.config, len(vocabulary),
                                       workers(self.manifest))

@@ -9,10 +9,10 @@ import numpy as np
 
 from gru4rec import checkpoint
 from gru4rec.command import invocation
-from gru4rec.engine import state
 from gru4rec.epochs import Share
 from gru4rec.errors import ClusterError, DivergenceError, Interrupted
 from gru4rec.manifest import Position
+from gru4rec.model import state
 
 _log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from gru4rec import config as config_module
 from gru4rec.data.sessions import EvalSessions, rows_of
-from gru4rec.engine import state
 from gru4rec.evaluate import Evaluator, Ranked
+from gru4rec.model import state
 
 
 def ranked(config, device, found, test, list_lengths=(), progress=None):

@@ -13,9 +13,9 @@ from gru4rec import config as config_module
 from gru4rec import run_state
 from gru4rec.command.flags import show
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.errors import ClusterError, ConfigError
 from gru4rec.manifest import Position
+from gru4rec.model import state
 
 # What may differ from process to process: where its files lie, and what it prints.
 _OWN = {"data": ("train_path", "test_path"), "run": ("checkpoint_dir", "device", "tensorboard")}

@@ -6,12 +6,12 @@ import os
 import signal
 import time
 
-from gru4rec import divergence, engine, resume, run_state
+from gru4rec import engine, resume, run_state
 from gru4rec.baselines import rules
 from gru4rec.command.interrupts import StopRequest
-from gru4rec.engine import state
 from gru4rec.epochs import Epochs, Share, share_of
 from gru4rec.errors import ClusterError, ConfigError, DivergenceError, Interrupted
+from gru4rec.model import divergence, state
 from gru4rec.run_directory import RunDirectory
 from gru4rec.runlog.rows import Metrics
 from gru4rec.train_log import TrainLog
@@ -173,7 +173,7 @@ def _signal(stop):
 
 
 def _diverged(config, trainer, bad, step, number):
-    """The DivergenceError of a divergence.Found; the weights it led to are saved nowhere."""
+    """The DivergenceError of a model.divergence.Found; the weights it led to are saved nowhere."""
     tensor = run_state.not_finite(config, trainer.arrays())
     found = "" if tensor is None else ", %s is not finite%s" % (tensor, "" if bad.why else " either")
     return DivergenceError("the loss is %g at step %d (epoch %d)%s%s; checkpoints saved before are "

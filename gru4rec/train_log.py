@@ -4,9 +4,10 @@ import contextlib
 import logging
 import time
 
-from gru4rec import divergence, lr_schedule, run_state
+from gru4rec import run_state
 from gru4rec.command.process import say
 from gru4rec.errors import DivergenceError
+from gru4rec.model import divergence, learning_rate
 from gru4rec.runlog.lines import modelzoo_lines, time_line, train_line
 from gru4rec.runlog.rows import Metrics
 
@@ -25,7 +26,7 @@ class TrainLog:
         """position: run_state.Position to begin at; from a later epoch on `start_epoch` begins with nothing.
 
         writes: whether rows go to metrics.jsonl; of devices that train together one does. skipped: steps skipped so far.
-        watch: divergence.Watch, whose numbers are part of the position; None for one that is
+        watch: model.divergence.Watch, whose numbers are part of the position; None for one that is
           told of nothing.
         """
         self._training, self._every = config.training, config.run.log_every
@@ -114,7 +115,7 @@ class TrainLog:
 
     def _rate(self, step):
         training = self._training
-        return float(lr_schedule.learning_rate(step, training.base_lr, training.decay, training.decay_steps))
+        return float(learning_rate.learning_rate(step, training.base_lr, training.decay, training.decay_steps))
 
     @contextlib.contextmanager
     def clock_stopped(self):

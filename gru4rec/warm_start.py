@@ -14,8 +14,8 @@ from gru4rec import checkpoint, presets
 from gru4rec import config as config_module
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.manifest import workers
+from gru4rec.model import state
 
 _log = logging.getLogger(__name__)
 _FREE = ("dropout", "embed_dropout")  # of the model group, what belongs to training alone
@@ -85,7 +85,7 @@ def filled(source, config, arrays):
     """A fresh state with the weights of a Source put in: rows of old items, and everything that is no row.
 
     Args:
-      config: config.Config of the training. arrays: engine.state.initial of it; changed in place and returned.
+      config: config.Config of the training. arrays: model.state.initial of it; changed in place and returned.
     """
     found = checkpoint.tensors(source.directory, source.name, source.config, len(source.vocabulary),
                                source.workers)

@@ -36,9 +36,9 @@ from gru4rec.baselines import rules  # noqa: E402
 from gru4rec.command import flags as flags_module  # noqa: E402
 from gru4rec.data import loader, sessions, synthetic  # noqa: E402
 from gru4rec.data.vocab import Vocabulary  # noqa: E402
-from gru4rec.engine import state  # noqa: E402
 from gru4rec.errors import Gru4RecError  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402
+from gru4rec.model import state  # noqa: E402
 from gru4rec.run_directory import RunDirectory  # noqa: E402
 
 SECONDS, MEMORY = 20, 4 << 30

@@ -6,8 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import config, lazy_adam, lr_schedule, options, schedule
-from gru4rec.engine import chunk_of, create, state
+from gru4rec import config, options, schedule
+from gru4rec.engine import chunk_of, create
+from gru4rec.model import lazy_adam, learning_rate, state
 from gru4rec.tf_compat import TF_VERSION, has_xla, tf
 from tests.parity import reference
 from tests.tolerance import assert_same_bits, assert_ulps, assert_ulps_of_all  # noqa: F401
@@ -132,11 +133,11 @@ def train_reference(config_, arrays, epoch, num_steps):
 def rate(config_, step):
     """Learning rate of update `step`, a number or an array."""
     training = config_.training
-    return lr_schedule.learning_rate(step, training.lr, training.decay, training.decay_steps)
+    return learning_rate.learning_rate(step, training.lr, training.decay, training.decay_steps)
 
 
 def adam_tables(config_, num_steps):
-    """lazy_adam.Tables of a configuration."""
+    """model.lazy_adam.Tables of a configuration."""
     return lazy_adam.tables(lambda step: rate(config_, step), num_steps)
 
 
@@ -144,7 +145,7 @@ class LazyTable:
     """One table of wide rows in a graph of its own, fed with indices and gradients."""
 
     def __init__(self, p, m, v, last, adam, num_rows):
-        """p, m, v: [I, D]. last: [I] int32. adam: lazy_adam.Tables, float64. num_rows: indices per step."""
+        """p, m, v: [I, D]. last: [I] int32. adam: model.lazy_adam.Tables, float64. num_rows: indices per step."""
         from gru4rec.graph import duplicates, tables
         self._wide, self._adam, dtype = tables, adam, p.dtype
         graph = tf.Graph()

@@ -7,7 +7,7 @@ import numpy as np
 
 from gru4rec import checkpoint, config, tensor_files
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
+from gru4rec.model import state
 
 _TYPES = {"float32": 1, "int32": 3, "int64": 9}
 

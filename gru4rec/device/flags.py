@@ -63,6 +63,16 @@ class AcceleratorConfig:
     print_device_config: int = flag(0, "1 (or no value) prints the session of --device as JSON and ends", kind=whole,
                                     choices=(0, 1), const="1")
 
+    @property
+    def scales_loss(self):
+        """Whether there is a loss scale."""
+        return self.loss_scale != OFF
+
+    @property
+    def scale_moves(self):
+        """Whether the scale changes while a run trains (--loss_scale dynamic)."""
+        return self.loss_scale == DYNAMIC
+
 
 @dataclass(frozen=True)
 class PortConfig:

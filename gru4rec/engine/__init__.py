@@ -1,7 +1,7 @@
 """Engines run training steps: many per session call with lazy rows (default), or one with the stock optimizer.
 
 An engine holds weights, optimizer state and hidden state in variables; `run` takes a Chunk of the schedule and returns
-one loss per step, `arrays` gives its whole state back under the canonical names of `engine.state`. TensorFlow is
+one loss per step, `arrays` gives its whole state back under the canonical names of `model.state`. TensorFlow is
 imported when `create` is called.
 """
 
@@ -55,7 +55,7 @@ def create(config, device, arrays, num_steps, support=None):
 
     Args:
       config: config.Config. device: device.base.Device.
-      arrays: the state to start from, names of `engine.state`.
+      arrays: the state to start from, names of `model.state`.
       num_steps: steps of the whole run; the schedule's tables are made for so many.
       support: [I] int, training events of each item; needed with --n_sample and --logq.
     Returns: object with `steps_per_run`, `whole_calls` (whether a call makes that many steps but at the end of an epoch),

@@ -7,8 +7,9 @@ the state changes in them, bit for bit, and nothing counts them.
 
 import numpy as np
 
-from gru4rec import lr_schedule, ranks, schedule
+from gru4rec import ranks, schedule
 from gru4rec.engine.plain import PlainEngine
+from gru4rec.model import learning_rate
 from gru4rec.tf_compat import tf
 
 
@@ -53,7 +54,7 @@ class DeviceLoopEngine(PlainEngine):
         count, training = epoch.num_steps, self._training
         rows = -(-count // self.steps_per_run) * self.steps_per_run
         number = np.arange(steps_before + 1, steps_before + rows + 1)
-        rate = lr_schedule.learning_rate(number, training.base_lr, training.decay, training.decay_steps)
+        rate = learning_rate.learning_rate(number, training.base_lr, training.decay, training.decay_steps)
         of_steps = number.astype(np.int32), rate.astype(np.float32), np.arange(rows) < count
         values = tuple(ranks.padded(epoch, rows)) + of_steps
         self._session.run(self._iterator.initializer, dict(zip(self._epoch, values)))

@@ -4,12 +4,12 @@ from collections import OrderedDict
 
 import numpy as np
 
-from gru4rec import lazy_adam
-from gru4rec.engine import Engine, state
+from gru4rec.engine import Engine
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers, tables
 from gru4rec.graph import model as net
+from gru4rec.model import lazy_adam, state
 from gru4rec.tf_compat import jit_function, tf
 
 # Enough that the session call costs nothing beside its steps; a chunk of inputs stays far below a megabyte.

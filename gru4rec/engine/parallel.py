@@ -7,10 +7,10 @@ ends a call, the variables hold the state after a whole number of steps, the sam
 
 import numpy as np
 
-from gru4rec.engine import state
 from gru4rec.engine.loop import LoopEngine
 from gru4rec.graph import across
 from gru4rec.graph import model as net
+from gru4rec.model import state
 from gru4rec.tf_compat import jit_part, tf
 
 RESCUE_SECONDS = 120.0  # for one read of what there is after a death

@@ -9,12 +9,12 @@ from collections import OrderedDict
 
 import numpy as np
 
-from gru4rec import lazy_adam, lr_schedule
-from gru4rec.engine import Engine, state
+from gru4rec.engine import Engine
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
 from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers
 from gru4rec.graph import model as net
+from gru4rec.model import lazy_adam, learning_rate, state
 from gru4rec.tf_compat import tf
 
 
@@ -159,7 +159,7 @@ class PlainEngine(Engine):
         Returns: [1] float32 loss.
         """
         training = self._training
-        rate = lr_schedule.learning_rate(chunk.first_step, training.base_lr, training.decay, training.decay_steps)
+        rate = learning_rate.learning_rate(chunk.first_step, training.base_lr, training.decay, training.decay_steps)
         feed = dict(zip(self._placeholders, [a[0] for a in chunk[:4]] + [chunk.first_step, rate]))
         found = self._session.run(self._fetches, feed)
         self._step_number = chunk.first_step

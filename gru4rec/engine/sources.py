@@ -3,9 +3,9 @@
 import numpy as np
 
 from gru4rec.device.base import EMBED_DROPOUT_STREAM, NEGATIVES_STREAM
-from gru4rec.engine import state
 from gru4rec.graph import duplicates, negatives
 from gru4rec.graph import model as net
+from gru4rec.model import state
 from gru4rec.tf_compat import tf
 
 

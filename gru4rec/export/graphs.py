@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 
-from gru4rec.engine import state
 from gru4rec.errors import InputError
 from gru4rec.graph import model as net
+from gru4rec.model import state
 from gru4rec.tf_compat import tf
 
 MAX_BYTES = 2 ** 31 - 2 ** 20  # protobuf's limit of a message, less room for the nodes
@@ -20,9 +20,9 @@ class Weights(NamedTuple):
 
     model: Any  # config.ModelConfig
     num_items: int
-    dense: Tuple[Any, ...]  # order of engine.state.dense_shapes
+    dense: Tuple[Any, ...]  # order of model.state.dense_shapes
     embedding: Any  # [I, E]
-    output_ih: Any  # [I, H], of engine.state.output_rows
+    output_ih: Any  # [I, H], of model.state.output_rows
     bias_i: Any  # [I]
 
 

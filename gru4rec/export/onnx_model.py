@@ -8,9 +8,9 @@ import os
 
 import numpy as np
 
-from gru4rec import similarity
 from gru4rec.errors import InputError
 from gru4rec.export import signature
+from gru4rec.model import similarity
 
 OPSET, IR = 13, 7
 INLINE_BYTES = 2 ** 31 - 2 ** 20  # weights beyond lie in a file of their own: protobuf's limit
@@ -188,7 +188,7 @@ def _activation(writer, name):
 
 
 def _scores(writer, states):
-    """[B, I] raw scores of all items; for --score cosine of outputs of length 1, as similarity.unit."""
+    """[B, I] raw scores of all items; for --score cosine of outputs of length 1, as model.similarity.unit."""
     source, op, output = writer.source, writer.op, states[-1]
     if source.model.score == "cosine":
         squares = op("ReduceSum", op("Mul", output, output), writer.weight("axis_1", np.array([1], np.int64)), keepdims=1)

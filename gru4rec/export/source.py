@@ -7,15 +7,15 @@ import numpy as np
 
 from gru4rec import checkpoint
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.errors import DivergenceError
+from gru4rec.model import state
 
 
 class Source(NamedTuple):
     """The model of one checkpoint, as far as inference needs it."""
 
     model: Any  # config.ModelConfig, resolved
-    weights: Dict[str, np.ndarray]  # engine.state.weight_shapes, float32
+    weights: Dict[str, np.ndarray]  # model.state.weight_shapes, float32
     vocabulary: Vocabulary
     config: Dict[str, Any]  # the whole configuration, as config.Config.to_dict
     record: Dict[str, Any]  # of the manifest: which checkpoint this is
@@ -34,7 +34,7 @@ class Source(NamedTuple):
         return state.input_rows(self.model, self.weights)
 
     def output_rows(self):
-        """[I, H] float32 rows that rank items, without their bias, as engine.state.output_rows."""
+        """[I, H] float32 rows that rank items, without their bias, as model.state.output_rows."""
         if self.model.score == "dot":
             return self.weights[state.SOFTMAX_W]
         return np.ascontiguousarray(state.output_rows(self.model, self.weights)[:, :-1])

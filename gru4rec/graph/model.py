@@ -4,8 +4,8 @@ from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 
-from gru4rec import similarity
 from gru4rec.graph import activations, cell, losses, optimizers
+from gru4rec.model import similarity
 from gru4rec.ranks import ALONE
 from gru4rec.tf_compat import tf
 
@@ -24,7 +24,7 @@ class Step(NamedTuple):
 
     loss: Any  # float scalar
     states: Tuple[Any, ...]  # per layer [B, H] float, carried to the next step
-    dense: Tuple[Any, ...]  # gradient per dense weight, order of `engine.state.dense_shapes`
+    dense: Tuple[Any, ...]  # gradient per dense weight, order of `model.state.dense_shapes`
     rows: Tuple[Any, ...]  # gradient per table, for each row it was taken of (duplicates not summed)
 
 
@@ -124,7 +124,7 @@ def advance(model, dense, x_be, states, dropout=None):
     """Run the stacked cells once.
 
     Args:
-      dense: sequence of weights in the order of `engine.state.dense_shapes`.
+      dense: sequence of weights in the order of `model.state.dense_shapes`.
       x_be: [B, E] float input rows. states: per layer [B, H].
       dropout: None (inference) or function (tensor, EMBED or layer) -> tensor, applied to the input rows and each layer's
         output; the carried state is the clean one, but for `--cell official`.
@@ -157,7 +157,7 @@ def train_step(model, training, dense, rows, batch, columns, states, dropout, sc
 
     Args:
       model: config.ModelConfig. training: config.TrainConfig.
-      dense: sequence of weights, order of `engine.state.dense_shapes`.
+      dense: sequence of weights, order of `model.state.dense_shapes`.
       rows: per table the rows [n, D] of `Lookup.index` that are this rank's (`across.own_rows`): inputs [B, E] and columns
         [M, H + 1], bias last, or one tensor [B + M, H + 1] of both where they share a table.
       batch: Batch. columns: losses.Columns. states: per layer [B, H], before the reset.

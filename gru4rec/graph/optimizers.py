@@ -1,6 +1,6 @@
 """Update rules: what a weight and its slots become, given its gradient (duplicates summed) and the rate of the step."""
 
-from gru4rec import lazy_adam
+from gru4rec.model import lazy_adam
 from gru4rec.tf_compat import tf
 
 EPSILON = 1e-6  # inside the root of adagrad and rmsprop
@@ -17,10 +17,10 @@ def update(training, values, gradient, lr):
 
     Args:
       training: config.TrainConfig (`optimizer`, `momentum`).
-      values: (weight, *slots) of one shape, slots in the order of `engine.state.slots`.
-      gradient: same shape. lr: scalar; for adam the bias-corrected one (`lazy_adam.Tables.lr`).
+      values: (weight, *slots) of one shape, slots in the order of `model.state.slots`.
+      gradient: same shape. lr: scalar; for adam the bias-corrected one (`model.lazy_adam.Tables.lr`).
     Returns: tuple like `values`.
-    Source: Duchi et al. 2011 (adagrad), Tieleman and Hinton 2012 (rmsprop), `lazy_adam` (adam). Differs: no.
+    Source: Duchi et al. 2011 (adagrad), Tieleman and Hinton 2012 (rmsprop), `model.lazy_adam` (adam). Differs: no.
     """
     if training.optimizer == "adam":
         return lazy_adam.update(_Roots, *values, gradient=gradient, lr=lr)

@@ -21,7 +21,7 @@ def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
     """Run K test steps without dropout.
 
     Args:
-      dense: weights, order of `engine.state.dense_shapes`. embedding: [I, E].
+      dense: weights, order of `model.state.dense_shapes`. embedding: [I, E].
       x_kb: [K, B] int32, -1 where a lane has no input and keeps its state.
       reset_kb: [K, B] bool. states: per layer [B, H], before the first reset.
     Returns: ([K, B, H] float outputs of the last layer as they enter a score, tuple of states after step K).

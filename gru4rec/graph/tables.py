@@ -9,15 +9,15 @@ loop scatters rows of 101 floats twice in less than half the time it takes for r
 
 import numpy as np
 
-from gru4rec import lazy_adam
 from gru4rec.graph import optimizers
+from gru4rec.model import lazy_adam
 from gru4rec.tf_compat import tf
 
 _INT_OF = {tf.float32: tf.int32, tf.float64: tf.int64}
 
 
 class _Graph:
-    """The functions `lazy_adam.catch_up` needs, on tensors."""
+    """The functions `model.lazy_adam.catch_up` needs, on tensors."""
 
     exp, sqrt = staticmethod(tf.exp), staticmethod(tf.sqrt)
     where = staticmethod(tf.where)
@@ -77,7 +77,7 @@ class Table:
 
         Args:
           index_n: [n] int32. number: int32 scalar, 1-based.
-          adam: lazy_adam.Tables of tensors; used by adam alone, whose rows are caught up.
+          adam: model.lazy_adam.Tables of tensors; used by adam alone, whose rows are caught up.
         Returns: tuple (value, *slots) of [n, D] float.
         """
         if not self._lazy:

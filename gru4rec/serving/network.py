@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gru4rec import similarity
+from gru4rec.model import similarity
 
 SHARED_FROM = 100000  # items whose scores are worth several threads
 

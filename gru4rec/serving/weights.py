@@ -5,10 +5,10 @@ from typing import Any, Dict, NamedTuple
 
 import numpy as np
 
-from gru4rec import checkpoint, lazy_adam, similarity
+from gru4rec import checkpoint
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.errors import DivergenceError
+from gru4rec.model import lazy_adam, similarity, state
 
 ROWS = 16384  # of a table that are brought up to date at once: float64 copies of three times as many stay near the cores
 THREADS = 2
@@ -19,16 +19,16 @@ class Weights(NamedTuple):
 
     config: Any  # config.Config it was trained with
     vocabulary: Vocabulary
-    dense: Dict[str, np.ndarray]  # names of engine.state.dense_shapes
+    dense: Dict[str, np.ndarray]  # names of model.state.dense_shapes
     input_rows: np.ndarray  # [I, E] float32
-    item_vectors: np.ndarray  # [I, H + 1] float32, engine.state.output_rows
+    item_vectors: np.ndarray  # [I, H + 1] float32, model.state.output_rows
     path: str  # prefix of the checkpoint
     epoch: int
     version: str  # differs between any two checkpoints
 
 
 def load(directory, epoch=None, checksums=True):
-    """Read the weights of a checkpoint and catch up rows that lazy Adam left behind (engine.state.caught_up, bit for bit).
+    """Read the weights of a checkpoint and catch up rows that lazy Adam left behind (model.state.caught_up, bit for bit).
 
     Args:
       directory: checkpoint directory. epoch: 0-based, or None for the best of a run with validation, else the newest.
@@ -50,7 +50,7 @@ def load(directory, epoch=None, checksums=True):
     else:
         inputs = np.empty(arrays[state.EMBEDDING].shape, np.float32)
         _current(found.config, arrays, state.EMBEDDING, rates, inputs)
-    if model.score == "cosine":  # as engine.state.output_rows
+    if model.score == "cosine":  # as model.state.output_rows
         vectors[:, :-1] = np.float32(model.score_scale) * similarity.unit(vectors[:, :-1])
     dense = {name: np.array(arrays[name]) for name in state.dense_shapes(model)}
     for name, values in list(dense.items()) + [("of items", vectors), ("of inputs", inputs)]:

@@ -215,7 +215,7 @@ def test_a_flag_that_contradicts_the_checkpoint(refused, model, flags, words):
 
 def test_a_loss_that_is_not_finite_is_status_3_and_keeps_what_was_saved(inline, model, monkeypatch):
     """One weight is NaN from the start, so the loss is NaN wherever it is computed."""
-    from gru4rec.engine import state
+    from gru4rec.model import state
     real = state.initial
 
     def initial(*args):

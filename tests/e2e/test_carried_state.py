@@ -5,7 +5,7 @@ import pytest
 
 from gru4rec import config, device, engine, evaluate, schedule
 from gru4rec.data import loader, sample, sessions
-from gru4rec.engine import state
+from gru4rec.model import state
 
 pytestmark = pytest.mark.once
 

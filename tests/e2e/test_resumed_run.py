@@ -214,7 +214,7 @@ def test_a_warm_start_keeps_old_rows_and_adds_new_ones(inline, clicks):
     assert "29 of its 30 items occur in the training file, 1 do not and keep their rows; 1 new items have fresh rows" in err
     assert list(found.vocabulary.ids[:30]) == list(old.vocabulary.ids) and found.vocabulary.ids[30] == -5
     assert found.arrays["embedding"].shape == (31, 8) and abs(found.arrays["embedding"][30]).max() > 0
-    from gru4rec.engine import state
+    from gru4rec.model import state
     caught_up = state.caught_up(old.config, old.arrays)
     for name in ("embedding", "softmax_w", "gru_layer_0/gates/kernel"):  # the rate is all but 0 (its floor is 1e-5)
         assert abs(found.arrays[name][:30] - caught_up[name][:30]).max() < 1e-2

@@ -11,8 +11,8 @@ import pytest
 from gru4rec import checkpoint, config, tensor_bundle
 from gru4rec import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.errors import CheckpointError
+from gru4rec.model import state
 from gru4rec.run_directory import RunDirectory
 from gru4rec.tf_compat import tf
 

@@ -11,8 +11,9 @@ import pytest
 from gru4rec import checkpoint, config, device, main, ranks, schedule, tf_compat
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import npu, rank_table
-from gru4rec.engine import chunk_of, create, state
+from gru4rec.engine import chunk_of, create
 from gru4rec.epochs import build_epoch
+from gru4rec.model import state
 from gru4rec.tf_compat import tf
 from tests import helpers
 

@@ -10,8 +10,9 @@ import pytest
 
 from gru4rec import config, device, main, tf_compat
 from gru4rec.device import npu
-from gru4rec.engine import create, device_loop, state
+from gru4rec.engine import create, device_loop
 from gru4rec.errors import ConfigError, DeviceError
+from gru4rec.model import state
 from gru4rec.tf_compat import tf
 from tests import helpers
 

@@ -7,7 +7,7 @@ import pytest
 
 from gru4rec import config, device, engine, evaluate
 from gru4rec.data.sessions import EvalSessions
-from gru4rec.engine import state
+from gru4rec.model import state
 
 LANES = 2
 

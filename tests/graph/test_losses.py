@@ -6,8 +6,9 @@ import pytest
 from tests.parity import family
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
-from gru4rec import config, divergence, options  # noqa: E402
+from gru4rec import config, options  # noqa: E402
 from gru4rec.graph import losses  # noqa: E402
+from gru4rec.model import divergence  # noqa: E402
 
 PAIRS = [(loss, act) for loss in options.FINAL_ACTS for act in options.FINAL_ACTS[loss]]
 WEIGHTS = {"all": [1, 1, 1, 1, 1, 1], "some": [1, 0, 1, 1, 0, 1], "one": [0, 0, 0, 1, 0, 0], "none": [0] * 6}
@@ -93,7 +94,7 @@ def test_cross_entropy_by_hand():
 @pytest.mark.parametrize("loss, final_act", PAIRS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_equal_scores_have_the_loss_that_a_run_is_compared_with(loss, final_act, smoothing):
-    """`divergence.chance`; scores of 0, without --logq. The lane's own column is half of one."""
+    """`model.divergence.chance`; scores of 0, without --logq. The lane's own column is half of one."""
     flags = {"loss": loss, "final_act": final_act, "batch_size": 6, "n_sample": 10}
     if smoothing and loss.endswith("cross-entropy"):
         flags["label_smoothing"] = smoothing

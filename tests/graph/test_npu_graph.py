@@ -8,8 +8,9 @@ import pytest
 
 from gru4rec import config, device, evaluate, tf_compat
 from gru4rec.device import npu
-from gru4rec.engine import create, state
+from gru4rec.engine import create
 from gru4rec.graph import losses
+from gru4rec.model import state
 from gru4rec.tf_compat import tf
 from tests import helpers
 
@@ -166,7 +167,7 @@ def test_losses_and_their_gradients_are_finite_in_float16(loss, scores):
 
 
 def test_epsilons_do_not_vanish_in_float16():
-    from gru4rec import lazy_adam
     from gru4rec.graph import optimizers
+    from gru4rec.model import lazy_adam
     assert np.float16(optimizers.EPSILON) > 0
     assert np.float32(lazy_adam.EPSILON) > 0 and np.float16(losses.MASKED) > -np.inf

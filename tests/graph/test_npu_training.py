@@ -9,9 +9,9 @@ import pytest
 from gru4rec import config, device, engine, evaluate, schedule, tf_compat
 from gru4rec.data.sessions import EvalSessions
 from gru4rec.device import npu
-from gru4rec.engine import state
 from gru4rec.engine.plain import PlainEngine
 from gru4rec.graph import duplicates
+from gru4rec.model import state
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import fake_npu  # noqa: E402

@@ -11,10 +11,11 @@ from gru4rec import cluster, config, ranks, schedule
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import collectives, host
 from gru4rec.device.collectives import Collectives
-from gru4rec.engine import chunk_of, create, state
+from gru4rec.engine import chunk_of, create
 from gru4rec.epochs import build_epoch
 from gru4rec.errors import ClusterError
 from gru4rec.graph import model as net
+from gru4rec.model import state
 from gru4rec.tf_compat import tf
 from tests import helpers
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gru4rec import lazy_adam
-from gru4rec.lr_schedule import learning_rate
+from gru4rec.model import lazy_adam
+from gru4rec.model.learning_rate import learning_rate
 from tests.parity import reference
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf

@@ -3,8 +3,8 @@
 import numpy as np
 
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.export.source import Source
+from gru4rec.model import state
 from tests import helpers
 from tests.parity import family
 

@@ -10,8 +10,9 @@ from gru4rec import device, evaluate, metrics
 from gru4rec.data.loader import Events
 from gru4rec.data.sessions import EvalSessions, index_test
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state, variables
+from gru4rec.engine import variables
 from gru4rec.errors import DivergenceError, Interrupted
+from gru4rec.model import state
 from tests.parity import reference
 
 pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed")

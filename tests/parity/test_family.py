@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from gru4rec.engine import state
+from gru4rec.model import state
 from tests.parity import family
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf

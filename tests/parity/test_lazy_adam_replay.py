@@ -10,8 +10,9 @@ import os
 import numpy as np
 import pytest
 
-from gru4rec import lazy_adam, schedule
-from gru4rec.engine import create, state
+from gru4rec import schedule
+from gru4rec.engine import create
+from gru4rec.model import lazy_adam, state
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
 from tests import helpers  # noqa: E402

@@ -8,7 +8,7 @@ import pytest
 
 import gru4rec
 from gru4rec import checkpoint
-from gru4rec.engine import state
+from gru4rec.model import state
 from tests import serving_helpers as helpers
 from tests.unit.test_serving import FAMILY, random_sessions
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gru4rec import config, options
-from gru4rec.engine import state
+from gru4rec.model import state
 from tests.parity import reference
 from tests.tolerance import assert_ulps
 

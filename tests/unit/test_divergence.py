@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from gru4rec import config, divergence, options
-from gru4rec.divergence import FACTOR, WINDOW, Watch
+from gru4rec import config, options
+from gru4rec.model import divergence
+from gru4rec.model.divergence import FACTOR, WINDOW, Watch
 
 CHANCE = 4.0
 LIMIT = FACTOR * CHANCE

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gru4rec import lazy_adam
-from gru4rec.lr_schedule import learning_rate
+from gru4rec.model import lazy_adam
+from gru4rec.model.learning_rate import learning_rate
 from tests.tolerance import assert_ulps
 
 

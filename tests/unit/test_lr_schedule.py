@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from gru4rec.lr_schedule import learning_rate
+from gru4rec.model.learning_rate import learning_rate
 from tests.parity import reference
 
 

@@ -13,9 +13,9 @@ from gru4rec import checkpoint, config, resume, run_state, tensor_files, validat
 from gru4rec import manifest as manifests
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError, DivergenceError
 from gru4rec.manifest import Position
+from gru4rec.model import state
 from gru4rec.run_directory import RunDirectory
 from gru4rec.run_state import Saver
 

@@ -9,8 +9,8 @@ import pytest
 
 import gru4rec
 from gru4rec import checkpoint, tensor_bundle
-from gru4rec.engine import state
 from gru4rec.errors import CheckpointError, ConfigError, DivergenceError, InputError
+from gru4rec.model import state
 from gru4rec.serving import ranking, weights
 from gru4rec.serving.topk import top_k
 from tests import serving_helpers as helpers

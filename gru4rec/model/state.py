@@ -19,8 +19,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from gru4rec import lazy_adam, lr_schedule, similarity
-from gru4rec.device.flags import DYNAMIC, OFF
+from gru4rec.model import lazy_adam, learning_rate, similarity
 
 MAX_STEPS = 10 ** 8  # of a run: a typing error in --epoch must not take the memory; each step has a row in three tables
 
@@ -57,7 +56,7 @@ def input_rows(model, arrays):
 def output_rows(model, arrays):
     """[I, H + 1] float32 rows that rank items, bias last: a score is their product with the output and a 1.
 
-    For --score cosine they are of length --score_scale, and the output must be a `similarity.unit`.
+    For --score cosine they are of length --score_scale, and the output must be a `model.similarity.unit`.
 
     Args:
       model: config.ModelConfig. arrays: canonical, up to date (`caught_up`).
@@ -131,8 +130,9 @@ def initial(config, num_items):
         if name not in arrays:
             arrays[name] = np.zeros(shape, dtype)
     if LOSS_SCALE[0] in arrays:
-        setting = config.accelerator.loss_scale
-        arrays[LOSS_SCALE[0]] = np.array(FIRST_SCALE if setting == DYNAMIC else setting, np.float32)
+        accelerator = config.accelerator
+        arrays[LOSS_SCALE[0]] = np.array(FIRST_SCALE if accelerator.scale_moves else accelerator.loss_scale,
+                                         np.float32)
     return arrays
 
 
@@ -163,7 +163,7 @@ def shapes(config, num_items, workers=1):
         found[name] = ((num_items,), np.int32)
     for i, hidden in enumerate(config.model.size):
         found[hidden_state(i)] = ((workers * config.training.batch_size, hidden), np.float32)
-    if config.accelerator.loss_scale != OFF:
+    if config.accelerator.scales_loss:
         found.update(zip(LOSS_SCALE, (((), np.float32), ((), np.int32), ((), np.int32))))
     found[GLOBAL_STEP] = ((), np.int64)
     return found
@@ -178,9 +178,9 @@ def without_hidden(arrays, config, workers=1):
 
 
 def rate_tables(training, num_steps):
-    """Learning rates of a run: lazy_adam.Tables (float64) for adam; for others with `lr` alone, index = step."""
+    """Learning rates of a run: model.lazy_adam.Tables (float64) for adam; for others with `lr` alone, index = step."""
     def rate(step):
-        return lr_schedule.learning_rate(step, training.base_lr, training.decay, training.decay_steps)
+        return learning_rate.learning_rate(step, training.base_lr, training.decay, training.decay_steps)
     if training.optimizer == "adam":
         return lazy_adam.tables(rate, num_steps)
     return lazy_adam.Tables(np.concatenate([[0.0], rate(np.arange(1, num_steps + 1, dtype=np.int64))]), None, None)

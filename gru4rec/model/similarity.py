@@ -4,7 +4,7 @@
     cosine   s_j = c h . w_j / (|h| |w_j|) + b_j,   |x| = sqrt(x . x + 1e-6)
 
 With the cosine a row's length, which grows with the item's support, says nothing; `c` (--score_scale) sets how sharp
-the softmax can be. What ranks items is a product in both cases: of `engine.state.output_rows`, and of the output or its
+the softmax can be. What ranks items is a product in both cases: of `model.state.output_rows`, and of the output or its
 `unit`.
 
 Source: arXiv 1909.04276 (NISER), which normalises items and sessions of a graph network. Differs: the rows at the input
