@@ -19,7 +19,7 @@ import time
 
 import common
 
-from gru4rec import cluster
+from gru4rec.parallel import cluster
 
 RUN_STEPS, EPOCH_STEPS = 100000, 200
 ALONE, COMPUTE = -1, -2  # in the place of a rank
@@ -39,8 +39,8 @@ def parse(argv=None):
 
 def nobody(workers):
     """A communicator whose other ranks say what this one says."""
-    from gru4rec.device.communicator import Several
-    from gru4rec.ranks import Ranks
+    from gru4rec.parallel.communicator import Several
+    from gru4rec.parallel.workers import Workers
     from gru4rec.tf_compat import tf
 
     class Nobody(Several):
@@ -50,16 +50,18 @@ def nobody(workers):
         def _all_gather(self, tensor):
             return tf.concat([tensor] * workers, 0)
 
-    return Nobody(Ranks(workers, 0))
+    return Nobody(Workers(workers, 0))
 
 
 def serve(args):
     """One process: makes its engine, then runs stretches as stdin asks; one JSON line for each answer."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[max(args.rank, 0)]})
     out, sys.stdout = sys.stdout, sys.stderr
-    from gru4rec import config, ranks, schedule, tf_compat
+    from gru4rec import config, schedule, tf_compat
+    from gru4rec.data import epochs_
     from gru4rec.engine import chunk_of, create
     from gru4rec.model import state
+    from gru4rec.parallel import workers as workers_module
     tf_compat.setup()
     from gru4rec import device as devices
     found = cluster.from_environment() if args.rank >= 0 else None
@@ -70,11 +72,11 @@ def serve(args):
         chosen.communicator.wait()
     cfg = config.from_flags(dict(zip([w[2:] for w in args.flags[::2]], args.flags[1::2]), batch_size=str(args.batch_size)))
     import numpy as np
-    workers = ranks.Ranks(args.workers, max(args.rank, 0))
+    workers = workers_module.Workers(args.workers, max(args.rank, 0))
     items, offsets = common.zipf_sessions(EPOCH_STEPS * args.batch_size * args.workers, args.items, args.seed)
     support = np.bincount(items, minlength=args.items)
     from gru4rec.data.sessions import Sessions
-    own = ranks.shard(Sessions(items, offsets), workers)
+    own = epochs_.shard(Sessions(items, offsets), workers)
     epoch = schedule.build(own.items, own.offsets, args.batch_size)
     engine = create(cfg, chosen, state.initial(cfg, args.items), RUN_STEPS, support)
     done = [0]

@@ -9,9 +9,8 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
-from gru4rec import ranks as ranks_module
 from gru4rec import schedule
-from gru4rec.data import dataset
+from gru4rec.data import dataset, epochs_
 from gru4rec.data.sessions import Sessions, rows_of
 
 _log = logging.getLogger(__name__)
@@ -39,7 +38,7 @@ class Share(NamedTuple):
 def share_of(sessions, ranks):
     """Share of data.sessions.Sessions of all ranks."""
     number = np.arange(ranks.rank, sessions.num_sessions, ranks.size)
-    return Share(ranks_module.shard(sessions, ranks), number, lambda: np.diff(sessions.offsets) - 1)
+    return Share(epochs_.shard(sessions, ranks), number, lambda: np.diff(sessions.offsets) - 1)
 
 
 def share_of_dataset(header, sessions, ranks, session_order):
@@ -87,7 +86,7 @@ class Epochs:
         else:
             return epoch, own[1]
         said = list(said)
-        return ranks_module.padded(epoch, max(steps for steps, _ in said)), sum(count for _, count in said)
+        return schedule.padded(epoch, max(steps for steps, _ in said)), sum(count for _, count in said)
 
     def _of_ranks(self):
         """[steps, targets] of the whole epoch of each rank, where each knows all sessions."""

@@ -8,10 +8,11 @@ import sys
 
 from gru4rec import config as config_module
 from gru4rec.command.interrupts import StopRequest
-from gru4rec.command.process import end_process, exit_status, leave, say, setup_logging
+from gru4rec.command.process import exit_status, leave, say, setup_logging
 from gru4rec.command.process import progress as _progress
 from gru4rec.device import flags as device_flags
-from gru4rec.errors import ClusterError, ConfigError, InputError
+from gru4rec.errors import ConfigError, InputError
+from gru4rec.parallel.cluster import left_behind
 from gru4rec.runlog import tensorboard
 from gru4rec.runlog.lines import counts_line
 from gru4rec.runlog.rows import Metrics
@@ -48,7 +49,8 @@ def _print_device_config(config):
 
 def _train(config):
     """Find out where to start, load, index, train. What can be wrong is found before TensorFlow is imported."""
-    from gru4rec import cluster, resume
+    from gru4rec import resume
+    from gru4rec.parallel import cluster
     from gru4rec.run_directory import RunDirectory
     found = cluster.from_environment()
     if found:
@@ -65,7 +67,7 @@ def _train(config):
 
 
 def _train_together(config, found):
-    """Train as one of the processes of a cluster.Cluster; where to start is rank 0's to say."""
+    """Train as one of the processes of a parallel.cluster.Cluster; where to start is rank 0's to say."""
     from gru4rec import resume, together
     from gru4rec.run_directory import RunDirectory
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of a broken connection it says much, and we what it means
@@ -81,7 +83,7 @@ def _train_together(config, found):
                                   % config.run.checkpoint_dir)
         device = _device(config, "train", found)
         communicator = device.communicator
-        with _left_behind(communicator), StopRequest() as stop:
+        with left_behind(communicator), StopRequest() as stop:
             communicator.wait(stop.check)
             start = together.agreed(config, own, communicator)
             if start.is_finished:
@@ -91,33 +93,23 @@ def _train_together(config, found):
             communicator.leave()
 
 
-@contextlib.contextmanager
-def _left_behind(communicator):
-    """Within it a process that is gone ends this one: nothing of TensorFlow that waits for it may hold the process."""
-    try:
-        yield
-    except ClusterError as error:
-        communicator.linger()
-        end_process(error)
-
-
 def _writes(config):
     """Whether this process writes: of devices that train together rank 0 does. What is wrong with that is said later."""
-    from gru4rec import ranks
+    from gru4rec.parallel import workers
     if config.run.device not in ("npu", "auto"):
         return True
     try:
-        return ranks.from_environment(config.accelerator.npu_nums).rank == 0
+        return workers.from_environment(config.accelerator.npu_nums).rank == 0
     except ConfigError:
         return True
 
 
 def _train_from(start, directory, device=None):
     """Train from a resume.Start; then again on everything where --refit 1 asks for it."""
-    from gru4rec import ranks
+    from gru4rec.parallel import workers
     config = start.config
     events, held_out, everything = _training_events(config)
-    indexed = _index(events, config, start, device.ranks if device else ranks.ALONE)
+    indexed = _index(events, config, start, device.ranks if device else workers.ALONE)
     test = None if held_out is None else _validation_set(held_out, indexed[0], config)
     del events, held_out
     start.check_data(*indexed, test=test)
@@ -163,7 +155,7 @@ def _training_events(config):
 def _index(events, config, start, ranks):
     """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from; counts are logged.
 
-    Of a dataset directory the second is the epochs.Share of these ranks.Ranks.
+    Of a dataset directory the second is the epochs.Share of these parallel.workers.Workers.
     """
     from gru4rec import warm_start
     from gru4rec.data import dataset, sessions
@@ -210,8 +202,8 @@ def _refit(start, directory, everything, device=None):
     """The second part of a run with --refit 1: train on all events for the best number of epochs."""
     config = start.config
     _log.info("training again on all sessions for %d epochs", config.training.epoch)
-    from gru4rec import ranks
-    indexed = _index(everything, config, start, ranks.ALONE)
+    from gru4rec.parallel import workers
+    indexed = _index(everything, config, start, workers.ALONE)
     start.check_data(*indexed)
     device = device or _device(config, "train")
     from gru4rec import tf_compat, train
@@ -222,7 +214,7 @@ def _refit(start, directory, everything, device=None):
 
 def _evaluate(config):
     """Load a checkpoint and the test sessions, print counts and metrics."""
-    from gru4rec import cluster
+    from gru4rec.parallel import cluster
     together = cluster.from_environment()
     if together and together.rank:
         return _ranked_together(config, together)
@@ -302,7 +294,7 @@ def _ranked_together(config, together, found=None, test=None):
     from gru4rec import sharded_evaluation, tf_compat
     from gru4rec.model import state
     weights = None if found is None else (found.config, state.caught_up(found.config, found.arrays))
-    with tf_compat.memory_errors(), _left_behind(device.communicator), StopRequest() as stop:
+    with tf_compat.memory_errors(), left_behind(device.communicator), StopRequest() as stop:
         device.communicator.wait(stop.check)
         ranked = sharded_evaluation.ranked(config, device, weights, test, _list_lengths(config.evaluation),
                                            _progress("evaluate", "event"))

@@ -121,3 +121,9 @@ def _targets(offsets, steps):
     target = np.arange(int(steps.sum()), dtype=np.int64)
     target += np.repeat(offsets[1:] - steps - first, steps)
     return target
+
+
+def padded(epoch, num_steps):
+    """A schedule.Epoch with steps of weight 0 appended up to `num_steps`."""
+    missing = num_steps - epoch.num_steps
+    return Epoch(*[np.concatenate([a, np.zeros((missing,) + a.shape[1:], a.dtype)]) for a in epoch])

@@ -47,7 +47,7 @@ def ranked_by(communicator, evaluator, sessions, wanted):
     """evaluate.Ranked of all counted targets on every rank, each of which has the same weights and the same sessions.
 
     Args:
-      communicator: device.collectives.Collectives. evaluator: evaluate.Evaluator. sessions, wanted: as for its `run`.
+      communicator: parallel.collectives.Collectives. evaluator: evaluate.Evaluator. sessions, wanted: as for its `run`.
     """
     own, targets, wanted_own = _part(sessions, wanted, communicator.ranks)
     return _joined(communicator, evaluator.run(own, wanted=wanted_own), targets)

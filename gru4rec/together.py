@@ -89,7 +89,7 @@ def agreed(config, own, communicator):
 
     Args:
       config: config.Config of this process's flags. own: the resume.Start of rank 0; None on others.
-      communicator: device.collectives.Collectives; all its processes have come.
+      communicator: parallel.collectives.Collectives; all its processes have come.
     Raises: ConfigError on every rank, naming the first flag that is not the same everywhere.
     """
     said = {"asked": _common(config), "given": list(config.explicit)}

@@ -10,7 +10,7 @@ import threading
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from gru4rec import cluster  # noqa: E402
+from gru4rec.parallel import cluster  # noqa: E402
 
 MOST = 256
 

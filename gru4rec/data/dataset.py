@@ -5,7 +5,7 @@
     part-00000.parquet ...   events of whole sessions of two events or more, by session_number, within it by time
 
 Sessions are numbered as data.sessions.index_train does with session_order "id", and number i is in partition i % N. So
-the partitions p with p % W == w hold what `ranks.shard` gives worker w of W, if N is a multiple of W.
+the partitions p with p % W == w hold what `data.epochs_.shard` gives worker w of W, if N is a multiple of W.
 """
 
 import contextlib
@@ -117,10 +117,10 @@ def read(path, ranks, session_order="id"):
     Memory: 4 bytes for each event and 40 for each session of the share (64 by time), the vocabulary, and a batch of rows.
 
     Args:
-      path: directory. ranks: ranks.Ranks, size and rank of this worker; the partitions must be a multiple of size.
+      path: directory. ranks: workers.Workers, size and rank of this worker; the partitions must be a multiple of size.
       session_order: "id", or "time": own sessions by the time of their first event, ties by session number.
     Returns: (Vocabulary, Sessions, TrainReport). The vocabulary is that of the plain file; with "id" the sessions are those
-      of ranks.shard, bit for bit. In the report events, sessions and targets are of the share, the rest of the whole file.
+      of epochs_.shard, bit for bit. In the report events, sessions and targets are of the share, the rest of the whole file.
     Raises: DataError, one line, for what is missing, damaged or does not fit the workers; ValueError for an unknown order.
     """
     if session_order not in ("id", "time"):

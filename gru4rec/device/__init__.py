@@ -24,7 +24,7 @@ def choose(name, npu_options=None, job="train", steps_per_run=1, npu_nums=None, 
       job: "train" | "infer"; an NPU process does one of the two (its options hold for the life of the process).
       steps_per_run: steps a session call makes on an NPU; elsewhere the engine decides.
       npu_nums: --npu_nums: devices that train together, or None for what the environment says.
-      cluster: None, or cluster.Cluster of the processes that train together; its server starts. Not on npu.
+      cluster: None, or parallel.cluster.Cluster of the processes that train together; its server starts. Not on npu.
       cluster_timeout: seconds, with a cluster.
     Returns: Device.
     Raises: DeviceError in one line naming what an explicit device lacks; ConfigError for a wrong option.
@@ -53,7 +53,7 @@ def _with_cluster(device, cluster, timeout):
     if device.name == "npu":
         raise DeviceError("TF_CONFIG is for cpu and gpu, this is npu (%s): NPUs train together as RANK_SIZE and RANK_ID say; "
                           "unset TF_CONFIG, or use --device cpu" % device.reason)
-    from gru4rec.device.collectives import Collectives
+    from gru4rec.parallel.collectives import Collectives
     return dataclasses.replace(device, communicator=Collectives(cluster, timeout, device.session_config()))
 
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Optional
 
-from gru4rec.device.communicator import NOBODY_ELSE, Communicator
 from gru4rec.errors import DeviceError
+from gru4rec.parallel.communicator import NOBODY_ELSE, Communicator
 from gru4rec.tf_compat import tf
 
 NUM_STREAMS = 1024  # independent random streams of a run: one for the dropout of each layer, and
@@ -58,7 +58,7 @@ class Device:
 
     @property
     def ranks(self):
-        """ranks.Ranks of the processes that train together."""
+        """parallel.workers.Workers of the processes that train together."""
         return self.communicator.ranks
 
     @property

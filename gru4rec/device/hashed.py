@@ -6,7 +6,7 @@ are the same in TF 1.15 and TF 2, compiled or not.
 
 import numpy as np
 
-from gru4rec.ranks import ALONE
+from gru4rec.parallel.workers import ALONE
 from gru4rec.tf_compat import tf
 
 
@@ -21,7 +21,7 @@ def bits(shape, seed, step, stream, ranks=ALONE):
       seed: whole number, taken modulo 2**32.
       step: whole number or scalar int32/int64 tensor, taken modulo 2**32.
       stream: small whole number >= 0; streams of one seed are independent.
-      ranks: ranks.Ranks whose rows lie one below the other; `shape` is that of one, and this one's are returned.
+      ranks: parallel.workers.Workers whose rows lie one below the other; `shape` is that of one, and this one's are returned.
     Returns: int32 tensor.
     """
     shape = [int(d) for d in shape]

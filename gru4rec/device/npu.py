@@ -15,11 +15,12 @@ import sys
 from dataclasses import dataclass, field, replace
 from typing import Any, Dict
 
-from gru4rec import ranks, tf_compat
+from gru4rec import tf_compat
 from gru4rec.device import npu_options, rank_table
 from gru4rec.device.base import Device, Missing, stream_seed
-from gru4rec.device.communicator import NOBODY_ELSE, Several
 from gru4rec.errors import DeviceError
+from gru4rec.parallel import workers
+from gru4rec.parallel.communicator import NOBODY_ELSE, Several
 from gru4rec.tf_compat import tf
 
 _log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Hccl(Several):
 
 
 def communicator(found, adapter):
-    """Communicator of ranks.Ranks of NPUs."""
+    """Communicator of parallel.workers.Workers of NPUs."""
     return NOBODY_ELSE if found.size == 1 else Hccl(found, adapter)
 
 
@@ -168,7 +169,7 @@ def open_npu(reason, options, job, steps_per_run=1, npu_nums=None):
         raise Missing("npu", "no device node /dev/davinci0, /dev/davinci1, ...",
                       "check `npu-smi info`, pass the device to the container, or set %s=1 if it has another name"
                       % SKIP_CHECK)
-    found = ranks.from_environment(npu_nums) if job == "train" else ranks.ALONE
+    found = workers.from_environment(npu_nums) if job == "train" else workers.ALONE
     if found.size > 1 and os.environ.get("RANK_TABLE_FILE"):
         rank_table.load(os.environ["RANK_TABLE_FILE"], found.size)
     return Npu(reason, communicator(found, root), resolved, _load(root), root)

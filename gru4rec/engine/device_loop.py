@@ -7,7 +7,7 @@ the state changes in them, bit for bit, and nothing counts them.
 
 import numpy as np
 
-from gru4rec import ranks, schedule
+from gru4rec import schedule
 from gru4rec.engine.plain import PlainEngine
 from gru4rec.model import learning_rate
 from gru4rec.tf_compat import tf
@@ -56,7 +56,7 @@ class DeviceLoopEngine(PlainEngine):
         number = np.arange(steps_before + 1, steps_before + rows + 1)
         rate = learning_rate.learning_rate(number, training.base_lr, training.decay, training.decay_steps)
         of_steps = number.astype(np.int32), rate.astype(np.float32), np.arange(rows) < count
-        values = tuple(ranks.padded(epoch, rows)) + of_steps
+        values = tuple(schedule.padded(epoch, rows)) + of_steps
         self._session.run(self._iterator.initializer, dict(zip(self._epoch, values)))
         self._first, self._count = steps_before + 1, count
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from gru4rec.graph import activations, cell, losses, optimizers
 from gru4rec.model import similarity
-from gru4rec.ranks import ALONE
+from gru4rec.parallel.workers import ALONE
 from gru4rec.tf_compat import tf
 
 
@@ -54,7 +54,7 @@ def lookup(model, training, batch, samples_n=None, log_support_of=None, ranks=AL
       batch: Batch of all ranks, lanes in rank order.
       samples_n: [N] int32 drawn negatives, or None for none; for --loss full-cross-entropy all items, 0..I-1.
       log_support_of: function (index [m]) -> [m] float ln(support); needed with --logq.
-      ranks: ranks.Ranks of those who train together.
+      ranks: parallel.workers.Workers of those who train together.
       own_samples: whether each rank has drawn negatives of its own; `samples_n` then holds those of all.
     Returns: Lookup. Columns are targets (of this rank; with --global_negatives of all), then the samples; in
       full-cross-entropy the samples alone.

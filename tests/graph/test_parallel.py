@@ -7,15 +7,16 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import cluster, config, ranks, schedule
+from gru4rec import config, schedule
 from gru4rec.data.sessions import Sessions
-from gru4rec.device import collectives, host
-from gru4rec.device.collectives import Collectives
+from gru4rec.device import host
 from gru4rec.engine import chunk_of, create
 from gru4rec.epochs import build_epoch
 from gru4rec.errors import ClusterError
 from gru4rec.graph import model as net
 from gru4rec.model import state
+from gru4rec.parallel import cluster, collectives, workers
+from gru4rec.parallel.collectives import Collectives
 from gru4rec.tf_compat import tf
 from tests import helpers
 
@@ -95,7 +96,7 @@ CASES += [pytest.param(name, 2, marks=pytest.mark.release) for name in sorted(FA
 
 def joined_epochs(sessions, size):
     """(schedule.Epoch of each rank, the one of a process with all lanes)."""
-    epochs = [build_epoch(sessions, LANES, ranks.Ranks(size, rank)) for rank in range(size)]
+    epochs = [build_epoch(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
     return epochs, schedule.Epoch(*[np.concatenate(arrays, 1) for arrays in zip(*epochs)])
 
 
@@ -152,16 +153,16 @@ def test_ranks_meet_though_a_proxy_is_set(sessions, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     for name in ("no_proxy", "no_grpc_proxy", "grpc_proxy"):
         monkeypatch.setenv(name, "")
-    cfg, epoch = make(xla="off"), build_epoch(sessions, LANES, ranks.Ranks(2, 0))
+    cfg, epoch = make(xla="off"), build_epoch(sessions, LANES, workers.Workers(2, 0))
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
     results = together(2, lambda device: train(cfg, device, epoch, start, 1))
     helpers.assert_same_bits(results[0][1], results[1][1])
 
 
 class Silent:
-    """A cluster.Cluster of two whose other process is there, or not."""
+    """A parallel.cluster.Cluster of two whose other process is there, or not."""
 
-    ranks, gone_tasks = ranks.Ranks(2, 0), ()
+    ranks, gone_tasks = workers.Workers(2, 0), ()
 
     def gone(self):
         return list(self.gone_tasks)

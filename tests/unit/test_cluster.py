@@ -7,9 +7,10 @@ import socket
 import numpy as np
 import pytest
 
-from gru4rec import cluster, epochs, manifest, ranks, schedule
+from gru4rec import epochs, manifest, schedule
 from gru4rec.data.sessions import Sessions
 from gru4rec.errors import ClusterError, ConfigError
+from gru4rec.parallel import cluster, workers
 
 
 def text(spec, kind="worker", index=0):
@@ -22,10 +23,10 @@ def parse(value):
 
 def test_ranks_are_the_chief_and_then_the_workers():
     found = parse(text({"worker": ["b:2", "c:3"], "chief": ["a:1"]}, "worker", 1))
-    assert found.ranks == ranks.Ranks(3, 2) and str(found.own) == "worker 1 (c:3)"
+    assert found.ranks == workers.Workers(3, 2) and str(found.own) == "worker 1 (c:3)"
     assert [task.address for task in found.tasks] == ["a:1", "b:2", "c:3"]
     assert found.addresses() == {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
-    assert parse(text({"worker": ["[::1]:2", "c:3"]})).ranks == ranks.Ranks(2, 0)
+    assert parse(text({"worker": ["[::1]:2", "c:3"]})).ranks == workers.Workers(2, 0)
 
 
 @pytest.mark.parametrize("value", ["", "  ", text({"worker": ["a:1"]})])
@@ -76,7 +77,7 @@ def test_however_the_number_of_processes_changes_within_an_epoch_every_target_is
     sessions = made(random, 60)
     for place in range(4):
         size, lanes = random.randint(1, 5), random.randint(2, 6)
-        rows = [epochs.Epochs(epochs.share_of(sessions, ranks.Ranks(size, rank)), lanes, ranks.ALONE).of(divisions)[0]
+        rows = [epochs.Epochs(epochs.share_of(sessions, workers.Workers(size, rank)), lanes, workers.ALONE).of(divisions)[0]
                 for rank in range(size)]
         last = place == 3
         steps = max(row.num_steps for row in rows) if last else int(random.randint(0, 12))
@@ -91,7 +92,7 @@ def test_however_the_number_of_processes_changes_within_an_epoch_every_target_is
 
 def test_all_ranks_make_as_many_steps_as_the_longest_says():
     sessions = made(np.random.RandomState(0), 9)
-    own = epochs.Epochs(epochs.share_of(sessions, ranks.Ranks(2, 1)), 2, ranks.Ranks(2, 1),
+    own = epochs.Epochs(epochs.share_of(sessions, workers.Workers(2, 1)), 2, workers.Workers(2, 1),
                         lambda said: [[50, 100], said])
     assert own.whole.num_steps == 50 and not own.whole.weight[-1].any()
     assert own.num_targets == 100 + int(own.whole.weight.sum())
@@ -99,8 +100,8 @@ def test_all_ranks_make_as_many_steps_as_the_longest_says():
 
 def test_without_numbers_of_sessions_an_epoch_is_begun_again():
     sessions = made(np.random.RandomState(0), 9)
-    share = epochs.share_of(sessions, ranks.ALONE)._replace(number=None)
-    found = epochs.Epochs(share, 2, ranks.ALONE)
+    share = epochs.share_of(sessions, workers.ALONE)._replace(number=None)
+    found = epochs.Epochs(share, 2, workers.ALONE)
     assert found.of([(2, 2, 3)])[0] is found.whole
 
 
@@ -126,7 +127,7 @@ def test_shares_of_a_test_set_are_all_of_it():
     epoch, cells = schedule.build_longest_first(whole.items, whole.offsets, 3, leading)
     every, seen = epoch.y.ravel()[cells], []
     for rank in range(3):
-        own, targets = sharded.share(sessions, ranks.Ranks(3, rank))
+        own, targets = sharded.share(sessions, workers.Workers(3, rank))
         epoch, cells = schedule.build_longest_first(own.items, own.offsets, 2, own.leading_skip)
         np.testing.assert_array_equal(epoch.y.ravel()[cells], every[targets])
         seen += targets.tolist()

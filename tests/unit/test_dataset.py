@@ -16,13 +16,14 @@ from pyarrow import parquet  # noqa: E402
 
 from gru4rec import config, main  # noqa: E402
 from gru4rec.data import dataset, sessions  # noqa: E402
+from gru4rec.data.epochs_ import shard  # noqa: E402
 from gru4rec.data.loader import load_events  # noqa: E402
 from gru4rec.data.vocab import Vocabulary  # noqa: E402
 from gru4rec.epochs import Share  # noqa: E402
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402
+from gru4rec.parallel.workers import ALONE, Workers  # noqa: E402
 from gru4rec.prepare import cli, engine, partitions  # noqa: E402
-from gru4rec.ranks import ALONE, Ranks, shard  # noqa: E402
 
 START = 1396861869
 KEEP_ALL = ("--min_support", "1", "--min_length", "1", "--drop_repeats", "0", "--split", "none")
@@ -73,8 +74,8 @@ def assert_is_the_plain_file(out, name, num_partitions):
     path = os.path.join(out, name + ".parquet")
     for size in (size for size in range(1, num_partitions + 1) if num_partitions % size == 0):
         for rank in range(size):
-            ours, mine, about = dataset.read(path, Ranks(size, rank))
-            share = shard(whole, Ranks(size, rank))
+            ours, mine, about = dataset.read(path, Workers(size, rank))
+            share = shard(whole, Workers(size, rank))
             assert_same(ours.ids, vocabulary.ids)
             assert_same(ours.support, vocabulary.support)
             assert_same(mine.items, share.items)
@@ -153,7 +154,7 @@ def test_order_by_time(prepared):
     assert_same(mine.items, whole.items)
     assert_same(mine.offsets, whole.offsets)
     assert about == report
-    share, by_time = (dataset.read(path, Ranks(3, 1), order)[1] for order in ("id", "time"))
+    share, by_time = (dataset.read(path, Workers(3, 1), order)[1] for order in ("id", "time"))
     split = [sorted(map(tuple, np.split(part.items, part.offsets[1:-1]))) for part in (share, by_time)]
     assert split[0] == split[1] and not np.array_equal(share.items, by_time.items)
     with pytest.raises(ValueError, match="session_order 'size' is unknown"):
@@ -178,7 +179,7 @@ def test_parts_hold_the_events_of_the_plain_file(prepared):
 def test_lengths_of_any_partition(prepared):
     path = os.path.join(prepared, "rsc15_train_full.parquet")
     for part in range(6):
-        assert_same(dataset.lengths(path, part), np.diff(dataset.read(path, Ranks(6, part))[1].offsets))
+        assert_same(dataset.lengths(path, part), np.diff(dataset.read(path, Workers(6, part))[1].offsets))
     with pytest.raises(ValueError, match="partition 6 is not one of the 6"):
         dataset.lengths(path, 6)
 
@@ -186,7 +187,7 @@ def test_lengths_of_any_partition(prepared):
 def test_only_own_partitions_are_read(copy):
     for part in (0, 1, 3, 4):
         os.remove(str(copy / dataset.part_name(part)))
-    dataset.read(str(copy), Ranks(3, 2))
+    dataset.read(str(copy), Workers(3, 2))
     with pytest.raises(DataError, match="part-00000.parquet: cannot be read: No such file or directory; restore the file"):
         dataset.read(str(copy), ALONE)
     with pytest.raises(DataError, match="part-00000.parquet: no such file; restore it"):
@@ -269,7 +270,7 @@ def test_more_partitions_than_sessions(tmp_path):
     assert_same(dataset.read(os.path.join(out, "custom_full.parquet"), ALONE)[1].offsets, np.array([0, 2, 4, 6]))
     assert len(dataset.lengths(os.path.join(out, "custom_full.parquet"), 4)) == 0
     with pytest.raises(DataError, match="custom_full.parquet: 3 sessions cannot be shared by 5 workers; start fewer"):
-        dataset.read(os.path.join(out, "custom_full.parquet"), Ranks(5, 0))
+        dataset.read(os.path.join(out, "custom_full.parquet"), Workers(5, 0))
 
 
 def test_nothing_to_learn(tmp_path):
@@ -292,7 +293,7 @@ def test_a_wrong_number_of_partitions(value):
 ])
 def test_partitions_that_do_not_fit_the_workers(prepared, size, words):
     with pytest.raises(DataError, match=words):
-        dataset.read(os.path.join(prepared, "rsc15_train_full.parquet"), Ranks(size, 0))
+        dataset.read(os.path.join(prepared, "rsc15_train_full.parquet"), Workers(size, 0))
 
 
 @pytest.mark.parametrize("content,words", [

@@ -3,19 +3,21 @@
 import numpy as np
 import pytest
 
-from gru4rec import ranks, schedule
+from gru4rec import schedule
+from gru4rec.data import epochs_
 from gru4rec.data.sessions import Sessions
 from gru4rec.epochs import build_epoch
 from gru4rec.errors import ConfigError
+from gru4rec.parallel import workers
 
 TABLE = {"RANK_SIZE": "8", "RANK_ID": "3", "JOB_ID": "1", "RANK_TABLE_FILE": "8p.json"}
 
 
 def test_the_environment_says_which_rank_this_is():
-    assert ranks.from_environment(None, {}) == ranks.ALONE == (1, 0)
-    assert ranks.from_environment(1, {"RANK_SIZE": "1", "RANK_ID": "0"}) == (1, 0)
-    assert ranks.from_environment(8, TABLE) == (8, 3)
-    assert ranks.from_environment(None, {"CM_WORKER_SIZE": "2", "RANK_ID": "1", "JOB_ID": "1"}) == (2, 1)
+    assert workers.from_environment(None, {}) == workers.ALONE == (1, 0)
+    assert workers.from_environment(1, {"RANK_SIZE": "1", "RANK_ID": "0"}) == (1, 0)
+    assert workers.from_environment(8, TABLE) == (8, 3)
+    assert workers.from_environment(None, {"CM_WORKER_SIZE": "2", "RANK_ID": "1", "JOB_ID": "1"}) == (2, 1)
 
 
 @pytest.mark.parametrize("change, npu_nums, words", [
@@ -26,7 +28,7 @@ def test_the_environment_says_which_rank_this_is():
     ({"RANK_SIZE": "0"}, None, ["RANK_SIZE '0'"])])
 def test_an_environment_that_contradicts_itself_is_refused(change, npu_nums, words):
     with pytest.raises(ConfigError) as caught:
-        ranks.from_environment(npu_nums, dict(TABLE, **change))
+        workers.from_environment(npu_nums, dict(TABLE, **change))
     assert all(word in str(caught.value) for word in words)
 
 
@@ -37,18 +39,18 @@ def made(lengths):
 
 def test_each_session_goes_to_one_rank():
     sessions = made([2, 3, 4, 2, 5])
-    assert ranks.shard(sessions, ranks.ALONE) is sessions
-    first, second = (ranks.shard(sessions, ranks.Ranks(2, rank)) for rank in (0, 1))
+    assert epochs_.shard(sessions, workers.ALONE) is sessions
+    first, second = (epochs_.shard(sessions, workers.Workers(2, rank)) for rank in (0, 1))
     assert first.items.tolist() == [0, 1, 5, 6, 7, 8, 11, 12, 13, 14, 15] and first.offsets.tolist() == [0, 2, 6, 11]
     assert second.items.tolist() == [2, 3, 4, 9, 10] and second.offsets.tolist() == [0, 3, 5]
     with pytest.raises(ConfigError, match="5 sessions cannot be shared by 8 devices"):
-        ranks.shard(sessions, ranks.Ranks(8, 0))
+        epochs_.shard(sessions, workers.Workers(8, 0))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_ranks_make_as_many_steps_and_every_target_once(size):
     sessions = made(np.random.RandomState(size).randint(2, 30, 50))
-    epochs = [build_epoch(sessions, 3, ranks.Ranks(size, rank)) for rank in range(size)]
+    epochs = [build_epoch(sessions, 3, workers.Workers(size, rank)) for rank in range(size)]
     assert len({epoch.num_steps for epoch in epochs}) == 1
     assert any(epoch.weight[-1].any() for epoch in epochs)  # no step too many
     targets = np.concatenate([epoch.y[epoch.weight] for epoch in epochs])

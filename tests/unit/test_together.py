@@ -5,18 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from gru4rec import config, ranks, resume, together
+from gru4rec import config, resume, together
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ClusterError, ConfigError
 from gru4rec.manifest import Position
+from gru4rec.parallel import workers
 
 
 class Wire:
-    """Stands for device.collectives.Collectives of a rank; `others` are what the other ranks say, in the order of asking."""
+    """Stands for collectives.Collectives of a rank; `others` are what the other ranks say, in the order of asking."""
 
     def __init__(self, rank, size, others):
-        self.ranks, self._others = ranks.Ranks(size, rank), list(others)
+        self.ranks, self._others = workers.Workers(size, rank), list(others)
 
     def exchange(self, value):
         said = list(self._others.pop(0))

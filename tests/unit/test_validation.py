@@ -7,11 +7,12 @@ import types
 import numpy as np
 import pytest
 
-from gru4rec import config, protocol, ranks, validation
+from gru4rec import config, protocol, validation
 from gru4rec.data.loader import Events
 from gru4rec.data.vocab import Vocabulary
+from gru4rec.parallel import workers
 
-ALONE = types.SimpleNamespace(ranks=ranks.ALONE, communicator=types.SimpleNamespace(exchange=None))  # a device
+ALONE = types.SimpleNamespace(ranks=workers.ALONE, communicator=types.SimpleNamespace(exchange=None))  # a device
 
 
 @pytest.fixture

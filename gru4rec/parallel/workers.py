@@ -7,21 +7,17 @@ there is no rank table); nothing is asked from the devices, so wrong settings ar
 import os
 from typing import NamedTuple
 
-import numpy as np
-
-from gru4rec import schedule
-from gru4rec.data.sessions import Sessions, rows_of
 from gru4rec.errors import ConfigError
 
 
-class Ranks(NamedTuple):
+class Workers(NamedTuple):
     """size: processes that train together, rank: number of this one, 0 <= rank < size."""
 
     size: int = 1
     rank: int = 0
 
 
-ALONE = Ranks()
+ALONE = Workers()
 
 
 def from_environment(npu_nums=None, environment=None):
@@ -48,7 +44,7 @@ def from_environment(npu_nums=None, environment=None):
         raise ConfigError("RANK_SIZE is %d but RANK_TABLE_FILE is not set; write one with scripts/make_rank_table.py" % size)
     if not env.get("RANK_ID"):
         raise ConfigError("%s is %d but RANK_ID is not set; set it to the number of this process, from 0" % (name, size))
-    return Ranks(size, _whole(env, "RANK_ID", 0, 0, size))
+    return Workers(size, _whole(env, "RANK_ID", 0, 0, size))
 
 
 def _whole(env, name, default, low, below=4097):
@@ -56,27 +52,3 @@ def _whole(env, name, default, low, below=4097):
     if not text.isdigit() or not low <= int(text) < below:
         raise ConfigError("%s %r is not a whole number in [%d, %d)" % (name, text, low, below))
     return int(text)
-
-
-def shard(sessions, ranks):
-    """Every `size`-th session, from `rank` on: the share of a process.
-
-    Args:
-      sessions: data.sessions.Sessions. ranks: Ranks.
-    Returns: Sessions.
-    Raises: ConfigError if there are fewer sessions than devices.
-    """
-    if ranks.size == 1:
-        return sessions
-    if sessions.num_sessions < ranks.size:
-        raise ConfigError("%d sessions cannot be shared by %d devices; train on fewer"
-                          % (sessions.num_sessions, ranks.size))
-    mine = np.arange(ranks.rank, sessions.num_sessions, ranks.size)
-    events, offsets = rows_of(sessions.offsets[mine], np.diff(sessions.offsets)[mine])
-    return Sessions(sessions.items[events], offsets)
-
-
-def padded(epoch, num_steps):
-    """A schedule.Epoch with steps of weight 0 appended up to `num_steps`."""
-    missing = num_steps - epoch.num_steps
-    return schedule.Epoch(*[np.concatenate([a, np.zeros((missing,) + a.shape[1:], a.dtype)]) for a in epoch])

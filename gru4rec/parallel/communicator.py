@@ -1,16 +1,16 @@
 """How processes that train together see each other's tensors: the one seam, and the process that is alone.
 
-`device.npu.Hccl` speaks through the Ascend adapter, `device.collectives.Collectives` through TensorFlow's own runtime.
+`device.npu.Hccl` speaks through the Ascend adapter, `parallel.collectives.Collectives` through TensorFlow's own runtime.
 """
 
-from gru4rec.ranks import ALONE
+from gru4rec.parallel.workers import ALONE
 from gru4rec.tf_compat import tf
 
 
 class Communicator:
     """What the step, the engines and the devices may ask; here of one process alone, for which nothing is to be done.
 
-    ranks: ranks.Ranks: how many processes there are, and which this is.
+    ranks: parallel.workers.Workers: how many processes there are, and which this is.
     same_samples: whether the negatives that ranks draw in one step are the same on all.
     """
 

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from gru4rec.device.communicator import Several
 from gru4rec.errors import ClusterError
+from gru4rec.parallel.communicator import Several
 from gru4rec.tf_compat import collective_ops, tf
 
 GROUP = 1  # the one group of collectives: all ranks
@@ -39,7 +39,7 @@ def _past_the_proxy(tasks):
 
 
 class Collectives(Several):
-    """Communicator of a cluster.Cluster; the server runs as long as the process (TensorFlow cannot stop one)."""
+    """Communicator of a parallel.cluster.Cluster; the server runs as long as the process (TensorFlow cannot stop one)."""
 
     def __init__(self, cluster, timeout, config):
         """timeout: seconds to wait for processes that do not come, or do not go on. config: tf.ConfigProto of the device.
@@ -131,7 +131,7 @@ class Collectives(Several):
         return ClusterError("the connection between the processes broke (%s)" % " ".join(str(error).split())[:160])
 
     def wait(self, check=lambda: None):
-        """Until all processes have come; see cluster.Cluster.wait."""
+        """Until all processes have come; see parallel.cluster.Cluster.wait."""
         self._cluster.wait(self._timeout, check)
 
     def leave(self):

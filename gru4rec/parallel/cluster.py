@@ -14,8 +14,9 @@ import socket
 import time
 from typing import NamedTuple, Tuple
 
+from gru4rec.command.process import end_process
 from gru4rec.errors import ClusterError, ConfigError
-from gru4rec.ranks import Ranks
+from gru4rec.parallel.workers import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Cluster(NamedTuple):
 
     @property
     def ranks(self):
-        return Ranks(len(self.tasks), self.rank)
+        return Workers(len(self.tasks), self.rank)
 
     @property
     def own(self):
@@ -162,3 +163,13 @@ def _addresses(job, found):
 
 def _wrong(what):
     return ConfigError("%s %s; it should look like %s, or unset it" % (VARIABLE, what, _EXAMPLE))
+
+
+@contextlib.contextmanager
+def left_behind(communicator):
+    """Within it a process that is gone ends this one: nothing of TensorFlow that waits for it may hold the process."""
+    try:
+        yield
+    except ClusterError as error:
+        communicator.linger()
+        end_process(error)
