@@ -7,7 +7,8 @@ TensorFlow 1 makes by default), stock dropout, learning rate by tf.train.exponen
 import numpy as np
 
 from gru4rec.engine.variables import Variables
-from gru4rec.graph import model as net
+from gru4rec.graph import lookup
+from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
 
@@ -47,7 +48,7 @@ class Original:
         outputs_bd = tf.concat([tf.gather(softmax_w, y_b), tf.gather(softmax_b, y_b)[:, None]], 1)
         batch = net.Batch(*self._batch_phs)
         step = net.train_step(model, training, [tf.identity(w) for w in dense], [tf.gather(embedding, x_b), outputs_bd],
-                              batch, net.lookup(model, training, batch).columns, self._state_phs, dropout)
+                              batch, lookup.lookup(model, training, batch).columns, self._state_phs, dropout)
         hidden = model.size[-1]
         inputs, outputs = step.rows
         gradients = list(zip(step.dense, dense)) + [

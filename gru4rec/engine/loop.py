@@ -8,7 +8,7 @@ from gru4rec.engine import Engine
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers, tables
-from gru4rec.graph import model as net
+from gru4rec.graph import step as net
 from gru4rec.model import lazy_adam, state
 from gru4rec.tf_compat import jit_function, tf
 
@@ -53,7 +53,7 @@ class LoopEngine(Engine):
         self._tables = [tables.Table(variables_, self._training) for variables_ in self._packed]
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
-        self._scaling = loss_scale.make(self._config.accelerator.loss_scale, arrays, state.LOSS_SCALE, variables)
+        self._scaling = loss_scale.make(self._config.accelerator, arrays, state.LOSS_SCALE, variables)
         self._rates = lazy_adam.Tables(*[None if table is None else variables.add("rates_" + name, table.astype(np.float32))
                                          for name, table in zip(rates._fields, rates)])
 

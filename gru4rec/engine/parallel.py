@@ -9,7 +9,7 @@ import numpy as np
 
 from gru4rec.engine.loop import LoopEngine
 from gru4rec.graph import across
-from gru4rec.graph import model as net
+from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import jit_part, tf
 

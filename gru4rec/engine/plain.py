@@ -1,7 +1,7 @@
 """The plain engine: one step per session call, and TensorFlow's own Adam, as the original runs.
 
 It is the oracle the fast engine is tested against, and the conservative choice where a device's support of loops and
-bit casts is uncertain. The step itself is the same graph.model.train_step; optimizers other than Adam are those of
+bit casts is uncertain. The step itself is the same graph.step.train_step; optimizers other than Adam are those of
 graph.optimizers, on variables of their own instead of wide rows.
 """
 
@@ -13,7 +13,7 @@ from gru4rec.engine import Engine
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
 from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers
-from gru4rec.graph import model as net
+from gru4rec.graph import step as net
 from gru4rec.model import lazy_adam, learning_rate, state
 from gru4rec.tf_compat import tf
 
@@ -50,7 +50,7 @@ class PlainEngine(Engine):
                                    for name in state.weight_shapes(self._model, len(arrays[state.SOFTMAX_B])))
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
-        self._scaling = loss_scale.make(self._config.accelerator.loss_scale, arrays, state.LOSS_SCALE, variables)
+        self._scaling = loss_scale.make(self._config.accelerator, arrays, state.LOSS_SCALE, variables)
 
     def _inputs(self):
         """Tensors of a step: x, y, reset, weight [B], number, learning rate, and None or whether it is a step at all."""

@@ -3,8 +3,8 @@
 import numpy as np
 
 from gru4rec.device.base import EMBED_DROPOUT_STREAM, NEGATIVES_STREAM
-from gru4rec.graph import duplicates, negatives
-from gru4rec.graph import model as net
+from gru4rec.graph import duplicates, lookup, negatives
+from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
 
@@ -32,8 +32,8 @@ class Sources:
 
     def lookup(self, batch, number):
         """net.Lookup of the step that makes update `number`; batch: net.Batch of all ranks."""
-        return net.lookup(self._model, self._training, batch, self._samples(number),
-                          lambda index: tf.gather(self._log_support, index), self._device.ranks, self._own_samples)
+        return lookup.lookup(self._model, self._training, batch, self._samples(number),
+                             lambda index: tf.gather(self._log_support, index), self._device.ranks, self._own_samples)
 
     def _samples(self, number):
         if self._model.loss == "full-cross-entropy":

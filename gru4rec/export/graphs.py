@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Tuple
 import numpy as np
 
 from gru4rec.errors import InputError
-from gru4rec.graph import model as net
+from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
 

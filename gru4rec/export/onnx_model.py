@@ -137,7 +137,7 @@ def _body(writer, size):
 
 
 def _advance(writer, ids, states):
-    """New states: the stacked cells once, as graph.model.advance; an id outside 0..I-1 leaves the states."""
+    """New states: the stacked cells once, as graph.step.advance; an id outside 0..I-1 leaves the states."""
     op = writer.op
     last = writer.weight("last_item", np.int32(writer.source.num_items - 1))
     rows = op("Min", op("Max", ids, writer.weight("first_item", np.int32(0))), last)

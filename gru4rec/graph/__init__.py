@@ -1,1 +1,1 @@
-"""Builders of the TensorFlow graph: tensors and plain numbers in, tensors out; no session, no file, no flag."""
+"""GRU4Rec in TensorFlow: one training step; no flag, no device. Imports model, parallel."""

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, Tuple
 
 import numpy as np
 
-from gru4rec.graph import model as net
+from gru4rec.graph import lookup as lookup_module
+from gru4rec.graph import step as net
 from gru4rec.tf_compat import tf
 
 
@@ -39,7 +40,8 @@ def own_rows(ranks, lookup, rows):
     out = []
     for parts, rows_nd in zip(lookup.parts, rows):
         pieces = tf.split(rows_nd, [_length(part, ranks) for part in parts], 0)
-        own = [piece if part.shared else net.own_part(piece, part.size, ranks) for part, piece in zip(parts, pieces)]
+        own = [piece if part.shared else lookup_module.own_part(piece, part.size, ranks) for part,
+               piece in zip(parts, pieces)]
         out.append(own[0] if len(own) == 1 else tf.concat(own, 0))
     return out
 

@@ -11,7 +11,6 @@ so a step that no weight noticed cannot exist.) The rule is the same on every de
 Scales of dynamic are powers of two, so dividing by them rounds nothing.
 """
 
-from gru4rec.device.flags import DYNAMIC, OFF
 from gru4rec.tf_compat import tf
 
 GROWTH_STEPS = 1000
@@ -21,9 +20,11 @@ SMALLEST, LARGEST = 1.0, 2.0 ** 24
 class LossScale:
     """The scale and its counters, as variables."""
 
-    def __init__(self, setting, variables):
-        """setting: "dynamic" or a number. variables: of scale (float32), good steps and skipped steps (int32), scalars."""
-        self._dynamic = setting == DYNAMIC
+    def __init__(self, is_dynamic, variables):
+        """is_dynamic: whether the scale changes as above; else it is fixed.
+
+        variables: of scale (float32), good steps and skipped steps (int32), scalars."""
+        self._dynamic = is_dynamic
         self.variables = self._scale, self._good, self._skipped = list(variables)
 
     def read(self):
@@ -68,13 +69,13 @@ class LossScale:
         return updates, tf.stack([new[0], tf.cast(new[2], tf.float32)])
 
 
-def make(setting, arrays, names, variables):
+def make(accelerator, arrays, names, variables):
     """LossScale, or None if it is off.
 
     Args:
-      setting: AcceleratorConfig.loss_scale. arrays, names: the state's arrays and the names of the three.
+      accelerator: AcceleratorConfig. arrays, names: the state's arrays and the names of the three.
       variables: engine.variables.Variables.
     """
-    if setting == OFF:
+    if not accelerator.scales_loss:
         return None
-    return LossScale(setting, [variables.add(name, arrays[name]) for name in names])
+    return LossScale(accelerator.scale_moves, [variables.add(name, arrays[name]) for name in names])

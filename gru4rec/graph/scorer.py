@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from gru4rec.graph import model as net
+from gru4rec.graph import step as net
 from gru4rec.tf_compat import tf
 
 BLOCK = 32  # rows of scores whose comparisons are added before all are; below 256, so that the sum fits a byte

@@ -6,8 +6,8 @@ import numpy as np
 
 from gru4rec import device
 from gru4rec.engine.variables import Variables
-from gru4rec.graph import model as net
 from gru4rec.graph import scorer
+from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
 

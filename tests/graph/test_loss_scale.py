@@ -12,7 +12,7 @@ from gru4rec.device import npu
 from gru4rec.engine import chunk_of, create
 from gru4rec.errors import DivergenceError
 from gru4rec.graph import loss_scale
-from gru4rec.graph import model as net
+from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
 from tests import helpers

@@ -13,7 +13,7 @@ from gru4rec.device import host
 from gru4rec.engine import chunk_of, create
 from gru4rec.epochs import build_epoch
 from gru4rec.errors import ClusterError
-from gru4rec.graph import model as net
+from gru4rec.graph import lookup
 from gru4rec.model import state
 from gru4rec.parallel import cluster, collectives, workers
 from gru4rec.parallel.collectives import Collectives
@@ -57,7 +57,7 @@ def train(cfg, device, epoch, arrays, steps, calls=1):
 @contextlib.contextmanager
 def negatives_of_the_rank_alone(size):
     """One process with all lanes, whose lanes see the targets of their own rank alone."""
-    real = net.lookup
+    real = lookup.lookup
 
     def masked(model, training, batch, *args):
         found = real(model, training, batch, *args)
@@ -69,7 +69,7 @@ def negatives_of_the_rank_alone(size):
         return found._replace(columns=found.columns._replace(live=found.columns.live * sees))
 
     patch = pytest.MonkeyPatch()
-    patch.setattr(net, "lookup", masked)
+    patch.setattr(lookup, "lookup", masked)
     yield
     patch.undo()
 

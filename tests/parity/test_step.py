@@ -10,7 +10,8 @@ from tests.tolerance import assert_ulps
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
 from gru4rec.graph import clip, duplicates  # noqa: E402
-from gru4rec.graph import model as net  # noqa: E402
+from gru4rec.graph import lookup as lookup_module  # noqa: E402
+from gru4rec.graph import step as net  # noqa: E402
 
 PAIRS = [(loss, act) for loss in ("bpr", "cross-entropy", "top1") for act in options.FINAL_ACTS[loss]]
 NUM_ITEMS = 9
@@ -48,7 +49,7 @@ class Case:
             def dropout(tensor, layer):
                 return tensor if layer == net.EMBED else tensor * const(self.masks[layer])
 
-            lookup = net.lookup(self.model, training, batch)
+            lookup = lookup_module.lookup(self.model, training, batch)
             step = net.train_step(self.model, training, [const(w[name]) for name in state.dense_shapes(self.model)],
                                   [const(w["embedding"][x]), const(rows)], batch, lookup.columns,
                                   [const(s) for s in self.states], dropout)
