@@ -59,7 +59,8 @@ def serve(args):
     out, sys.stdout = sys.stdout, sys.stderr
     from gru4rec import config, schedule, tf_compat
     from gru4rec.data import epochs_
-    from gru4rec.engine import chunk_of, create
+    from gru4rec.engine import create
+    from gru4rec.engine.base import chunk_of
     from gru4rec.model import state
     from gru4rec.parallel import workers as workers_module
     tf_compat.setup()

@@ -33,7 +33,7 @@ class Training:
         from bench_train import RUN_STEPS, Runner
 
         from gru4rec import config, device, engine, schedule
-        from gru4rec.engine import chunk_of
+        from gru4rec.engine.base import chunk_of
         from gru4rec.model import state
         cfg = config.parse(flags)
         lanes = cfg.training.batch_size

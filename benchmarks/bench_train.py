@@ -52,7 +52,7 @@ class Runner:
 
     def run(self, count):
         """Make `count` steps; the call returns when the last loss is on the host."""
-        from gru4rec.engine import chunk_of
+        from gru4rec.engine.base import chunk_of
         stop_at = self._done + count
         if stop_at > RUN_STEPS:
             raise RuntimeError("more than %d steps; give fewer --seconds" % RUN_STEPS)

@@ -9,6 +9,7 @@ import time
 from gru4rec import engine, resume, run_state
 from gru4rec.baselines import rules
 from gru4rec.command.interrupts import StopRequest
+from gru4rec.engine import base
 from gru4rec.epochs import Epochs, Share, share_of
 from gru4rec.errors import ClusterError, ConfigError, DivergenceError, Interrupted
 from gru4rec.model import divergence, state
@@ -152,7 +153,7 @@ def _train_epoch(config, trainer, epoch, number, before, log, bar, stop, saver):
         if not trainer.whole_calls:  # a log line ends a call, so that its time is that of its own steps; a save does
             end = min(end, log.next_line(before + start) - before, saver.next_step(before + start) - before)
         began = time.perf_counter()
-        losses = trainer.run(engine.chunk_of(epoch, start, end, before))
+        losses = trainer.run(base.chunk_of(epoch, start, end, before))
         bad = log.watch.first(losses)
         if bad:
             raise _diverged(config, trainer, bad, before + start + bad.index + 1, number)

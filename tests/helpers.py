@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from gru4rec import config, options, schedule
-from gru4rec.engine import chunk_of, create
+from gru4rec.engine import create
+from gru4rec.engine.base import chunk_of
 from gru4rec.model import lazy_adam, learning_rate, state
 from gru4rec.tf_compat import TF_VERSION, has_xla, tf
 from tests.parity import reference

@@ -64,7 +64,7 @@ class DeviceLoopEngine(PlainEngine):
         """Train on the next chunk of the epoch that was begun.
 
         Args:
-          chunk: engine.Chunk of `steps_per_run` rows, or the last of the epoch.
+          chunk: engine.base.Chunk of `steps_per_run` rows, or the last of the epoch.
         Returns: [n] float32 losses.
         """
         count, place = len(chunk.x), chunk.first_step - self._first

@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from gru4rec.engine import Engine
+from gru4rec.engine.base import Engine
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers, tables
@@ -148,7 +148,7 @@ class LoopEngine(Engine):
         """Train on a chunk of at most `steps_per_run` rows.
 
         Args:
-          chunk: engine.Chunk.
+          chunk: engine.base.Chunk.
         Returns: [n] float32 losses. If one is not finite, the steps after it were not made (their entries are 0).
         """
         count = len(chunk.x)

@@ -9,7 +9,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from gru4rec.engine import Engine
+from gru4rec.engine.base import Engine
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
 from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers
@@ -155,7 +155,7 @@ class PlainEngine(Engine):
         """Train on a chunk of one row.
 
         Args:
-          chunk: engine.Chunk.
+          chunk: engine.base.Chunk.
         Returns: [1] float32 loss.
         """
         training = self._training

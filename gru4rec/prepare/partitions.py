@@ -39,7 +39,7 @@ def write(engine, directory, query, order, partitions):
     """Write the dataset of one training file into `directory`, which must not exist.
 
     Args:
-      engine: engine.Engine. query: SQL of the rows (session, item, time, and what `order` names).
+      engine: engine.base.Engine. query: SQL of the rows (session, item, time, and what `order` names).
       order: SQL, the order of the rows in the plain file: columns that no two different rows share.
       partitions: int, at least 1.
     Returns: dataset.Header.

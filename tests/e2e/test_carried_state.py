@@ -5,6 +5,7 @@ import pytest
 
 from gru4rec import config, device, engine, evaluate, schedule
 from gru4rec.data import loader, sample, sessions
+from gru4rec.engine import base
 from gru4rec.model import state
 
 pytestmark = pytest.mark.once
@@ -35,7 +36,7 @@ def test_a_model_without_carried_state_misses_the_ceiling():
     for number in range(3):
         for start in range(0, epoch.num_steps, trainer.steps_per_run):
             stop = min(start + trainer.steps_per_run, epoch.num_steps)
-            trainer.run(engine.chunk_of(epoch, start, stop, number * epoch.num_steps))
+            trainer.run(base.chunk_of(epoch, start, stop, number * epoch.num_steps))
     ranker = evaluate.Evaluator(cfg, cpu, state.caught_up(cfg, trainer.arrays()), 512)
     items, offsets = _pairs(test.items, test.offsets)
     blind = sessions.EvalSessions(items, offsets, np.zeros(len(offsets) - 1, bool), 0, np.arange(len(offsets) - 1))

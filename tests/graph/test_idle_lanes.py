@@ -7,6 +7,7 @@ import pytest
 
 from gru4rec import config, device, engine, evaluate
 from gru4rec.data.sessions import EvalSessions
+from gru4rec.engine import base
 from gru4rec.model import state
 
 LANES = 2
@@ -36,7 +37,7 @@ def test_a_drained_lane_never_spoils_the_loss(flags, loss):
     trainer = engine.create(cfg, device.choose("cpu"), arrays, steps)
     for start in range(0, steps, trainer.steps_per_run):
         part = slice(start, start + trainer.steps_per_run)
-        losses = trainer.run(engine.Chunk(items[part], items[part], live[part], live[part], start + 1))
+        losses = trainer.run(base.Chunk(items[part], items[part], live[part], live[part], start + 1))
         assert np.isfinite(losses).all()
     after = trainer.arrays()
     trainer.close()

@@ -9,7 +9,8 @@ import pytest
 
 from gru4rec import config, device, tf_compat, train_log
 from gru4rec.device import npu
-from gru4rec.engine import chunk_of, create
+from gru4rec.engine import create
+from gru4rec.engine.base import chunk_of
 from gru4rec.errors import DivergenceError
 from gru4rec.graph import loss_scale
 from gru4rec.graph import step as net

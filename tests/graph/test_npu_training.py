@@ -9,6 +9,7 @@ import pytest
 from gru4rec import config, device, engine, evaluate, schedule, tf_compat
 from gru4rec.data.sessions import EvalSessions
 from gru4rec.device import npu
+from gru4rec.engine import base
 from gru4rec.engine.plain import PlainEngine
 from gru4rec.graph import duplicates
 from gru4rec.model import state
@@ -37,7 +38,7 @@ def test_plain_engine_trains_and_evaluates_on_a_fake_npu(adapter, flags, monkeyp
         chosen = device.choose("npu")
         trainer = engine.create(cfg, chosen, state.initial(cfg, 6), 3 * epoch.num_steps, np.full(6, 40))
         assert isinstance(trainer, PlainEngine)
-        losses = [trainer.run(engine.chunk_of(epoch, t, t + 1, n * epoch.num_steps))[0]
+        losses = [trainer.run(base.chunk_of(epoch, t, t + 1, n * epoch.num_steps))[0]
                   for n in range(3) for t in range(epoch.num_steps)]
         arrays = trainer.arrays()
         trainer.close()

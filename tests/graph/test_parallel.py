@@ -10,7 +10,8 @@ import pytest
 from gru4rec import config, schedule
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import host
-from gru4rec.engine import chunk_of, create
+from gru4rec.engine import create
+from gru4rec.engine.base import chunk_of
 from gru4rec.epochs import build_epoch
 from gru4rec.errors import ClusterError
 from gru4rec.graph import lookup

@@ -7,7 +7,8 @@ another program: there a tolerance in units of the last place (`helpers.assert_u
 import numpy as np
 import pytest
 
-from gru4rec.engine import Chunk, chunk_of, create
+from gru4rec.engine import create
+from gru4rec.engine.base import Chunk, chunk_of
 from gru4rec.errors import ConfigError
 from gru4rec.model import state
 from tests.parity import reference
