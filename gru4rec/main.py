@@ -10,7 +10,7 @@ from gru4rec import config as config_module
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.process import exit_status, leave, say, setup_logging
 from gru4rec.command.process import progress as _progress
-from gru4rec.device import flags as device_flags
+from gru4rec.config import accelerator as accelerator_flags
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.parallel.cluster import left_behind
 from gru4rec.runlog import tensorboard
@@ -30,7 +30,7 @@ def main(argv=None):
 def _run(argv):
     config = config_module.parse(argv)
     tensorboard.check(config.run.tensorboard)
-    device_flags.check_files(config.accelerator, "train" if config.run.train else "infer")
+    accelerator_flags.check_files(config.accelerator, "train" if config.run.train else "infer")
     if config.accelerator.print_device_config:
         return _print_device_config(config)
     (_train if config.run.train else _evaluate)(config)
@@ -125,7 +125,7 @@ def _train_from(start, directory, device=None):
 
 
 def _say_parity(config):
-    from gru4rec import advice
+    from gru4rec.config import advice
     notice = advice.parity_notice(config)
     if notice:
         _log.info("%s", notice)
@@ -322,7 +322,7 @@ def _warn_if_below(found, model, rules):
     Either metric is enough, in the longest list.
     Args: found: checkpoint.Checkpoint. model, rules: as metrics.recall_mrr gives them.
     """
-    from gru4rec import advice
+    from gru4rec.config import advice
     below = advice.shortfall(max(model), max(rules))
     if below:
         _log.warning("the model is below sequential rules, which learn nothing, in %s; before "

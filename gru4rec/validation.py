@@ -5,8 +5,8 @@ import logging
 import time
 
 from gru4rec import metrics, protocol
+from gru4rec.config.groups import ValidConfig
 from gru4rec.model import state
-from gru4rec.options import ValidConfig
 from gru4rec.runlog.lines import LABELS, metric_line
 from gru4rec.runlog.rows import Metrics
 

@@ -10,8 +10,9 @@ import logging
 import os
 from typing import Any, NamedTuple
 
-from gru4rec import checkpoint, presets
+from gru4rec import checkpoint
 from gru4rec import config as config_module
+from gru4rec.config import presets
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.manifest import workers

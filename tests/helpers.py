@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import config, options, schedule
+from gru4rec import config, schedule
+from gru4rec.config import groups
 from gru4rec.engine import create
 from gru4rec.engine.base import chunk_of
 from gru4rec.model import lazy_adam, learning_rate, state
@@ -158,7 +159,7 @@ class LazyTable:
             self._index_ph = tf.placeholder(tf.int32, [num_rows])
             self._step_ph = tf.placeholder(tf.int32, [])
             self._gradient_ph = tf.placeholder(dtype, [num_rows, p.shape[1]])
-            table = tables.Table([self._var], options.TrainConfig())
+            table = tables.Table([self._var], groups.TrainConfig())
             self._rows = table.read(self._index_ph, self._step_ph, constants)
             with tf.control_dependencies(self._rows):
                 same = duplicates.of(self._index_ph, None)

@@ -12,9 +12,9 @@ from typing import Optional, Tuple
 from gru4rec.command.flags import flag, parse_groups
 from gru4rec.command.kinds import name_list, whole
 from gru4rec.command.process import exit_status, say, setup_logging
+from gru4rec.config.groups import DataConfig, EvalConfig
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.metrics import OF_LISTS
-from gru4rec.options import DataConfig, EvalConfig
 from gru4rec.runlog.lines import counts_line
 from gru4rec.runlog.rows import Metrics
 

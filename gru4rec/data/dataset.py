@@ -103,7 +103,7 @@ def header(path):
 
 
 def check_validation(path, validation):
-    """ConfigError for what needs all events of a training file at once; validation: options.ValidConfig."""
+    """ConfigError for what needs all events of a training file at once; validation: config.groups.ValidConfig."""
     for flag in ("valid_fraction", "valid_days", "refit"):
         if getattr(validation, flag):
             raise ConfigError("--%s %g has no meaning with --train_path %s: a dataset directory is not split or joined; "

@@ -6,7 +6,7 @@ TensorFlow is imported when `choose` is called, so that flags can be checked aga
 import dataclasses
 import logging
 
-from gru4rec.device import npu_options as _options
+from gru4rec.config import npu_options as _options
 from gru4rec.errors import DeviceError
 
 _log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import os
 import platform
 
 from gru4rec import device, tf_compat
-from gru4rec.device import npu_options
+from gru4rec.config import npu_options
 from gru4rec.errors import DeviceError
 from gru4rec.tf_compat import tf
 

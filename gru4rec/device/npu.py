@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Dict
 
 from gru4rec import tf_compat
-from gru4rec.device import npu_options, rank_table
+from gru4rec.config import npu_options
+from gru4rec.device import rank_table
 from gru4rec.device.base import Device, Missing, stream_seed
 from gru4rec.errors import DeviceError
 from gru4rec.parallel import workers

@@ -12,10 +12,10 @@ from gru4rec.command.flags import flag, parse_groups
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, progress, say, setup_logging
+from gru4rec.config.groups import EvalConfig
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.export.signature import PREFIX, STEP
 from gru4rec.metrics import OF_LISTS
-from gru4rec.options import EvalConfig
 from gru4rec.runlog.lines import counts_line
 
 _log = logging.getLogger("gru4rec.offline")  # __name__ is "__main__" when this runs as the command

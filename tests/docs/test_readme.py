@@ -6,8 +6,9 @@ import os
 import re
 import statistics
 
-from gru4rec import advice, config
+from gru4rec import config
 from gru4rec.command import reference
+from gru4rec.config import advice
 from gru4rec.data.sessions import TestReport
 from gru4rec.runlog import lines as lines_module
 

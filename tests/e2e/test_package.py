@@ -34,7 +34,7 @@ def test_the_wheel_holds_all_that_runs(repo_root, tmp_path):
         assert "gru4rec = gru4rec.cli:main" in wheel.read(info + "entry_points.txt").decode("utf-8")
     ours = {os.path.relpath(os.path.join(directory, name), str(source)).replace(os.sep, "/")
             for directory, _, names in os.walk(str(source / "gru4rec")) for name in names}
-    assert {"gru4rec/py.typed", "gru4rec/data/sample/sample_train.tsv.gz", "gru4rec/presets/fast.json"} <= ours
+    assert {"gru4rec/py.typed", "gru4rec/data/sample/sample_train.tsv.gz", "gru4rec/config/presets/fast.json"} <= ours
     assert {name for name in held if not name.startswith(info)} == ours
     for line in ("License: Apache-2.0", "Requires-Python: >=3.7", "Provides-Extra: cpu", "Classifier: Typing :: Typed",
                  "Project-URL: Paper (GRU4Rec), https://arxiv.org/abs/1511.06939"):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from gru4rec import device, main, tf_compat
-from gru4rec.device import base, hashed, host, npu, npu_options
+from gru4rec.config import npu_options
+from gru4rec.device import base, hashed, host, npu
 from gru4rec.errors import ConfigError, DeviceError
 from gru4rec.tf_compat import tf
 from tests import helpers
@@ -156,7 +157,7 @@ with fake_npu.installed(%r) as fake:
 
 
 def test_option_table_and_package_import_without_tensorflow():
-    script = "import sys, gru4rec.device.npu_options; print('tensorflow' in sys.modules)"
+    script = "import sys, gru4rec.config.npu_options; print('tensorflow' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=REPOSITORY, check=True).stdout
     assert out.decode().strip() == "False"
 

@@ -6,11 +6,12 @@ import pytest
 from tests.parity import family
 
 tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed").tf
-from gru4rec import config, options  # noqa: E402
+from gru4rec import config  # noqa: E402
+from gru4rec.config import groups  # noqa: E402
 from gru4rec.graph import losses  # noqa: E402
 from gru4rec.model import divergence  # noqa: E402
 
-PAIRS = [(loss, act) for loss in options.FINAL_ACTS for act in options.FINAL_ACTS[loss]]
+PAIRS = [(loss, act) for loss in groups.FINAL_ACTS for act in groups.FINAL_ACTS[loss]]
 WEIGHTS = {"all": [1, 1, 1, 1, 1, 1], "some": [1, 0, 1, 1, 0, 1], "one": [0, 0, 0, 1, 0, 0], "none": [0] * 6}
 
 
@@ -19,15 +20,15 @@ def graph_losses(loss, final_act, cases, dtype=np.float64):
     with tf.Graph().as_default(), tf.Session() as session:
         lanes = len(cases[0][1])
         scores_ph, weight_ph = tf.placeholder(dtype, [lanes, lanes]), tf.placeholder(dtype, [lanes])
-        model = options.ModelConfig(loss=loss, final_act=final_act)
-        value = losses.total(model, options.TrainConfig(), scores_ph, weight_ph, losses.Columns(weight_ph))
+        model = groups.ModelConfig(loss=loss, final_act=final_act)
+        value = losses.total(model, groups.TrainConfig(), scores_ph, weight_ph, losses.Columns(weight_ph))
         fetches = [value, tf.gradients(value, scores_ph)[0]]
         return [session.run(fetches, {scores_ph: scores, weight_ph: weight}) for scores, weight in cases]
 
 
 def twin(scores, weight, loss, final_act):
     """Value and gradient (complex step) of the same in float64, lane by lane."""
-    model, training = options.ModelConfig(loss=loss, final_act=final_act), options.TrainConfig()
+    model, training = groups.ModelConfig(loss=loss, final_act=final_act), groups.TrainConfig()
 
     def value(at):
         return sum(family.lane_loss(model, training, at[i], i, weight, np.zeros(len(at))) for i in np.flatnonzero(weight)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gru4rec import config, options
+from gru4rec.config import checks, groups
 from gru4rec.model import state
 from tests.parity import reference
 from tests.tolerance import assert_ulps
@@ -13,7 +13,7 @@ from gru4rec.graph import clip, duplicates  # noqa: E402
 from gru4rec.graph import lookup as lookup_module  # noqa: E402
 from gru4rec.graph import step as net  # noqa: E402
 
-PAIRS = [(loss, act) for loss in ("bpr", "cross-entropy", "top1") for act in options.FINAL_ACTS[loss]]
+PAIRS = [(loss, act) for loss in ("bpr", "cross-entropy", "top1") for act in groups.FINAL_ACTS[loss]]
 NUM_ITEMS = 9
 X = [3, 1, 3, 0, 8, 0]  # item 3 twice among live lanes, item 0 both live and masked
 Y = [2, 2, 5, 4, 0, 2]
@@ -44,7 +44,7 @@ class Case:
             rows = np.concatenate([w["softmax_w"], w["softmax_b"][:, None]], 1)[y]
             batch = net.Batch(tf.constant(x, tf.int32), tf.constant(y, tf.int32), tf.constant(reset.astype(bool)),
                               const(weight))
-            training = options.TrainConfig(grad_cap=grad_cap)
+            training = groups.TrainConfig(grad_cap=grad_cap)
 
             def dropout(tensor, layer):
                 return tensor if layer == net.EMBED else tensor * const(self.masks[layer])
@@ -74,7 +74,7 @@ class Case:
 
 
 def make_model(size=(5,), loss="cross-entropy", final_act="softmax", hidden_act="tanh"):
-    return config.resolve_model(options.ModelConfig(size=size, loss=loss, final_act=final_act, hidden_act=hidden_act))
+    return checks.resolve_model(groups.ModelConfig(size=size, loss=loss, final_act=final_act, hidden_act=hidden_act))
 
 
 def assert_equal_to_twin(case, dtype, rtol, atol):
@@ -130,7 +130,7 @@ def test_masked_lanes_change_nothing(loss, final_act):
 
 @pytest.mark.parametrize("loss", ["cross-entropy", "bpr", "top1"])
 def test_no_live_lane_is_no_gradient(loss):
-    model = make_model(loss=loss, final_act=options.FINAL_ACTS[loss][0])
+    model = make_model(loss=loss, final_act=groups.FINAL_ACTS[loss][0])
     step = Case(model, weight=[0] * 6).graph()
     assert step.loss == 0
     for gradient in list(step.dense) + list(step.rows):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gru4rec import advice, config, presets
+from gru4rec import config
+from gru4rec.config import advice, presets
 
 
 def made(*flags):

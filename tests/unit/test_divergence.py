@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from gru4rec import config, options
+from gru4rec import config
+from gru4rec.config import groups
 from gru4rec.model import divergence
 from gru4rec.model.divergence import FACTOR, WINDOW, Watch
 
@@ -127,7 +128,7 @@ def test_chance_of_each_loss():
 
 def test_the_limit_of_a_loss_that_grows_with_the_square_of_the_scores_is_squared():
     limits = {loss: divergence.limit(config.from_flags({"loss": loss}))
-              for loss in options.FINAL_ACTS}
+              for loss in groups.FINAL_ACTS}
     assert limits.pop("bpr-max") == FACTOR ** 2 and set(limits.values()) == {FACTOR}
     assert first([4.0, 1.1 * LIMIT * WINDOW], limit=FACTOR ** 2) is None
     assert "more than 1e+06 times" in first([4.0, 1.1e6 * CHANCE * WINDOW], limit=FACTOR ** 2).why

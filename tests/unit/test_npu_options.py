@@ -6,7 +6,7 @@ import os
 import pytest
 
 from gru4rec import config, main
-from gru4rec.device import flags, npu_options
+from gru4rec.config import accelerator, npu_options
 from gru4rec.errors import ConfigError
 
 GOOD_TEXT = {  # what the form of a key's text asks for
@@ -199,7 +199,7 @@ def test_loss_scale_is_off_dynamic_or_a_number(text, value):
 def test_checkpoints_without_these_options_are_read():
     saved = parsed().to_dict()
     del saved["accelerator"]
-    assert config.from_dict(saved).accelerator == flags.AcceleratorConfig()
+    assert config.from_dict(saved).accelerator == accelerator.AcceleratorConfig()
 
 
 def mixlist(path, content):
@@ -209,22 +209,22 @@ def mixlist(path, content):
 
 def test_the_list_of_operators_has_its_form(tmp_path):
     path = tmp_path / "ops.json"
-    flags.check_files(mixlist(path, '{"black-list": {"to-add": ["Log", "Add"]}, "white-list": {"to-remove": ["Mul"]}}'))
+    accelerator.check_files(mixlist(path, '{"black-list": {"to-add": ["Log", "Add"]}, "white-list": {"to-remove": ["Mul"]}}'))
     for content, words in [("{", ["JSON"]), ("[]", ["object"]), ("{}", ["object"]),
                            ('{"blacklist": {"to-add": ["Log"]}}', ["'blacklist'"]),
                            ('{"black-list": ["Log"]}', ["to-add"]), ('{"black-list": {"add": ["Log"]}}', ["to-add"]),
                            ('{"black-list": {"to-add": "Log"}}', ["lists"]), ('{"black-list": {"to-add": [1]}}', ["lists"])]:
-        refused(flags.check_files, [mixlist(path, content)], "--modify_mixlist", *words)
+        refused(accelerator.check_files, [mixlist(path, content)], "--modify_mixlist", *words)
     os.remove(str(path))
     absent = parsed("--precision_mode", "allow_mix_precision", "--modify_mixlist", str(path)).accelerator
-    refused(flags.check_files, [absent], "No such file")
+    refused(accelerator.check_files, [absent], "No such file")
 
 
 @pytest.mark.parametrize("switch, path_flag", [("over_dump", "over_dump_path"), ("data_dump_flag", "data_dump_path"),
                                                ("profiling", "profiling_dump_path")])
 def test_a_directory_to_write_to_exists(switch, path_flag, tmp_path):
     def check(path):
-        flags.check_files(parsed("--" + switch, "True", "--" + path_flag, str(path)).accelerator)
+        accelerator.check_files(parsed("--" + switch, "True", "--" + path_flag, str(path)).accelerator)
 
     check(tmp_path)
     refused(check, [tmp_path / "absent"], "--" + path_flag, "mkdir -p")
@@ -236,7 +236,7 @@ def test_a_directory_to_write_to_exists(switch, path_flag, tmp_path):
                                                ("profiling", "profiling_dump_path")])
 def test_a_directory_to_write_to_can_be_written(switch, path_flag, tmp_path):
     def check(path):
-        flags.check_files(parsed("--" + switch, "True", "--" + path_flag, str(path)).accelerator)
+        accelerator.check_files(parsed("--" + switch, "True", "--" + path_flag, str(path)).accelerator)
 
     read_only = tmp_path / "read_only"
     read_only.mkdir(mode=0o500)
@@ -245,7 +245,7 @@ def test_a_directory_to_write_to_can_be_written(switch, path_flag, tmp_path):
 
 def test_a_dump_path_of_the_generic_flag_is_checked_too(tmp_path):
     found = parsed("--npu_opt", "enable_dump=1", "--npu_opt", "dump_path=%s" % (tmp_path / "absent"))
-    refused(flags.check_files, [found.accelerator], "dump_path", "mkdir -p")
+    refused(accelerator.check_files, [found.accelerator], "dump_path", "mkdir -p")
 
 
 def test_the_command_refuses_before_anything_is_read(tmp_path, capsys):

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from gru4rec import config, presets
+from gru4rec import config
+from gru4rec.config import presets
 from gru4rec.errors import ConfigError
 
 PUBLISHED = ["coveo", "diginetica", "rees46", "retailrocket", "rsc15", "yoochoose"]

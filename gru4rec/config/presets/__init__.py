@@ -1,4 +1,4 @@
-"""Named sets of flags, one JSON file each: {"about": one line, "flags": {name: value}}. Flags that are given win."""
+"""Presets: {"about": one line, "flags": {name: value}} in JSON; flags given win."""
 
 import json
 import os
