@@ -57,8 +57,8 @@ def serve(args):
     """One process: makes its engine, then runs stretches as stdin asks; one JSON line for each answer."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[max(args.rank, 0)]})
     out, sys.stdout = sys.stdout, sys.stderr
-    from gru4rec import config, schedule, tf_compat
-    from gru4rec.data import epochs_
+    from gru4rec import config, tf_compat
+    from gru4rec.data import epochs, schedule
     from gru4rec.engine import create
     from gru4rec.engine.base import chunk_of
     from gru4rec.model import state
@@ -77,7 +77,7 @@ def serve(args):
     items, offsets = common.zipf_sessions(EPOCH_STEPS * args.batch_size * args.workers, args.items, args.seed)
     support = np.bincount(items, minlength=args.items)
     from gru4rec.data.sessions import Sessions
-    own = epochs_.shard(Sessions(items, offsets), workers)
+    own = epochs.shard(Sessions(items, offsets), workers)
     epoch = schedule.build(own.items, own.offsets, args.batch_size)
     engine = create(cfg, chosen, state.initial(cfg, args.items), RUN_STEPS, support)
     done = [0]

@@ -42,7 +42,7 @@ def make_sessions(args):
     """(data.sessions.EvalSessions, number of items)."""
     from gru4rec.data import sessions
     if args.train_path:
-        from gru4rec.data import loader
+        from gru4rec.data.reading import loader
         vocabulary, _, _ = sessions.index_train(loader.load_events(args.train_path))
         return sessions.index_test(loader.load_events(args.test_path), vocabulary)[0], len(vocabulary)
     items, offsets = common.zipf_sessions(args.targets, args.items, args.seed)

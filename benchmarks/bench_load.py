@@ -2,7 +2,7 @@
 
 Every figure comes from a process of its own, and the cases take turns in every round:
   load        load_events and index_train of a generated text file (rows/s, peak memory)
-  schedule    schedule.build of 8 million sessions, 32 million events (seconds, peak memory with and without inputs)
+  schedule    data.schedule.build of 8 million sessions, 32 million events (seconds, peak memory with and without inputs)
 """
 
 import argparse
@@ -32,7 +32,8 @@ def generate(path, rows, num_items, seed):
 
 def run_load(args):
     """In a process of its own."""
-    from gru4rec.data import loader, sessions
+    from gru4rec.data import sessions
+    from gru4rec.data.reading import loader
     before, found = common.peak_mib(), {}
     seconds = common.seconds_of(lambda: found.update(events=loader.load_events(args.file)))
     rows = len(found["events"].item)
@@ -43,7 +44,7 @@ def run_load(args):
 
 def run_schedule(args):
     """In a process of its own; inputs are made small at a time, so that their making does not set the peak."""
-    from gru4rec import schedule
+    from gru4rec.data import schedule
     random = np.random.RandomState(args.seed)
     offsets = np.zeros(args.sessions + 1, np.int64)
     mean = args.events / args.sessions

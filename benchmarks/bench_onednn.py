@@ -32,7 +32,8 @@ class Training:
     def __init__(self, flags, args):
         from bench_train import RUN_STEPS, Runner
 
-        from gru4rec import config, device, engine, schedule
+        from gru4rec import config, device, engine
+        from gru4rec.data import schedule
         from gru4rec.engine.base import chunk_of
         from gru4rec.model import state
         cfg = config.parse(flags)

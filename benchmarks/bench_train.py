@@ -226,12 +226,13 @@ def tensorflow_version():
 
 
 def make_epoch(point, args):
-    """(schedule.Epoch, number of items): of the file given, else synthetic."""
-    from gru4rec import schedule
+    """(data.schedule.Epoch, number of items): of the file given, else synthetic."""
+    from gru4rec.data import schedule
     if not args.train_path:
         items, offsets = common.zipf_sessions(EPOCH_STEPS * point["batch_size"], point["items"], args.seed)
         return schedule.build(items, offsets, point["batch_size"]), point["items"]
-    from gru4rec.data import loader, sessions
+    from gru4rec.data import sessions
+    from gru4rec.data.reading import loader
     vocabulary, found, _ = sessions.index_train(loader.load_events(args.train_path))
     return schedule.build(found.items, found.offsets, point["batch_size"]), len(vocabulary)
 

@@ -4,8 +4,9 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from gru4rec import metrics, schedule
+from gru4rec import metrics
 from gru4rec.command.interrupts import StopRequest
+from gru4rec.data import schedule
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.errors import DivergenceError
 from gru4rec.graph import scorer

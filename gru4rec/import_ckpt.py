@@ -57,7 +57,8 @@ def _run(argv):
     for name in ("old", "train_path", "checkpoint_dir"):
         if getattr(options, name) is None:
             raise ConfigError("--%s is missing (%s)" % (name, invocation.see_help()))
-    from gru4rec.data import loader, sessions
+    from gru4rec.data import sessions
+    from gru4rec.data.reading import loader
     events = loader.load_events(options.train_path, options.session_key, options.item_key, options.time_key)
     vocabulary, _, _ = sessions.index_train(events)
     path, tensors = read(options.old)

@@ -136,7 +136,8 @@ def _training_events(config):
 
     What to train on is a dataset.Header if --train_path is a directory.
     """
-    from gru4rec.data import dataset, loader, sample, split
+    from gru4rec.data import dataset, sample, split
+    from gru4rec.data.reading import loader
     data, options = config.data, config.validation
     keys = data.session_key, data.item_key, data.time_key
     if data.train_path and os.path.isdir(data.train_path):
@@ -155,7 +156,7 @@ def _training_events(config):
 def _index(events, config, start, ranks):
     """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from; counts are logged.
 
-    Of a dataset directory the second is the epochs.Share of these parallel.workers.Workers.
+    Of a dataset directory the second is the data.epochs.Share of these parallel.workers.Workers.
     """
     from gru4rec import warm_start
     from gru4rec.data import dataset, sessions
@@ -170,7 +171,7 @@ def _index(events, config, start, ranks):
     if start.source:
         warm_start.report(start.source, vocabulary)
     if in_parts:
-        from gru4rec import epochs
+        from gru4rec.data import epochs
         train_sessions = epochs.share_of_dataset(events, train_sessions, ranks, order)
     return vocabulary, train_sessions
 
@@ -226,7 +227,7 @@ def _evaluate(config):
 def _to_evaluate(config):
     """(checkpoint.Checkpoint, protocol.TestSet, path of the test file)."""
     from gru4rec import checkpoint, protocol
-    from gru4rec.data import loader
+    from gru4rec.data.reading import loader
     from gru4rec.files import outputs
     options = config.evaluation
     found = checkpoint.load(config.run.checkpoint_dir, options.test)

@@ -9,7 +9,7 @@ import numpy as np
 
 from gru4rec import checkpoint
 from gru4rec.command import invocation
-from gru4rec.epochs import Share
+from gru4rec.data.epochs import Share
 from gru4rec.errors import ClusterError, DivergenceError, Interrupted
 from gru4rec.manifest import Position
 from gru4rec.model import state
@@ -31,7 +31,7 @@ def data_of(vocabulary, sessions, test=None):
     """What a run is trained on, for its manifest: counts, and SHA-256 of indexed sessions and of validation sessions.
 
     Args:
-      vocabulary: Vocabulary. sessions: data.sessions.Sessions, or epochs.Share of a file that is read in parts.
+      vocabulary: Vocabulary. sessions: data.sessions.Sessions, or data.epochs.Share of a file that is read in parts.
       test: None, or protocol.TestSet to validate with.
     """
     if isinstance(sessions, Share):

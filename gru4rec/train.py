@@ -9,8 +9,8 @@ import time
 from gru4rec import engine, resume, run_state
 from gru4rec.baselines import rules
 from gru4rec.command.interrupts import StopRequest
+from gru4rec.data.epochs import Epochs, Share, share_of
 from gru4rec.engine import base
-from gru4rec.epochs import Epochs, Share, share_of
 from gru4rec.errors import ClusterError, ConfigError, DivergenceError, Interrupted
 from gru4rec.model import divergence, state
 from gru4rec.run_directory import RunDirectory
@@ -25,7 +25,7 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
 
     Args:
       config: config.Config. device: device.base.Device; of several that train together rank 0 alone writes.
-      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions of all ranks, or epochs.Share of this one.
+      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions of all ranks, or data.epochs.Share of this one.
       progress: None, or function (total steps) -> context manager with update(n), such as a tqdm bar.
       validation: None, or validation.Validation, which is told of every epoch and may end the training.
       start: None for fresh weights, or resume.Start.

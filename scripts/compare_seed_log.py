@@ -123,7 +123,7 @@ def main(argv=None):
     parser.add_argument("--device", default="cpu", help="--device of the training [%(default)s]")
     parser.add_argument("--json", help="write rows, verdicts, machine and versions to this file")
     args = parser.parse_args(argv)
-    from gru4rec.data.loader import load_events
+    from gru4rec.data.reading.loader import load_events
     events = load_events(args.train)
     mask, held = oldest_sessions(events.session, events.time, args.targets)
     print("%d of %d events, %d targets" % (mask.sum(), len(mask), held))

@@ -35,7 +35,8 @@ from gru4rec import manifest as manifests  # noqa: E402
 from gru4rec.baselines import rules  # noqa: E402
 from gru4rec.command import flags as flags_module  # noqa: E402
 from gru4rec.config import presets  # noqa: E402
-from gru4rec.data import loader, sessions, synthetic  # noqa: E402
+from gru4rec.data import sessions, synthetic  # noqa: E402
+from gru4rec.data.reading import loader  # noqa: E402
 from gru4rec.data.vocab import Vocabulary  # noqa: E402
 from gru4rec.errors import Gru4RecError  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402

@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
 import record_results  # noqa: E402
 
-from gru4rec.data import loader  # noqa: E402
+from gru4rec.data.reading import loader  # noqa: E402
 
 CUT_OFF = 20
 

@@ -6,8 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import config, schedule
+from gru4rec import config
 from gru4rec.config import groups
+from gru4rec.data import schedule
 from gru4rec.engine import create
 from gru4rec.engine.base import chunk_of
 from gru4rec.model import lazy_adam, learning_rate, state
@@ -53,7 +54,7 @@ def cpu():
 
 
 def lengths_to_epoch(lengths, num_items, num_lanes, seed=0):
-    """schedule.Epoch of random sessions of these lengths; few items, so that batches hold duplicates."""
+    """data.schedule.Epoch of random sessions of these lengths; few items, so that batches hold duplicates."""
     random = np.random.RandomState(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     return schedule.build(random.randint(0, num_items, offsets[-1]).astype(np.int32), offsets, num_lanes)

@@ -78,7 +78,8 @@ def counts_of(name, options, train, vocabulary, sessions):
 def run(which, data, options):
     """Measure and print; the configurations are those of `parse`."""
     from gru4rec import protocol
-    from gru4rec.data import loader, sample, sessions
+    from gru4rec.data import sample, sessions
+    from gru4rec.data.reading import loader
     from gru4rec.files import outputs
     if which.metrics_dir is not None and not (os.path.isdir(which.metrics_dir) and os.access(which.metrics_dir, os.W_OK)):
         raise InputError("--metrics_dir %s is no directory that can be written; make it first" % which.metrics_dir)

@@ -1,1 +1,1 @@
-"""From an events file to sessions of item indices: loader, vocabulary, sessions. Needs no TensorFlow."""
+"""Events to sessions to the schedule of an epoch, and the bundled sample. Imports files."""

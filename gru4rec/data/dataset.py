@@ -5,7 +5,7 @@
     part-00000.parquet ...   events of whole sessions of two events or more, by session_number, within it by time
 
 Sessions are numbered as data.sessions.index_train does with session_order "id", and number i is in partition i % N. So
-the partitions p with p % W == w hold what `data.epochs_.shard` gives worker w of W, if N is a multiple of W.
+the partitions p with p % W == w hold what `data.epochs.shard` gives worker w of W, if N is a multiple of W.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from typing import Any, Dict, NamedTuple, Tuple
 import numpy as np
 import pandas as pd
 
-from gru4rec.data.columns import data_error, short
-from gru4rec.data.parquet import import_pyarrow
+from gru4rec.data.reading.columns import data_error, short
+from gru4rec.data.reading.parquet import import_pyarrow
 from gru4rec.data.sessions import Sessions, TrainReport
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import ConfigError, DataError

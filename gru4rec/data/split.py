@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from gru4rec.data.columns import as_text
-from gru4rec.data.loader import Events
+from gru4rec.data.reading.columns import as_text
+from gru4rec.data.reading.loader import Events
 from gru4rec.data.sessions import sort_events
 from gru4rec.errors import DataError
 

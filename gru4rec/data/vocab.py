@@ -1,24 +1,13 @@
 """Item id <-> item index, with the support of each item; frozen, and saved beside the weights."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from gru4rec.data.reading.columns import canonical_int
 from gru4rec.errors import CheckpointError
 from gru4rec.files import npz
-
-_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)
-_INT64 = np.iinfo(np.int64)
-
-
-def canonical_int(text):
-    """The int that `text` spells in its one canonical way within int64, else None: "7" -> 7, "007", "7.0" -> None."""
-    if len(text) > 20 or not _INTEGER.match(text):
-        return None
-    value = int(text)
-    return value if _INT64.min <= value <= _INT64.max else None
 
 
 def _text_of(raw):

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Chunk(NamedTuple):
-    """Consecutive steps of an epoch; arrays [n, B] as in schedule.Epoch."""
+    """Consecutive steps of an epoch; arrays [n, B] as in data.schedule.Epoch."""
 
     x: np.ndarray
     y: np.ndarray
@@ -31,13 +31,13 @@ class Engine:
     scaling = None  # with --loss_scale, after the first call: (scale, skipped steps so far)
 
     def start_epoch(self, epoch, steps_before, start=0):
-        """Told of a schedule.Epoch before a chunk of it is run.
+        """Told of a data.schedule.Epoch before a chunk of it is run.
 
         steps_before: updates made before the epoch. start: its first row that is still to be trained.
         """
 
 
 def chunk_of(epoch, start, stop, steps_before):
-    """Rows start..stop of a schedule.Epoch; `steps_before` updates were made before the epoch began."""
+    """Rows start..stop of a data.schedule.Epoch; `steps_before` updates were made before the epoch began."""
     part = slice(start, stop)
     return Chunk(epoch.x[part], epoch.y[part], epoch.reset[part], epoch.weight[part], steps_before + start + 1)

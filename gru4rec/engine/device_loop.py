@@ -7,7 +7,7 @@ the state changes in them, bit for bit, and nothing counts them.
 
 import numpy as np
 
-from gru4rec import schedule
+from gru4rec.data import schedule
 from gru4rec.engine.plain import PlainEngine
 from gru4rec.model import learning_rate
 from gru4rec.tf_compat import tf

@@ -63,7 +63,7 @@ def parse(argv):
 def run(which, options):
     """Replay and print; the configurations are those of `parse`."""
     from gru4rec import protocol
-    from gru4rec.data import loader
+    from gru4rec.data.reading import loader
     from gru4rec.files import outputs
     from gru4rec.offline import exported, runtimes
     found = exported.read(which.model_dir)

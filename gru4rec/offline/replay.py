@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gru4rec import schedule
 from gru4rec.baselines.counting import Counts, contexts
+from gru4rec.data import schedule
 from gru4rec.errors import DivergenceError
 from gru4rec.export.signature import IDS, LENGTHS, NEW_STATE, SCORES, STATE, TOP_IDS, TOP_SCORES
 from gru4rec.offline.runtimes import start_states

@@ -5,7 +5,7 @@ import os
 import re
 import zlib
 
-from gru4rec.data.columns import data_error
+from gru4rec.data.reading.columns import data_error
 
 _PACKED = (b"PK\3\4", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh", b"Rar!")  # 7z, zstd, ...
 

@@ -5,7 +5,7 @@ import itertools
 import re
 from typing import NamedTuple, Optional
 
-from gru4rec.data.columns import data_error, short
+from gru4rec.data.reading.columns import data_error, short
 from gru4rec.errors import ConfigError
 from gru4rec.prepare import files
 

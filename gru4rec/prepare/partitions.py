@@ -10,7 +10,8 @@ import re
 
 import numpy as np
 
-from gru4rec.data import dataset, parquet
+from gru4rec.data import dataset
+from gru4rec.data.reading import parquet
 from gru4rec.errors import DataError, InputError
 from gru4rec.files import durable
 from gru4rec.files.hashes import sha256

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 
-from gru4rec.data.columns import data_error, short
+from gru4rec.data.reading.columns import data_error, short
 from gru4rec.prepare import files
 from gru4rec.prepare.engine import NotUtf8, QueryError
 from gru4rec.prepare.formats import MAX_REJECTS, integer, iso, number, quoted
@@ -22,7 +22,7 @@ MAX_BAD_SHARE = 0.01
 GOOD = "selected AND session IS NOT NULL AND item IS NOT NULL AND time IS NOT NULL"  # rows of `raw`
 _BAD = "selected AND (session IS NULL OR item IS NULL OR time IS NULL)"
 _SAMPLE = 100000  # rows of a file that settle what its times are
-# unit, sizes of its numbers, factor to microseconds: the limits of data.loader, and a tenth below, down to April 1970
+# unit, sizes of its numbers, factor to microseconds: the limits of data.reading.loader, and a tenth below, down to April 1970
 _UNITS = (("s", 0, 1e11, 1e6), ("ms", 1e10, 1e14, 1e3), ("us", 1e13, 1e17, 1), ("ns", 1e16, 1e20, 1e-3))
 
 

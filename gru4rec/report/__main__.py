@@ -49,7 +49,8 @@ def run(options):
 
 def popularity_bias(options, trained, found):
     """bias.Bias, or why there is none."""
-    from gru4rec.data import loader, sessions
+    from gru4rec.data import sessions
+    from gru4rec.data.reading import loader
     from gru4rec.report import bias
     path = options.test_path or next((row["test_path"] for row in found[::-1] if row.get("test_path")), None)
     if path is None:

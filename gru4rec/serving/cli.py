@@ -92,7 +92,8 @@ def _one(model, options):
 
 
 def _many(model, options):
-    from gru4rec.data import loader, sessions
+    from gru4rec.data import sessions
+    from gru4rec.data.reading import loader
     from gru4rec.serving import listfile
     data = model.config.data
     keys = [getattr(options, key) or getattr(data, key) for key in ("session_key", "item_key", "time_key")]

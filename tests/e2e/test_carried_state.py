@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from gru4rec import config, device, engine, evaluate, schedule
-from gru4rec.data import loader, sample, sessions
+from gru4rec import config, device, engine, evaluate
+from gru4rec.data import sample, schedule, sessions
+from gru4rec.data.reading import loader
 from gru4rec.engine import base
 from gru4rec.model import state
 

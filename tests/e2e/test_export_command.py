@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 import gru4rec
-from gru4rec import main, schedule
-from gru4rec.data import synthetic
-from gru4rec.data.loader import load_events
+from gru4rec import main
+from gru4rec.data import schedule, synthetic
+from gru4rec.data.reading.loader import load_events
 from gru4rec.data.sessions import index_test
 from gru4rec.export import __main__ as export
 from gru4rec.export import directory, source

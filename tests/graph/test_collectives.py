@@ -8,12 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from gru4rec import checkpoint, config, device, main, schedule, tf_compat
+from gru4rec import checkpoint, config, device, main, tf_compat
+from gru4rec.data import schedule
+from gru4rec.data.epochs import build_epoch
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import npu, rank_table
 from gru4rec.engine import create
 from gru4rec.engine.base import chunk_of
-from gru4rec.epochs import build_epoch
 from gru4rec.model import state
 from gru4rec.parallel import workers
 from gru4rec.tf_compat import tf

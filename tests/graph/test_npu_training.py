@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from gru4rec import config, device, engine, evaluate, schedule, tf_compat
+from gru4rec import config, device, engine, evaluate, tf_compat
+from gru4rec.data import schedule
 from gru4rec.data.sessions import EvalSessions
 from gru4rec.device import npu
 from gru4rec.engine import base

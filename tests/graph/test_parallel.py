@@ -7,12 +7,13 @@ import threading
 import numpy as np
 import pytest
 
-from gru4rec import config, schedule
+from gru4rec import config
+from gru4rec.data import schedule
+from gru4rec.data.epochs import build_epoch
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import host
 from gru4rec.engine import create
 from gru4rec.engine.base import chunk_of
-from gru4rec.epochs import build_epoch
 from gru4rec.errors import ClusterError
 from gru4rec.graph import lookup
 from gru4rec.model import state
@@ -96,7 +97,7 @@ CASES += [pytest.param(name, 2, marks=pytest.mark.release) for name in sorted(FA
 
 
 def joined_epochs(sessions, size):
-    """(schedule.Epoch of each rank, the one of a process with all lanes)."""
+    """(data.schedule.Epoch of each rank, the one of a process with all lanes)."""
     epochs = [build_epoch(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
     return epochs, schedule.Epoch(*[np.concatenate(arrays, 1) for arrays in zip(*epochs)])
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gru4rec import device, evaluate, metrics
-from gru4rec.data.loader import Events
+from gru4rec.data.reading.loader import Events
 from gru4rec.data.sessions import EvalSessions, index_test
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import variables

@@ -10,7 +10,7 @@ import os
 import numpy as np
 import pytest
 
-from gru4rec import schedule
+from gru4rec.data import schedule
 from gru4rec.engine import create
 from gru4rec.model import lazy_adam, state
 
@@ -138,7 +138,8 @@ def test_small():
 @pytest.mark.realdata
 @pytest.mark.release
 def test_two_thousand_steps_of_rsc15_64(realdata):
-    from gru4rec.data import loader, sessions
+    from gru4rec.data import sessions
+    from gru4rec.data.reading import loader
     path = os.path.join(realdata, "rsc15_64", "train.tsv.gz")
     if not os.path.exists(path):
         pytest.skip("no real data at %s" % path)

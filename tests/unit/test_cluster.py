@@ -7,7 +7,8 @@ import socket
 import numpy as np
 import pytest
 
-from gru4rec import epochs, manifest, schedule
+from gru4rec import manifest
+from gru4rec.data import epochs, schedule
 from gru4rec.data.sessions import Sessions
 from gru4rec.errors import ClusterError, ConfigError
 from gru4rec.parallel import cluster, workers

@@ -16,10 +16,9 @@ from pyarrow import parquet  # noqa: E402
 
 from gru4rec import config, main  # noqa: E402
 from gru4rec.data import dataset, sessions  # noqa: E402
-from gru4rec.data.epochs_ import shard  # noqa: E402
-from gru4rec.data.loader import load_events  # noqa: E402
+from gru4rec.data.epochs import Share, shard  # noqa: E402
+from gru4rec.data.reading.loader import load_events  # noqa: E402
 from gru4rec.data.vocab import Vocabulary  # noqa: E402
-from gru4rec.epochs import Share  # noqa: E402
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402
 from gru4rec.parallel.workers import ALONE, Workers  # noqa: E402

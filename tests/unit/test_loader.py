@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gru4rec.data import iso8601, loader, text
-from gru4rec.data.loader import load_events
+from gru4rec.data.reading import iso8601, loader, text
+from gru4rec.data.reading.loader import load_events
 from gru4rec.errors import DataError
 
 ROWS = "SessionId\tItemId\tTime\n2\t30\t5\n1\t10\t4\n2\t20\t6\n"
@@ -166,7 +166,7 @@ def test_reads_back_what_the_csv_module_writes(tmp_path, rows, delimiter, chunk,
 
 
 def test_data_modules_import_without_tensorflow():
-    code = ("import sys; import gru4rec.data.loader, gru4rec.data.sessions; "
+    code = ("import sys; import gru4rec.data.reading.loader, gru4rec.data.sessions; "
             "sys.exit(any(name.split('.')[0] in ('tensorflow', 'pyarrow') and 'gru' in name for name in sys.modules) "
             "or 'tensorflow' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

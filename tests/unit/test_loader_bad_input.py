@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gru4rec.data import text
-from gru4rec.data.loader import load_events
+from gru4rec.data.reading import text
+from gru4rec.data.reading.loader import load_events
 from gru4rec.errors import DataError
 
 HEAD = "SessionId\tItemId\tTime\n"

@@ -575,7 +575,7 @@ def test_after_an_error_no_new_directory_is_left(tmp_path):
 
 def test_ids_of_every_kind_come_back_from_the_output(tmp_path):
     """What `gru4rec.main` reads is what the log held."""
-    from gru4rec.data.loader import load_events
+    from gru4rec.data.reading.loader import load_events
     ids = ["a", "NA", "null", "007", "-0", "1.0", "nan", " x ", "a\tb", 'a"b', '"q"', '"', "a,b", "\u00e9", "\u2028"]
     rows = ['s%d,"%s",%d\n' % (n, item.replace('"', '""'), n) for n, item in enumerate(ids)]
     prepare(tmp_path, "custom", "SessionId,ItemId,Time\n" + "".join(rows), *KEEP_ALL)

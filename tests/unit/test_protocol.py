@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from gru4rec import config, metrics, protocol
-from gru4rec.data.loader import Events
+from gru4rec.data.reading.loader import Events
 from gru4rec.data.sessions import index_test
 from gru4rec.data.targets import list_targets
 from gru4rec.data.vocab import Vocabulary

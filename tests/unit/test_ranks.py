@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from gru4rec import schedule
-from gru4rec.data import epochs_
+from gru4rec.data import epochs as epochs_module
+from gru4rec.data import schedule
+from gru4rec.data.epochs import build_epoch
 from gru4rec.data.sessions import Sessions
-from gru4rec.epochs import build_epoch
 from gru4rec.errors import ConfigError
 from gru4rec.parallel import workers
 
@@ -39,12 +39,12 @@ def made(lengths):
 
 def test_each_session_goes_to_one_rank():
     sessions = made([2, 3, 4, 2, 5])
-    assert epochs_.shard(sessions, workers.ALONE) is sessions
-    first, second = (epochs_.shard(sessions, workers.Workers(2, rank)) for rank in (0, 1))
+    assert epochs_module.shard(sessions, workers.ALONE) is sessions
+    first, second = (epochs_module.shard(sessions, workers.Workers(2, rank)) for rank in (0, 1))
     assert first.items.tolist() == [0, 1, 5, 6, 7, 8, 11, 12, 13, 14, 15] and first.offsets.tolist() == [0, 2, 6, 11]
     assert second.items.tolist() == [2, 3, 4, 9, 10] and second.offsets.tolist() == [0, 3, 5]
     with pytest.raises(ConfigError, match="5 sessions cannot be shared by 8 devices"):
-        epochs_.shard(sessions, workers.Workers(8, 0))
+        epochs_module.shard(sessions, workers.Workers(8, 0))
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])

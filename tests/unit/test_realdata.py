@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from gru4rec.data.loader import load_events
+from gru4rec.data.reading.loader import load_events
 from gru4rec.data.sessions import index_test, index_train
 
 pytestmark = pytest.mark.realdata

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gru4rec import schedule
+from gru4rec.data import schedule
 from tests.parity import reference
 
 MANY = settings(max_examples=300, deadline=None)

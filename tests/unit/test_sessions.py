@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gru4rec.data.loader import Events
+from gru4rec.data.reading.loader import Events
 from gru4rec.data.sessions import index_test, index_train
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import DataError

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gru4rec.data.loader import Events
+from gru4rec.data.reading.loader import Events
 from gru4rec.data.split import DAY_SECONDS, join, split
 from gru4rec.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gru4rec import config, protocol, validation
-from gru4rec.data.loader import Events
+from gru4rec.data.reading.loader import Events
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.parallel import workers
 

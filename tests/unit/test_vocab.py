@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gru4rec.data.vocab import Vocabulary, canonical_int
+from gru4rec.data.reading.columns import canonical_int
+from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError
 
 

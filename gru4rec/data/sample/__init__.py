@@ -1,4 +1,4 @@
-"""The bundled sample: click sessions of `data.synthetic`, shipped with the package (data/README.md)."""
+"""The bundled sample: click sessions of `data.synthetic` (data/README.md). Imports errors."""
 
 import os
 

@@ -124,6 +124,6 @@ def _targets(offsets, steps):
 
 
 def padded(epoch, num_steps):
-    """A schedule.Epoch with steps of weight 0 appended up to `num_steps`."""
+    """A data.schedule.Epoch with steps of weight 0 appended up to `num_steps`."""
     missing = num_steps - epoch.num_steps
     return Epoch(*[np.concatenate([a, np.zeros((missing,) + a.shape[1:], a.dtype)]) for a in epoch])

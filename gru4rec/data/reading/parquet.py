@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from gru4rec.data import iso8601
-from gru4rec.data.columns import TIME_HELP, TimeColumn, as_text, data_error, places_of, short
-from gru4rec.data.vocab import canonical_int
+from gru4rec.data.reading import iso8601
+from gru4rec.data.reading.columns import TIME_HELP, TimeColumn, as_text, canonical_int, data_error, places_of, short
 from gru4rec.errors import DataError
 
 

@@ -9,9 +9,9 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import numpy as np
 
-from gru4rec import schedule
-from gru4rec.data import dataset, epochs_
+from gru4rec.data import dataset, schedule
 from gru4rec.data.sessions import Sessions, rows_of
+from gru4rec.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class Share(NamedTuple):
 def share_of(sessions, ranks):
     """Share of data.sessions.Sessions of all ranks."""
     number = np.arange(ranks.rank, sessions.num_sessions, ranks.size)
-    return Share(epochs_.shard(sessions, ranks), number, lambda: np.diff(sessions.offsets) - 1)
+    return Share(shard(sessions, ranks), number, lambda: np.diff(sessions.offsets) - 1)
 
 
 def share_of_dataset(header, sessions, ranks, session_order):
@@ -62,7 +62,7 @@ class Epochs:
         self.whole, self.num_targets = self._built(share.sessions)
 
     def of(self, divisions=()):
-        """(schedule.Epoch, targets of all ranks) of what is left of an epoch.
+        """(data.schedule.Epoch, targets of all ranks) of what is left of an epoch.
 
         Args:
           divisions: how it was trained so far, a sequence of (ranks, lanes of each, steps).
@@ -126,4 +126,22 @@ def tails(sessions, done):
     start, end = sessions.offsets[:-1] + done, sessions.offsets[1:]
     kept = np.flatnonzero(end - start >= 2)
     events, offsets = rows_of(start[kept], (end - start)[kept])
+    return Sessions(sessions.items[events], offsets)
+
+
+def shard(sessions, ranks):
+    """Every `size`-th session, from `rank` on: the share of a process.
+
+    Args:
+      sessions: data.sessions.Sessions. ranks: Ranks.
+    Returns: Sessions.
+    Raises: ConfigError if there are fewer sessions than devices.
+    """
+    if ranks.size == 1:
+        return sessions
+    if sessions.num_sessions < ranks.size:
+        raise ConfigError("%d sessions cannot be shared by %d devices; train on fewer"
+                          % (sessions.num_sessions, ranks.size))
+    mine = np.arange(ranks.rank, sessions.num_sessions, ranks.size)
+    events, offsets = rows_of(sessions.offsets[mine], np.diff(sessions.offsets)[mine])
     return Sessions(sessions.items[events], offsets)

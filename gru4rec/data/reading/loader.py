@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gru4rec.data.columns import data_error
-from gru4rec.data.parquet import read_parquet
-from gru4rec.data.text import read_text
+from gru4rec.data.reading.columns import data_error
+from gru4rec.data.reading.parquet import read_parquet
+from gru4rec.data.reading.text import read_text
 from gru4rec.errors import DataError
 
 _LOG = logging.getLogger(__name__)

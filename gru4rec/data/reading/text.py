@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from gru4rec.data import iso8601
-from gru4rec.data.columns import IdColumn, TimeColumn, data_error, places_of, short
+from gru4rec.data.reading import iso8601
+from gru4rec.data.reading.columns import IdColumn, TimeColumn, data_error, places_of, short
 
 _CHUNK_BYTES = 8 << 20
 _DELIMITERS = "\t,;"

@@ -1,12 +1,20 @@
 """What text and parquet share: the one-line error, finding the columns, and checked id and time columns."""
 
+import re
+
 import numpy as np
 import pandas as pd
 
-from gru4rec.data import iso8601
+from gru4rec.data.reading import iso8601
 from gru4rec.errors import DataError
 
 TIME_HELP = "give seconds, milliseconds or microseconds since 1970, or ISO-8601 such as 2014-04-07T10:51:09Z"
+
+
+_INTEGER = re.compile(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)
+
+
+_INT64 = np.iinfo(np.int64)
 
 
 def short(value):
@@ -88,3 +96,11 @@ class TimeColumn:
 
     def finish(self):
         return np.concatenate(self.parts), bool(self.is_iso)
+
+
+def canonical_int(text):
+    """The int that `text` spells in its one canonical way within int64, else None: "7" -> 7, "007", "7.0" -> None."""
+    if len(text) > 20 or not _INTEGER.match(text):
+        return None
+    value = int(text)
+    return value if _INT64.min <= value <= _INT64.max else None

@@ -1,0 +1,1 @@
+"""Files of events to columns: text, Parquet, times. Imports errors."""
