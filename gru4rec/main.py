@@ -11,6 +11,7 @@ from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.process import exit_status, leave, say, setup_logging
 from gru4rec.command.process import progress as _progress
 from gru4rec.config import accelerator as accelerator_flags
+from gru4rec.device import device_for
 from gru4rec.errors import ConfigError, InputError
 from gru4rec.parallel.cluster import left_behind
 from gru4rec.runlog import tensorboard
@@ -81,7 +82,7 @@ def _train_together(config, found):
             if own.refit or own.config.validation.refit:
                 raise ConfigError("the run in %s has --refit 1, which has no meaning with TF_CONFIG: go on on one process"
                                   % config.run.checkpoint_dir)
-        device = _device(config, "train", found)
+        device = device_for(config, "train", found)
         communicator = device.communicator
         with left_behind(communicator), StopRequest() as stop:
             communicator.wait(stop.check)
@@ -113,7 +114,7 @@ def _train_from(start, directory, device=None):
     test = None if held_out is None else _validation_set(held_out, indexed[0], config)
     del events, held_out
     start.check_data(*indexed, test=test)
-    device = device or _device(config, "train")
+    device = device or device_for(config, "train")
     if device.ranks.rank == 0 and start.name is None:
         _say_parity(config)
     from gru4rec import tf_compat, train
@@ -206,7 +207,7 @@ def _refit(start, directory, everything, device=None):
     from gru4rec.parallel import workers
     indexed = _index(everything, config, start, workers.ALONE)
     start.check_data(*indexed)
-    device = device or _device(config, "train")
+    device = device or device_for(config, "train")
     from gru4rec import tf_compat, train
     with tf_compat.memory_errors():
         train.train(config, device, *indexed, progress=_progress("train", "step"), start=start, directory=directory)
@@ -275,7 +276,7 @@ def _list_lengths(options):
 
 def _ranked(config, found, test):
     """evaluate.Ranked of the counted targets, by the model of a checkpoint.Checkpoint."""
-    device = _device(config, "infer")
+    device = device_for(config, "infer")
     from gru4rec import evaluate, tf_compat
     from gru4rec.model import state
     options = config.evaluation
@@ -291,7 +292,7 @@ def _ranked(config, found, test):
 def _ranked_together(config, together, found=None, test=None):
     """As `_ranked`, by the processes of a cluster.Cluster; `found` and `test` are those of rank 0, which gets the result."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    device = _device(config, "infer", together)
+    device = device_for(config, "infer", together)
     from gru4rec import sharded_evaluation, tf_compat
     from gru4rec.model import state
     weights = None if found is None else (found.config, state.caught_up(found.config, found.arrays))
@@ -342,15 +343,6 @@ def _test_source(config, trained):
         from gru4rec.data import sample
         path = sample.path("test")
     return path, keys
-
-
-def _device(config, job, cluster=None):
-    from gru4rec import tf_compat
-    tf_compat.setup()
-    from gru4rec import device
-    return device.choose(config.run.device, config_module.npu_session_options(config.run, config.accelerator), job,
-                         config_module.npu_steps(config.run), config.accelerator.npu_nums, cluster,
-                         config.run.cluster_timeout)
 
 
 if __name__ == "__main__":

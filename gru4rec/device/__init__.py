@@ -1,4 +1,4 @@
-"""Where a graph runs: `choose` is the only decision, the Device it returns is all that the engine knows about it.
+"""Where a graph runs: `choose` is the only decision. Imports config, parallel, runlog.
 
 TensorFlow is imported when `choose` is called, so that flags can be checked against `npu_options` without it.
 """
@@ -6,6 +6,7 @@ TensorFlow is imported when `choose` is called, so that flags can be checked aga
 import dataclasses
 import logging
 
+from gru4rec import config as config_module
 from gru4rec.config import npu_options as _options
 from gru4rec.errors import DeviceError
 
@@ -85,3 +86,12 @@ def _auto(*args):
 
 def _auto_reason(missing):
     return "; ".join(["auto takes the first it can have"] + missing)
+
+
+def device_for(config, job, cluster=None):
+    """The Device that --device and its options ask for; arguments as for `choose`, config: config.Config."""
+    from gru4rec import tf_compat
+    tf_compat.setup()
+    return choose(config.run.device, config_module.npu_session_options(config.run, config.accelerator), job,
+                         config_module.npu_steps(config.run), config.accelerator.npu_nums, cluster,
+                         config.run.cluster_timeout)
