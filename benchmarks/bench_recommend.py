@@ -24,11 +24,11 @@ import numpy as np  # noqa: E402
 def make_model(args):
     """serving.model.Model of random weights."""
     from gru4rec import config
+    from gru4rec.checkpoint.weights import Weights
     from gru4rec.data.vocab import Vocabulary
     from gru4rec.model import state
     from gru4rec.serving.model import Model
     from gru4rec.serving.network import NumpyNetwork
-    from gru4rec.serving.weights import Weights
     cfg = config.from_flags({"size": str(args.size), "seed": str(args.seed), "optimizer": "sgd"})
     arrays = state.initial(cfg, args.items)
     vectors = state.output_rows(cfg.model, arrays)

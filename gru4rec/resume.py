@@ -11,10 +11,11 @@ from typing import Any, Dict, NamedTuple, Optional
 
 from gru4rec import checkpoint, run_state, validation, warm_start
 from gru4rec import config as config_module
+from gru4rec.checkpoint import names
+from gru4rec.checkpoint.manifest import Position, workers
 from gru4rec.command.flags import show
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ConfigError
-from gru4rec.manifest import Position, workers
 from gru4rec.model import state
 from gru4rec.run_directory import REFIT
 
@@ -39,7 +40,7 @@ class Start(NamedTuple):
     """Where and with what a training starts."""
 
     config: Any  # config.Config of this part of the run
-    name: Optional[checkpoint.Name] = None  # checkpoint in the directory to go on from; None: a new run
+    name: Optional[names.Name] = None  # checkpoint in the directory to go on from; None: a new run
     manifest: Optional[Dict[str, Any]] = None  # its own, see checkpoint.verified
     refit: Optional[Refit] = None  # in the second part of a run with --refit 1
     source: Optional[warm_start.Source] = None  # of a new run's weights
@@ -57,7 +58,7 @@ class Start(NamedTuple):
     def base_vocabulary(self):
         """Vocabulary whose item indices the weights have; None for a new run with fresh weights."""
         if self.name is not None:
-            return Vocabulary.load(os.path.join(self.config.run.checkpoint_dir, checkpoint.VOCABULARY))
+            return Vocabulary.load(os.path.join(self.config.run.checkpoint_dir, names.VOCABULARY))
         return self.source.vocabulary if self.source else None
 
     def check_data(self, vocabulary, sessions, test=None):
@@ -119,11 +120,11 @@ def find(asked, directory):
     """
     directory.tidy()
     refit = _read_refit(directory)
-    if not checkpoint.listing(directory.path) and refit is None:
+    if not names.listing(directory.path) and refit is None:
         _log.warning("nothing to resume in %s: starting afresh", directory.path)
         return afresh(asked)
     name, found = None, None
-    if checkpoint.listing(directory.path):
+    if names.listing(directory.path):
         name, found = checkpoint.newest(directory.path, lambda n: (n, checkpoint.verified(directory.path, n)))
         if found["position"] is None or found["data"] is None:
             raise CheckpointError("%s cannot be resumed: it does not say where in the run it was saved; train afresh without "

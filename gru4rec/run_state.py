@@ -8,15 +8,14 @@ import time
 import numpy as np
 
 from gru4rec import checkpoint
+from gru4rec.checkpoint import names as names_module
 from gru4rec.command import invocation
 from gru4rec.data.epochs import Share
 from gru4rec.errors import ClusterError, DivergenceError, Interrupted
-from gru4rec.manifest import Position
 from gru4rec.model import state
 
 _log = logging.getLogger(__name__)
 
-START = Position(0, 0, 0.0, 0.0)
 NEVER = 2 ** 62
 
 
@@ -135,12 +134,12 @@ class Saver:
 
     def prune(self):
         """Remove what --keep does not ask for."""
-        checkpoint.prune(self._directory, self._config.run.keep, self._validation.best_epoch if self._validation else None)
+        names_module.prune(self._directory, self._config.run.keep, self._validation.best_epoch if self._validation else None)
 
     def finished(self):
         """The run is over: what was saved within epochs is needed no more."""
         if self._writes:
-            checkpoint.remove(self._directory, [n for n in checkpoint.listing(self._directory) if not n.is_epoch])
+            names_module.remove(self._directory, [n for n in names_module.listing(self._directory) if not n.is_epoch])
 
     def stopped(self, error, arrays, position, is_moment):
         """Save what a signal would lose -> the Interrupted to raise, which says how to go on.

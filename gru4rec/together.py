@@ -11,10 +11,10 @@ import numpy as np
 
 from gru4rec import config as config_module
 from gru4rec import run_state
+from gru4rec.checkpoint.manifest import Position
 from gru4rec.command.flags import show
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import ClusterError, ConfigError
-from gru4rec.manifest import Position
 from gru4rec.model import state
 
 # What may differ from process to process: where its files lie, and what it prints.
@@ -77,7 +77,7 @@ class Start:
                 for name, kind, shape in kinds}
 
     def position(self):
-        """manifest.Position to go on at; None for a new run."""
+        """checkpoint.manifest.Position to go on at; None for a new run."""
         if self._said["position"] is None:
             return None
         found = Position(*self._said["position"])

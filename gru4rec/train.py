@@ -8,6 +8,7 @@ import time
 
 from gru4rec import engine, resume, run_state
 from gru4rec.baselines import rules
+from gru4rec.checkpoint import manifest
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.data.epochs import Epochs, Share, share_of
 from gru4rec.engine import base
@@ -46,7 +47,7 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
         arrays = start.arrays(vocabulary)
         resumed = start.position()
         workers = found.size if together.exchange else 1  # whose hidden states are saved
-        position = _divided(resumed or run_state.START, workers, config.training.batch_size)
+        position = _divided(resumed or manifest.START, workers, config.training.batch_size)
         before = int(arrays[state.GLOBAL_STEP]) - position.steps
         epoch, num_targets = epochs.of(position.divisions)
         num_steps = before + epoch.num_steps + epochs.whole.num_steps * max(config.training.epoch - position.epoch - 1, 0)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 
-from gru4rec import run_state
+from gru4rec.checkpoint import manifest
 from gru4rec.command.process import say
 from gru4rec.errors import DivergenceError
 from gru4rec.model import divergence, learning_rate
@@ -22,7 +22,7 @@ class TrainLog:
     scaling: None, or with --loss_scale (scale, skipped steps) after the last call.
     """
 
-    def __init__(self, config, position=run_state.START, writes=True, skipped=0, watch=None):
+    def __init__(self, config, position=manifest.START, writes=True, skipped=0, watch=None):
         """position: run_state.Position to begin at; from a later epoch on `start_epoch` begins with nothing.
 
         writes: whether rows go to metrics.jsonl; of devices that train together one does. skipped: steps skipped so far.
@@ -44,7 +44,7 @@ class TrainLog:
     def start_epoch(self, number):
         """Steps of the epoch that were made before: 0, but for the one a run goes on in."""
         self._begin(self.position() if number == self._epoch else
-                    run_state.START._replace(epoch=number, workers=self._start.workers))
+                    manifest.START._replace(epoch=number, workers=self._start.workers))
         return self._count
 
     def position(self):

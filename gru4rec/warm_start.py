@@ -12,10 +12,11 @@ from typing import Any, NamedTuple
 
 from gru4rec import checkpoint
 from gru4rec import config as config_module
+from gru4rec.checkpoint import names
+from gru4rec.checkpoint.manifest import workers
 from gru4rec.config import presets
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.manifest import workers
 from gru4rec.model import state
 
 _log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ class Source(NamedTuple):
     """The model to start from."""
 
     directory: str
-    name: checkpoint.Name
+    name: names.Name
     config: Any  # config.Config it was trained with
     vocabulary: Vocabulary
     workers: int = 1  # processes that trained it together
@@ -45,7 +46,7 @@ def find(config):
     if directory is None:
         return None
     name, manifest = checkpoint.pick(directory)
-    return Source(directory, name, manifest["config"], Vocabulary.load(os.path.join(directory, checkpoint.VOCABULARY)),
+    return Source(directory, name, manifest["config"], Vocabulary.load(os.path.join(directory, names.VOCABULARY)),
                   workers(manifest))
 
 

@@ -30,9 +30,10 @@ if ROOT not in sys.path:
 
 import numpy as np  # noqa: E402
 
-from gru4rec import checkpoint, config, resume, tensor_files  # noqa: E402
-from gru4rec import manifest as manifests  # noqa: E402
+from gru4rec import checkpoint, config, resume  # noqa: E402
 from gru4rec.baselines import rules  # noqa: E402
+from gru4rec.checkpoint import bundle_writer  # noqa: E402
+from gru4rec.checkpoint import manifest as manifests  # noqa: E402
 from gru4rec.command import flags as flags_module  # noqa: E402
 from gru4rec.config import presets  # noqa: E402
 from gru4rec.data import sessions, synthetic  # noqa: E402
@@ -126,7 +127,7 @@ class Corpus:
         self.arrays = state.initial(self.config, len(self.vocabulary))
         self.arrays[state.GLOBAL_STEP] = np.array(7)
         if not real_tensors:
-            tensor_files.write = _stand_in
+            bundle_writer.write = _stand_in
         rules.save("rules.npz", rules.build(self.sessions, len(self.vocabulary)), self.vocabulary)
         record = {"metric": "recall@20", "value": 0.5, "best_epoch": 0, "best_value": 0.5, "values": [0.5]}
         checkpoint.save(".", self.config, self.vocabulary, self.arrays, 0, 70, record, phase="train",
@@ -162,7 +163,7 @@ class Corpus:
 
 
 def _stand_in(prefix, arrays):
-    for ending in tensor_files.ENDINGS:
+    for ending in bundle_writer.ENDINGS:
         _write(prefix + ending, b"stand-in")
 
 
@@ -305,7 +306,7 @@ def preset(chance, corpus):
 
 def tensors(chance, corpus):
     """Tensor files, read by TensorFlow; needs it."""
-    ending = chance.choice(tensor_files.ENDINGS)
+    ending = chance.choice(bundle_writer.ENDINGS)
     corpus.put("gru-model-0" + ending, mutated(chance, corpus.bytes["gru-model-0" + ending]))
 
     def read():
@@ -344,7 +345,7 @@ def limits():
 
 def run(name, cases, seed):
     """Run a target -> {"taken": n, "refused": n}. Raises AssertionError with the case that does not pass."""
-    here, made = os.getcwd(), (presets._HERE, tensor_files.write)
+    here, made = os.getcwd(), (presets._HERE, bundle_writer.write)
     scratch = tempfile.mkdtemp(prefix="gru4rec-fuzz-")
     count = {"taken": 0, "refused": 0}
     try:
@@ -370,7 +371,7 @@ def run(name, cases, seed):
         raise AssertionError("%s: seed %d, case %d: %s: %s" % (name, seed, case, type(error).__name__, error)) from error
     finally:
         os.chdir(here)
-        presets._HERE, tensor_files.write = made
+        presets._HERE, bundle_writer.write = made
         shutil.rmtree(scratch)
     return count
 

@@ -5,7 +5,8 @@ import struct
 
 import numpy as np
 
-from gru4rec import checkpoint, config, tensor_files
+from gru4rec import checkpoint, config
+from gru4rec.checkpoint import bundle_writer
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.model import state
 
@@ -96,6 +97,6 @@ def save(directory, monkeypatch, config_=None, arrays=None, vocab=None, epoch=0,
     config_ = config_ or make_config()
     vocab = vocab or vocabulary(num_items)
     arrays = arrays or random_arrays(config_, len(vocab))
-    monkeypatch.setattr(tensor_files, "write", write_bundle)
+    monkeypatch.setattr(bundle_writer, "write", write_bundle)
     checkpoint.save(str(directory), config_, vocab, arrays, epoch, 100, validation)
     return config_, arrays, vocab

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence,
 
 import numpy as np
 
+from gru4rec.checkpoint import weights as weights_module
 from gru4rec.errors import ConfigError, InputError
-from gru4rec.serving import weights as weights_module
 from gru4rec.serving.network import NumpyNetwork
 from gru4rec.serving.ranking import (
     LANES,
@@ -113,7 +113,7 @@ class Model:
     path: str
 
     def __init__(self, weights: weights_module.Weights, network: Any) -> None:
-        """weights: serving.weights.Weights. network: NumpyNetwork or TFNetwork."""
+        """weights: checkpoint.weights.Weights. network: NumpyNetwork or TFNetwork."""
         self.config, self.vocabulary, self.item_vectors = weights.config, weights.vocabulary, weights.item_vectors
         self.ids, self.version, self.epoch, self.path = weights.vocabulary.ids, weights.version, weights.epoch, weights.path
         self.network, self.popularity = network, Popularity(weights.vocabulary.support)

@@ -31,7 +31,7 @@ class NumpyNetwork:
     """Hidden states and scores of many sessions at a time; immutable, so threads may share it."""
 
     def __init__(self, weights, threads=1):
-        """weights: serving.weights.Weights. threads: that share the scores of SHARED_FROM items or more."""
+        """weights: checkpoint.weights.Weights. threads: that share the scores of SHARED_FROM items or more."""
         model = weights.config.model
         num_items = len(weights.item_vectors)
         self._pool = ThreadPoolExecutor(threads) if threads > 1 and num_items >= SHARED_FROM else None

@@ -5,6 +5,7 @@ import os
 import threading
 
 from gru4rec import checkpoint
+from gru4rec.checkpoint import names
 from gru4rec.errors import Gru4RecError
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Reloader:
         try:
             with os.scandir(self._directory) as entries:
                 found = [(entry.name, entry.stat()) for entry in entries
-                         if entry.name.startswith(checkpoint.PREFIX) or entry.name == checkpoint.VOCABULARY]
+                         if entry.name.startswith(names.PREFIX) or entry.name == names.VOCABULARY]
         except OSError:  # gone, or removed meanwhile
             return None
         return sorted((name, stat.st_mtime_ns, stat.st_size) for name, stat in found)

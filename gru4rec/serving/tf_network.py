@@ -19,7 +19,7 @@ class TFNetwork:
     """
 
     def __init__(self, weights):
-        """weights: serving.weights.Weights."""
+        """weights: checkpoint.weights.Weights."""
         chosen = device.choose("cpu", job="infer")
         self.sizes, self._model, self._vectors = weights.config.model.size, weights.config.model, weights.item_vectors
         self._graph, self._lock, self._steps, self._scorers = tf.Graph(), threading.Lock(), {}, {}

@@ -246,8 +246,9 @@ def test_evaluation_of_a_model_whose_directory_takes_no_row(inline, model):
 
 def test_a_disk_that_fills_up_while_training(inline, model, monkeypatch):
     """The tensors of the second epoch find no room; the first stays whole, nothing temporary is left."""
-    from gru4rec import checkpoint, tensor_files
-    real, calls = tensor_files.write, []
+    from gru4rec import checkpoint
+    from gru4rec.checkpoint import bundle_writer
+    real, calls = bundle_writer.write, []
 
     def write(prefix, arrays):
         calls.append(prefix)
@@ -255,7 +256,7 @@ def test_a_disk_that_fills_up_while_training(inline, model, monkeypatch):
             raise OSError(28, "No space left on device")
         real(prefix, arrays)
 
-    monkeypatch.setattr(tensor_files, "write", write)
+    monkeypatch.setattr(bundle_writer, "write", write)
     status, _, err = inline("--train_path", "train.tsv", "--checkpoint_dir", "new", *SMALL)
     assert status == 2 and "gru-model-1 cannot be written: [Errno 28]" in err.splitlines()[-1]
     assert sorted(os.listdir(str(model / "new"))) == ["checkpoint", "gru-model-0.data-00000-of-00001",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gru4rec import checkpoint, main
+from gru4rec.checkpoint import names
 from gru4rec.errors import ClusterError
 from tests import tolerance
 
@@ -120,7 +121,7 @@ def test_a_process_that_dies_when_an_epoch_is_over_costs_nothing(inline, events,
     assert status == 4 and "worker 7 is gone; saved " in err
     status, _, err = inline(*(flags + ["--resume", "1"]))
     assert status == 0 and "epoch %d: nothing was left to train" % epoch in err
-    assert checkpoint.epochs(str(out)) == [0, 1] and all(name.is_epoch for name in checkpoint.listing(str(out)))
+    assert names.epochs(str(out)) == [0, 1] and all(name.is_epoch for name in names.listing(str(out)))
 
 
 @pytest.mark.once

@@ -11,6 +11,7 @@ import pytest
 
 from gru4rec import checkpoint
 from gru4rec import engine as engine_module
+from gru4rec.checkpoint import names
 from gru4rec.data import synthetic
 from gru4rec.tf_compat import has_xla
 
@@ -138,7 +139,7 @@ def test_a_later_epoch_leaves_the_checkpoint_of_the_one_before(inline, clicks, c
     assert status == 3 and found, err
     step, epoch = int(found.group(2)), int(found.group(3))
     assert length + 15 <= step < length + 15 + 7 and epoch == 1
-    assert checkpoint.listing("run") == [checkpoint.Name(0)]
+    assert names.listing("run") == [names.Name(0)]
     ours, theirs = checkpoint.load("run"), checkpoint.load("one")
     for name in theirs.arrays:
         np.testing.assert_array_equal(ours.arrays[name], theirs.arrays[name], err_msg=name)

@@ -10,6 +10,7 @@ import pytest
 
 from gru4rec import checkpoint, run_directory, tf_compat
 from gru4rec import engine as engine_module
+from gru4rec.checkpoint import names
 from gru4rec.command import interrupts
 from gru4rec.data import synthetic
 
@@ -103,7 +104,7 @@ def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(inline, clicks, 
     assert seen + lines(out) == lines(whole)
     assert tensors("parts") == tensors("whole")
     assert rows("parts") == rows("whole")
-    assert checkpoint.listing("parts") == checkpoint.listing("whole")
+    assert names.listing("parts") == names.listing("whole")
 
 
 def test_a_finished_run_is_left_alone_and_a_longer_one_is_the_longer_one(inline, clicks):
@@ -197,7 +198,7 @@ def test_a_weight_that_is_not_finite_is_status_3_and_the_last_good_checkpoint_st
     status, _, err = inline("--save_every", 30, *(SMALL + ["--xla", "off"]))
     assert status == 3
     assert err.splitlines()[-1].startswith("error: softmax_w is not finite after step ") and "--lr" in err
-    assert checkpoint.listing("checkpoint")[-1].step in (60, float("inf"))
+    assert names.listing("checkpoint")[-1].step in (60, float("inf"))
 
 
 def test_a_warm_start_keeps_old_rows_and_adds_new_ones(inline, clicks):

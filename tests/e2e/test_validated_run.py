@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from gru4rec import checkpoint, config, evaluate, main, validation
+from gru4rec.checkpoint import names as names_module
 from gru4rec.data import synthetic
 from tests import helpers
 
@@ -81,7 +82,7 @@ def test_patience_stops_and_the_best_epoch_is_used(inline, tmp_path, clicks, scr
                             "--test_path", "clicks.tsv", *SMALL)
     assert status == 0
     assert err.splitlines()[-1].endswith("epoch 1 was the best of 4 trained (validation Recall@20: 0.3000)")
-    assert checkpoint.epochs("checkpoint") == [0, 1, 2, 3] and len(rows("checkpoint", "valid")) == 4
+    assert names_module.epochs("checkpoint") == [0, 1, 2, 3] and len(rows("checkpoint", "valid")) == 4
     _, best, err = inline("--train", 0)
     assert "epoch 1 of checkpoint is used, the best by validation (recall@20 0.3000)" in err
     assert inline("--train", 0, "--test", 1)[1] == best
@@ -114,7 +115,7 @@ def test_a_refit_is_a_training_on_everything_for_the_best_number_of_epochs(inlin
     assert err.splitlines()[-1].endswith(
         "trained again on all sessions for 2 epochs: epoch 1 was the best of 3 trained (validation Recall@20: 0.3000)")
     assert inline("--epoch", 2, "--checkpoint_dir", "direct", "--train_path", "clicks.tsv", *SMALL)[0] == 0
-    assert checkpoint.epochs("again") == [0, 1] and checkpoint.epochs("again/previous-1") == [0, 1, 2]
+    assert names_module.epochs("again") == [0, 1] and names_module.epochs("again/previous-1") == [0, 1, 2]
     names = ["vocabulary.npz", "rules.npz"] + ["gru-model-%d%s" % (epoch, ending) for epoch in (0, 1)
                                                for ending in (".index", ".data-00000-of-00001")]
     for name in names:
@@ -143,7 +144,7 @@ def test_a_signal_during_validation_stops_and_keeps_the_epoch(inline, clicks, mo
     found, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 9, "--refit", 1,
                            "--test_path", "clicks.tsv", *SMALL)
     assert found == status and err.splitlines()[-1].startswith("error: interrupted")
-    assert checkpoint.epochs("checkpoint") == [0, 1] and not os.path.exists("checkpoint/previous-1")
+    assert names_module.epochs("checkpoint") == [0, 1] and not os.path.exists("checkpoint/previous-1")
     record = manifest("checkpoint", 1)["validation"]
     assert record["value"] is None and record["best_epoch"] == 0
     assert inline("--train", 0)[0] == 0 and rows("checkpoint", "eval")[0]["epoch"] == 0
@@ -166,8 +167,8 @@ def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_one_i
         status, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 2, "--refit", 1,
                                 "--checkpoint_dir", "run-%d" % wanted, *SMALL)
         assert status == 143 and saves == expected and ("training again" in err) == (wanted == 3), err
-    assert checkpoint.epochs("run-2") == [0, 1] and checkpoint.epochs("run-3") == [0]
-    assert checkpoint.epochs("run-3/previous-1") == [0, 1]
+    assert names_module.epochs("run-2") == [0, 1] and names_module.epochs("run-3") == [0]
+    assert names_module.epochs("run-3/previous-1") == [0, 1]
 
 
 @pytest.mark.parametrize("flags, words", [

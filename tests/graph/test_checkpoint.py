@@ -8,8 +8,9 @@ import signal
 import numpy as np
 import pytest
 
-from gru4rec import checkpoint, config, tensor_bundle
-from gru4rec import manifest as manifests
+from gru4rec import checkpoint, config
+from gru4rec.checkpoint import bundle_reader, names
+from gru4rec.checkpoint import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError
 from gru4rec.model import state
@@ -135,7 +136,7 @@ def test_a_directory_that_cannot_be_read_is_named(saved, monkeypatch):
 def test_a_run_that_was_moved_aside_is_whole(saved):
     with RunDirectory(str(saved[0])) as directory:
         directory.begin()
-    assert checkpoint.epochs(str(saved[0])) == []
+    assert names.epochs(str(saved[0])) == []
     assert checkpoint.load(str(saved[0] / "previous-1")).step == 20
 
 
@@ -147,7 +148,7 @@ def test_the_newest_is_damaged_and_the_one_before_it_is_loaded(saved, damage, ca
     assert damage + " is damaged" in caplog.text and "the one before it is used" in caplog.text
 
 
-@pytest.mark.parametrize("module", [manifests, tensor_bundle])
+@pytest.mark.parametrize("module", [manifests, bundle_reader])
 def test_a_checkpoint_removed_while_it_is_read_is_no_damage(saved, monkeypatch, caplog, module):
     """As --keep 1 of a run that trains in the directory does it, between the listing and the reading of the tensors."""
     directory, arrays = saved
@@ -157,7 +158,7 @@ def test_a_checkpoint_removed_while_it_is_read_is_no_damage(saved, monkeypatch, 
         calls.append(path)
         if len(calls) == 1:
             checkpoint.save(str(directory), CFG, vocabulary, arrays, 5, 20)
-            checkpoint.prune(str(directory), 1)
+            names.prune(str(directory), 1)
         return real(path, *args)
 
     monkeypatch.setattr(module, "read", read)
@@ -170,7 +171,7 @@ def test_names_that_only_resemble_a_checkpoint_are_none(saved):
     for name in ("gru-model-007.json", "gru-model-9.json.bak",
                  "gru-model-3-step05.json", "gru-model-3-step.json", "gru-model-x.json", "9.json"):
         (saved[0] / name).write_text("{}")
-    assert checkpoint.epochs(str(saved[0])) == [0, 1]
+    assert names.epochs(str(saved[0])) == [0, 1]
 
 
 def test_without_its_manifest_a_checkpoint_does_not_exist(saved):
@@ -202,7 +203,7 @@ def test_a_failing_disk_leaves_the_earlier_checkpoints(saved, monkeypatch, fails
     assert checkpoint.load(str(directory), 0).step == 10 and checkpoint.load(str(directory), 1).step == 20
     assert not [name for name in os.listdir(str(directory)) if name.startswith(".tmp")]
     # index, data, manifest, state file: with the manifest in place the checkpoint is there.
-    assert checkpoint.epochs(str(directory)) == ([0, 1] if fails_at < 3 else [0, 1, 2])
+    assert names.epochs(str(directory)) == ([0, 1] if fails_at < 3 else [0, 1, 2])
 
 
 def test_a_file_system_that_takes_no_more_leaves_the_earlier_checkpoints(saved):
@@ -218,7 +219,7 @@ def test_a_file_system_that_takes_no_more_leaves_the_earlier_checkpoints(saved):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
-    assert checkpoint.epochs(str(directory)) == [0, 1] and checkpoint.load(str(directory)).step == 20
+    assert names.epochs(str(directory)) == [0, 1] and checkpoint.load(str(directory)).step == 20
     assert not [name for name in os.listdir(str(directory)) if name.startswith(".tmp")]
 
 

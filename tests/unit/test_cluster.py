@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 
-from gru4rec import manifest
+from gru4rec.checkpoint import manifest
 from gru4rec.data import epochs, schedule
 from gru4rec.data.sessions import Sessions
 from gru4rec.errors import ClusterError, ConfigError

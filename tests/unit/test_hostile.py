@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gru4rec import checkpoint, config
-from gru4rec import manifest as manifests
+from gru4rec.checkpoint import manifest as manifests
 from gru4rec.errors import Gru4RecError
 from gru4rec.files import npz
 

@@ -22,7 +22,8 @@ WITHOUT_TF = ["gru4rec"] + DATA + ["gru4rec." + name for name in (
     "validation", "compare", "baselines.__main__", "baselines.rules", "baselines.neighbours", "baselines.popularity",
     "export.__main__", "export.directory", "export.source", "export.signature", "export.atc", "export.onnx_model",
     "offline.__main__", "offline.exported", "offline.replay", "offline.runtimes", "offline.acl_runtime",
-    "tensor_bundle", "checkpoint", "recommend", "serving.model", "serving.cli", "serving.listfile", "serving.weights",
+    "checkpoint.bundle_reader", "checkpoint", "recommend", "serving.model", "serving.cli", "serving.listfile",
+    "checkpoint.weights",
     "serving.batcher", "serving.server", "serving.store", "serving.reload", "serving.limits", "serve",
     "report.__main__", "report.page", "report.bias")]
 

@@ -9,12 +9,14 @@ import time
 import numpy as np
 import pytest
 
-from gru4rec import checkpoint, config, resume, run_state, tensor_files, validation
-from gru4rec import manifest as manifests
+from gru4rec import checkpoint, config, resume, run_state, validation
+from gru4rec.checkpoint import bundle_writer
+from gru4rec.checkpoint import manifest as manifests
+from gru4rec.checkpoint import names as names_module
+from gru4rec.checkpoint.manifest import Position
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ConfigError, DivergenceError
-from gru4rec.manifest import Position
 from gru4rec.model import state
 from gru4rec.run_directory import RunDirectory
 from gru4rec.run_state import Saver
@@ -27,11 +29,11 @@ SESSIONS = Sessions(np.array([0, 1, 2, 0], np.int32), np.array([0, 2, 4]))
 def stand_ins(monkeypatch):
     """Tensor files of a few bytes instead of TensorFlow's."""
     def write(prefix, arrays):
-        for ending in tensor_files.ENDINGS:
+        for ending in bundle_writer.ENDINGS:
             with open(prefix + ending, "wb") as out:
                 out.write(b"%d" % arrays[state.GLOBAL_STEP])
 
-    monkeypatch.setattr(tensor_files, "write", write)
+    monkeypatch.setattr(bundle_writer, "write", write)
 
 
 def make(tmp_path, *flags):
@@ -86,7 +88,7 @@ def test_flags_that_are_not_given_are_those_of_the_run(tmp_path):
     cfg = make(tmp_path, "--lr", 0.5, "--epoch", 7, "--train_path", "a.tsv", "--log_every", 3, "--device", "cpu")
     save(cfg, 1, 13, is_moment=True)
     start = find(ask(cfg, "--log_every", 9, "--train_path", "b.tsv"))
-    assert start.name == checkpoint.Name(1, 13) and not start.is_finished
+    assert start.name == names_module.Name(1, 13) and not start.is_finished
     assert start.position() == Position(1, 3, 1.5, 2.0)
     found = start.config
     assert (found.training, found.model) == (cfg.training, cfg.model)
@@ -114,13 +116,13 @@ def test_a_flag_that_changes_numbers_and_differs_is_named_with_both_values(tmp_p
 def test_flags_that_say_the_same_or_change_no_number_are_taken(tmp_path, flags):
     cfg = make(tmp_path)
     save(cfg, 1, 13, is_moment=True)
-    assert find(ask(cfg, *flags)).name == checkpoint.Name(1, 13)
+    assert find(ask(cfg, *flags)).name == names_module.Name(1, 13)
 
 
 def test_one_size_stands_for_each_layer(tmp_path):
     cfg = make(tmp_path, "--layer", 2)
     save(cfg, 0, 10)
-    assert find(ask(cfg, "--size", 4, "--dropout", 0.5)).name == checkpoint.Name(0)
+    assert find(ask(cfg, "--size", 4, "--dropout", 0.5)).name == names_module.Name(0)
     with pytest.raises(ConfigError, match="--size 4,5 contradicts"):
         find(ask(cfg, "--size", "4,5"))
 
@@ -186,7 +188,7 @@ def test_the_second_part_of_a_refit_is_found_in_every_state(tmp_path):
     assert start.phase == "refit" and start.name is None and os.listdir(str(tmp_path / "previous-1"))
     save(start.config, 0, 4, is_moment=True, phase="refit")
     again = find(ask(cfg))
-    assert again.name == checkpoint.Name(0, 4) and again.config.training == start.config.training
+    assert again.name == names_module.Name(0, 4) and again.config.training == start.config.training
     with pytest.raises(ConfigError, match="--epoch 9 contradicts .*--epoch 2"):
         find(ask(cfg, "--epoch", 9))
     save(start.config, 1, 20, phase="refit")
@@ -208,25 +210,25 @@ def test_the_newest_that_is_damaged_is_reported_and_the_one_before_it_used(tmp_p
     (tmp_path / "gru-model-1-step17.index").write_bytes(b"x")
     (tmp_path / "gru-model-1-step13.json").write_text("{")
     with caplog.at_level(logging.WARNING, "gru4rec"):
-        assert find(ask(cfg)).name == checkpoint.Name(0)
+        assert find(ask(cfg)).name == names_module.Name(0)
     text = [record.getMessage() for record in caplog.records]
     assert len(text) == 2 and "gru-model-1-step17.index is damaged" in text[0] and "step13.json is damaged" in text[1]
     assert all(line.endswith("the one before it is used") for line in text)
     (tmp_path / "vocabulary.npz").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="step17.index is damaged.*use another epoch"):
         find(ask(cfg))
-    assert checkpoint.listing(str(tmp_path)) == [checkpoint.Name(0), checkpoint.Name(1, 13), checkpoint.Name(1, 17)]
+    assert names_module.listing(str(tmp_path)) == [names_module.Name(0), names_module.Name(1, 13), names_module.Name(1, 17)]
 
 
 def test_evaluation_prefers_the_end_of_an_epoch_and_takes_a_moment_where_there_is_none(tmp_path, caplog):
     cfg = make(tmp_path)
     save(cfg, 0, 4, is_moment=True)
     with caplog.at_level(logging.INFO, "gru4rec"):
-        assert checkpoint.pick(str(tmp_path))[0] == checkpoint.Name(0, 4)
+        assert checkpoint.pick(str(tmp_path))[0] == names_module.Name(0, 4)
     assert "no epoch is finished" in caplog.text
     save(cfg, 0, 10)
     save(cfg, 1, 14, is_moment=True)
-    assert checkpoint.pick(str(tmp_path))[0] == checkpoint.Name(0)
+    assert checkpoint.pick(str(tmp_path))[0] == names_module.Name(0)
 
 
 def test_other_events_are_refused_and_both_files_named(tmp_path):
@@ -269,8 +271,8 @@ def test_what_stays(tmp_path, keep, left):
         save(cfg, epoch, 10 * epoch + 10)
     for step in (37, 38, 39):
         checkpoint.save(str(tmp_path), cfg, VOCABULARY, arrays(cfg, step), 3, 100, is_moment=True)
-    checkpoint.prune(str(tmp_path), keep, spare=1)
-    names = checkpoint.listing(str(tmp_path))
+    names_module.prune(str(tmp_path), keep, spare=1)
+    names = names_module.listing(str(tmp_path))
     assert sorted(("%d" % n.epoch if n.is_epoch else "s%d" % n.step) for n in names) == left.split()
     for name in names:
         checkpoint.verified(str(tmp_path), name)
@@ -284,7 +286,7 @@ def test_what_is_not_finite_is_never_saved(tmp_path, name):
     bad[name].ravel()[1] = np.inf
     with pytest.raises(DivergenceError, match="%s is not finite after step 20 .epoch 1.*--lr" % name):
         saver(cfg).save(bad, Position(1, 10, 0.0, 0.0), False)
-    assert checkpoint.listing(str(tmp_path)) == [checkpoint.Name(0)]
+    assert names_module.listing(str(tmp_path)) == [names_module.Name(0)]
 
 
 def everything(directory):
@@ -301,7 +303,7 @@ def test_a_disk_that_refuses_any_of_its_calls_leaves_the_earlier_checkpoints(tmp
     cfg = make(tmp_path)
     save(cfg, 0, 10)
     before, calls = everything(tmp_path), []
-    real = tensor_files.write if function == "write" else getattr(os, function)
+    real = bundle_writer.write if function == "write" else getattr(os, function)
 
     def refuse(*args):
         calls.append(args)
@@ -309,7 +311,7 @@ def test_a_disk_that_refuses_any_of_its_calls_leaves_the_earlier_checkpoints(tmp
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(*args)
 
-    monkeypatch.setattr(*((tensor_files, "write", refuse) if function == "write" else (os, function, refuse)))
+    monkeypatch.setattr(*((bundle_writer, "write", refuse) if function == "write" else (os, function, refuse)))
     try:
         save(cfg, 1, 20)
         failed = False
@@ -322,10 +324,10 @@ def test_a_disk_that_refuses_any_of_its_calls_leaves_the_earlier_checkpoints(tmp
     assert {name: after[name] for name in before if name != "checkpoint"} == {
         name: content for name, content in before.items() if name != "checkpoint"}
     assert not [name for name in after if name.startswith(".tmp")]
-    for name in checkpoint.listing(str(tmp_path)):  # absent or complete
+    for name in names_module.listing(str(tmp_path)):  # absent or complete
         checkpoint.verified(str(tmp_path), name)
     if not failed:
-        assert checkpoint.listing(str(tmp_path))[-1] == checkpoint.Name(1)
+        assert names_module.listing(str(tmp_path))[-1] == names_module.Name(1)
 
 
 def test_a_checkpoint_of_the_same_name_is_replaced_and_never_half_there(tmp_path, monkeypatch):
@@ -333,11 +335,11 @@ def test_a_checkpoint_of_the_same_name_is_replaced_and_never_half_there(tmp_path
     save(cfg, 0, 10)
     (tmp_path / "gru-model-0.index").write_bytes(b"damaged")
     save(cfg, 0, 10)
-    checkpoint.verified(str(tmp_path), checkpoint.Name(0))
+    checkpoint.verified(str(tmp_path), names_module.Name(0))
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
     with pytest.raises(CheckpointError):
         save(cfg, 0, 11)
-    assert checkpoint.listing(str(tmp_path)) == []
+    assert names_module.listing(str(tmp_path)) == []
 
 
 def test_a_step_that_is_saved_is_not_saved_again(tmp_path, monkeypatch):
@@ -360,7 +362,7 @@ def test_what_the_manifest_says_of_a_validation_is_what_it_goes_on_with(tmp_path
 def test_a_manifest_without_a_position_can_be_evaluated_but_not_resumed(tmp_path):
     cfg = make(tmp_path)
     checkpoint.save(str(tmp_path), cfg, VOCABULARY, arrays(cfg, 10), 0, 30)
-    assert checkpoint.pick(str(tmp_path))[0] == checkpoint.Name(0)
+    assert checkpoint.pick(str(tmp_path))[0] == names_module.Name(0)
     with pytest.raises(CheckpointError, match="gru-model-0 cannot be resumed"):
         find(ask(cfg))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import gru4rec
-from gru4rec import checkpoint, tensor_bundle
+from gru4rec.checkpoint import bundle_reader, names, weights
 from gru4rec.errors import CheckpointError, ConfigError, DivergenceError, InputError
 from gru4rec.model import state
-from gru4rec.serving import ranking, weights
+from gru4rec.serving import ranking
 from gru4rec.serving.topk import top_k
 from tests import serving_helpers as helpers
 from tests.parity import family
@@ -301,7 +301,7 @@ def test_a_damaged_index_is_one_line(tmp_path, change):
     arrays = {name: np.arange(6, dtype=np.float32).reshape(2, 3) for name in ("a", "ab", "abc", "b")}
     helpers.write_bundle(prefix, arrays)
     shapes = {name: ((2, 3), np.float32) for name in arrays}
-    found = tensor_bundle.read(prefix, shapes)
+    found = bundle_reader.read(prefix, shapes)
     for name in arrays:
         np.testing.assert_array_equal(found[name], arrays[name])
     with open(prefix + ".index", "rb") as file:
@@ -309,7 +309,7 @@ def test_a_damaged_index_is_one_line(tmp_path, change):
     with open(prefix + ".index", "wb") as out:
         out.write(change(content))
     with pytest.raises(ValueError) as caught:
-        tensor_bundle.read(prefix, shapes)
+        bundle_reader.read(prefix, shapes)
     assert "\n" not in str(caught.value)
 
 
@@ -317,15 +317,15 @@ def test_a_checkpoint_that_a_run_removes_while_it_is_read_is_no_damage(tmp_path,
     """As --keep 1 does it: the newest goes, between the choice and the reading, when there is a newer one."""
     for epoch in (0, 1):
         helpers.save(tmp_path, monkeypatch, epoch=epoch)
-    real, calls = tensor_bundle.read, []
+    real, calls = bundle_reader.read, []
 
     def read(prefix, shapes):
         calls.append(prefix)
         if len(calls) == 1:
-            checkpoint.remove(str(tmp_path), [checkpoint.Name(1)])
+            names.remove(str(tmp_path), [names.Name(1)])
         return real(prefix, shapes)
 
-    monkeypatch.setattr(tensor_bundle, "read", read)
+    monkeypatch.setattr(bundle_reader, "read", read)
     assert gru4rec.load(str(tmp_path)).epoch == 0 and len(calls) == 2
 
 
@@ -334,11 +334,11 @@ def test_tensors_that_are_not_as_expected(tmp_path):
     helpers.write_bundle(prefix, {"a": np.zeros(3, np.float32), "b": np.array(3, np.int64)})
     for shapes in ({"c": ((3,), np.float32)}, {"a": ((4,), np.float32)}, {"a": ((3,), np.int32)}):
         with pytest.raises(ValueError, match="tensor %s is" % list(shapes)[0]):
-            tensor_bundle.read(prefix, shapes)
-    assert tensor_bundle.read(prefix, {"b": ((), np.int64)})["b"] == 3
+            bundle_reader.read(prefix, shapes)
+    assert bundle_reader.read(prefix, {"b": ((), np.int64)})["b"] == 3
     (tmp_path / "model.data-00000-of-00001").unlink()
     with pytest.raises(ValueError, match="No such file"):
-        tensor_bundle.read(prefix, {"b": ((), np.int64)})
+        bundle_reader.read(prefix, {"b": ((), np.int64)})
 
 
 def test_a_model_is_loaded_and_used_without_tensorflow(tmp_path, monkeypatch):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gru4rec import config, resume, together
+from gru4rec.checkpoint.manifest import Position
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ClusterError, ConfigError
-from gru4rec.manifest import Position
 from gru4rec.parallel import workers
 
 

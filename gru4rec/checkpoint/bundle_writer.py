@@ -1,11 +1,11 @@
-"""Arrays -> TensorFlow's V2 checkpoint files, by TensorFlow; `tensor_bundle` reads them, without it."""
+"""Arrays -> TensorFlow's V2 checkpoint files, by TensorFlow; `checkpoint.bundle_reader` reads them, without it."""
 
 import errno
 import os
 
-from gru4rec import tensor_bundle
+from gru4rec.checkpoint import bundle_reader
 
-ENDINGS = (tensor_bundle.INDEX, tensor_bundle.DATA)
+ENDINGS = (bundle_reader.INDEX, bundle_reader.DATA)
 
 
 def write(prefix, arrays):

@@ -1,4 +1,4 @@
-"""Checkpoints: TensorFlow V2 files, vocabulary and one manifest, complete or absent.
+"""Checkpoints, complete or absent. Imports config, data, model, files; TensorFlow to write only.
 
 In the checkpoint directory lie, for epoch 2,
 
@@ -15,7 +15,6 @@ Tensors are read as arrays: no engine, optimizer layout or device is baked in.
 
 import logging
 import os
-import re
 import shutil
 import tempfile
 from typing import Any, Dict, NamedTuple, Optional
@@ -23,8 +22,9 @@ from typing import Any, Dict, NamedTuple, Optional
 import numpy as np
 
 from gru4rec import config as config_module
-from gru4rec import manifest as manifests
-from gru4rec import tensor_bundle, tensor_files
+from gru4rec.checkpoint import bundle_reader, bundle_writer
+from gru4rec.checkpoint import manifest as manifests
+from gru4rec.checkpoint.names import PREFIX, STATE_FILE, VOCABULARY, Name, epochs, listing
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ConfigError
 from gru4rec.files import durable, hashes
@@ -32,35 +32,7 @@ from gru4rec.model import state
 
 _log = logging.getLogger(__name__)
 
-PREFIX = "gru-model-"
-VOCABULARY = "vocabulary.npz"
-STATE_FILE = "checkpoint"
 ATTEMPTS = 5  # to read a checkpoint that is being removed meanwhile
-MOMENTS = 2  # that stay with --keep 0: the newest, and one before it should it be damaged
-_NAME = re.compile(r"gru-model-(0|[1-9][0-9]*)(?:-step([1-9][0-9]*))?\.json\Z")
-
-
-class Name(NamedTuple):
-    """What a checkpoint is called after; ordered by age."""
-
-    epoch: int  # 0-based
-    step: float = float("inf")  # updates made, of a moment within the epoch; infinite for its end
-
-    @property
-    def is_epoch(self):
-        return self.step == float("inf")
-
-    def __str__(self):
-        return PREFIX + ("%d" % self.epoch if self.is_epoch else "%d-step%d" % self)
-
-    @property
-    def manifest(self):
-        """File name."""
-        return str(self) + ".json"
-
-    def files(self):
-        """Names of the files that belong to it alone, the manifest last."""
-        return [str(self) + ending for ending in tensor_files.ENDINGS] + [self.manifest]
 
 
 class Checkpoint(NamedTuple):
@@ -114,7 +86,7 @@ def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=Non
 
 def _write_parts(temporary, name, directory, vocabulary, arrays):
     """Tensor files, and the vocabulary unless the directory has the same; returns name -> [size, sha256]."""
-    tensor_files.write(os.path.join(temporary, str(name)), arrays)
+    bundle_writer.write(os.path.join(temporary, str(name)), arrays)
     vocabulary_path = os.path.join(temporary, VOCABULARY)
     vocabulary.save(vocabulary_path)
     files = {part: hashes.fingerprint(os.path.join(temporary, part)) for part in sorted(os.listdir(temporary))}
@@ -153,49 +125,6 @@ def record_validation(directory, epoch, record):
     except OSError as error:
         raise CheckpointError("%s cannot be written: %s; free space or give another --checkpoint_dir"
                               % (path, error)) from error
-
-
-def prune(directory, keep, spare=None):
-    """Remove all but the newest checkpoints.
-
-    Args:
-      keep: int, how many of epochs and how many of moments within one stay; 0 for all epochs and two moments.
-      spare: None, or the epoch (0-based) that stays however old.
-    """
-    names = listing(directory)
-    ends, moments = [n for n in names if n.is_epoch], [n for n in names if not n.is_epoch]
-    old = (ends[:-keep] if keep else []) + moments[:-(keep or MOMENTS)]
-    remove(directory, [n for n in old if not (n.is_epoch and n.epoch == spare)])
-
-
-def remove(directory, names):
-    """Remove checkpoints, manifest first, so that none is half there."""
-    for name in names:
-        for part in reversed(name.files()):
-            try:
-                os.remove(os.path.join(directory, part))
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                raise CheckpointError("%s cannot be removed: %s" % (os.path.join(directory, part), error.strerror)) from error
-
-
-def listing(directory):
-    """Names of all checkpoints that were finished, oldest first; CheckpointError if the directory cannot be read."""
-    if not os.path.isdir(directory):
-        return []
-    try:
-        names = os.listdir(directory)
-    except OSError as error:
-        raise CheckpointError("%s cannot be read: %s; give another --checkpoint_dir"
-                              % (directory, error.strerror)) from error
-    return sorted(Name(int(m.group(1)), int(m.group(2)) if m.group(2) else float("inf"))
-                  for m in map(_NAME.match, names) if m)
-
-
-def epochs(directory):
-    """Sorted epochs that have a checkpoint of their end."""
-    return [name.epoch for name in listing(directory) if name.is_epoch]
 
 
 def load(directory, epoch=None, checksums=True):
@@ -304,7 +233,7 @@ def verified(directory, name, checksums=True):
 
     Args:
       checksums: as for `load`.
-    Returns: dict, see manifest.read, with `config` a config.Config.
+    Returns: dict, see checkpoint.manifest.read, with `config` a config.Config.
     Raises: CheckpointError naming the file that is damaged.
     """
     path = os.path.join(directory, name.manifest)
@@ -317,7 +246,7 @@ def verified(directory, name, checksums=True):
 
 
 def tensors(directory, name, config, num_items, workers=1):
-    """name -> array, everything model.state says a run of this configuration has, as `tensor_bundle.read` gives it.
+    """name -> array, everything model.state says a run of this configuration has, as `bundle_reader.read` gives it.
 
     Args:
       workers: processes that trained together (Position.workers).
@@ -326,7 +255,7 @@ def tensors(directory, name, config, num_items, workers=1):
     """
     prefix = os.path.join(directory, str(name))
     try:
-        arrays = tensor_bundle.read(prefix, state.shapes(config, num_items, workers))
+        arrays = bundle_reader.read(prefix, state.shapes(config, num_items, workers))
     except ValueError as error:
         raise manifests.damaged(prefix, str(error)) from error
     step = int(arrays[state.GLOBAL_STEP])

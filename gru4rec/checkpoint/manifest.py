@@ -34,7 +34,7 @@ class Position(NamedTuple):
     loss_sum: float  # of the losses of these steps
     seconds: float  # spent on them
     workers: int = 1  # processes that trained together
-    divisions: tuple = ()  # how the epoch was trained before these steps: (workers, lanes of each, steps), see epochs.py
+    divisions: tuple = ()  # how the epoch was trained before these steps: (workers, lanes of each, steps), see data/epochs.py
     mean_loss: Optional[float] = None  # of a model.divergence.Watch; None where it was told of nothing
     best_loss: Optional[float] = None  # likewise
 
@@ -151,3 +151,4 @@ _KEYS = {
     "phase": lambda value: value is None or value in PHASES,
     "validation": or_none(_record),
 }
+START = Position(0, 0, 0.0, 0.0)
