@@ -52,7 +52,8 @@ def make_sessions(args):
 
 def measure(args):
     """Everything at one size: a dict for the report."""
-    from gru4rec import config, device, evaluate, tf_compat
+    from gru4rec import config, device, tf_compat
+    from gru4rec.evaluation import evaluator as evaluator_module
     from gru4rec.model import state
     tf_compat.setup()
     found, num_items = make_sessions(args)
@@ -62,7 +63,7 @@ def measure(args):
     arrays, made = state.initial(cfg, num_items), {}
 
     def warm_up():
-        made["evaluator"] = evaluate.Evaluator(cfg, chosen, arrays, args.eval_batch_size)
+        made["evaluator"] = evaluator_module.Evaluator(cfg, chosen, arrays, args.eval_batch_size)
         made["ranked"] = made["evaluator"].run(found)
 
     memory, evaluator = common.growth_mib(warm_up), made["evaluator"]

@@ -59,8 +59,9 @@ class Evaluation:
     """A whole evaluation."""
 
     def __init__(self, flags, args):
-        from gru4rec import config, device, evaluate
+        from gru4rec import config, device
         from gru4rec.data import sessions
+        from gru4rec.evaluation import evaluator
         from gru4rec.model import state
         items, offsets = common.zipf_sessions(args.targets, args.items, args.seed)
         count = len(offsets) - 1
@@ -68,7 +69,7 @@ class Evaluation:
                                                np.arange(count))
         cfg = config.parse(flags)
         chosen, arrays = device.choose("cpu", job="infer"), state.initial(cfg, args.items)
-        self._evaluator = evaluate.Evaluator(cfg, chosen, arrays, 512, xla=cfg.run.xla != "off")
+        self._evaluator = evaluator.Evaluator(cfg, chosen, arrays, 512, xla=cfg.run.xla != "off")
         ranked = self._evaluator.run(self._sessions)
         self.found = np.stack([ranked.greater, ranked.greater_equal]).ravel().tolist()
 

@@ -6,9 +6,9 @@ import os
 import re
 import shutil
 
-from gru4rec.baselines import rules
 from gru4rec.checkpoint.names import PREFIX, STATE_FILE, VOCABULARY
 from gru4rec.errors import InputError
+from gru4rec.evaluation.baselines import rules
 from gru4rec.files import durable
 from gru4rec.files.locks import Lock
 from gru4rec.runlog.rows import Metrics

@@ -31,7 +31,7 @@ def data_of(vocabulary, sessions, test=None):
 
     Args:
       vocabulary: Vocabulary. sessions: data.sessions.Sessions, or data.epochs.Share of a file that is read in parts.
-      test: None, or protocol.TestSet to validate with.
+      test: None, or evaluation.protocol.TestSet to validate with.
     """
     if isinstance(sessions, Share):
         trained, events = sessions.data

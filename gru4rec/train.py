@@ -7,12 +7,12 @@ import signal
 import time
 
 from gru4rec import engine, resume, run_state
-from gru4rec.baselines import rules
 from gru4rec.checkpoint import manifest
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.data.epochs import Epochs, Share, share_of
 from gru4rec.engine import base
 from gru4rec.errors import ClusterError, ConfigError, DivergenceError, Interrupted
+from gru4rec.evaluation.baselines import rules
 from gru4rec.model import divergence, state
 from gru4rec.run_directory import RunDirectory
 from gru4rec.runlog.rows import Metrics

@@ -4,8 +4,8 @@ import dataclasses
 import logging
 import time
 
-from gru4rec import metrics, protocol
 from gru4rec.config.groups import ValidConfig
+from gru4rec.evaluation import metrics, protocol
 from gru4rec.model import state
 from gru4rec.runlog.lines import LABELS, metric_line
 from gru4rec.runlog.rows import Metrics
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 class Validation:
     """Told of every epoch by train.train; the best is the first epoch with the largest --valid_metric.
 
-    best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured. test: protocol.TestSet.
+    best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured. test: evaluation.protocol.TestSet.
     """
 
     def __init__(self, config, device, test):
@@ -30,7 +30,7 @@ class Validation:
 
         Args:
           epoch: int, 0-based. arrays: engine.arrays().
-        Raises: DivergenceError, Interrupted: as evaluate.Evaluator.
+        Raises: DivergenceError, Interrupted: as evaluation.evaluator.Evaluator.
         """
         started, name = time.perf_counter(), self._config.validation.valid_metric
         values = measure(self._evaluator_with, arrays, self.test, self._device.communicator)
@@ -49,12 +49,12 @@ class Validation:
             **protocol.eval_row(self.test, [(self._cut_off, values)]))
 
     def _evaluator_with(self, arrays):
-        """evaluate.Evaluator of a state; its graph is built once, weights are loaded for each epoch."""
-        from gru4rec import evaluate
+        """evaluation.evaluator.Evaluator of a state; its graph is built once, weights are loaded for each epoch."""
+        from gru4rec.evaluation import evaluator
         current = state.caught_up(self._config, arrays)
         if self._evaluator is None:
-            self._evaluator = evaluate.Evaluator(self._config, self._device.without_loop(), current,
-                                                 self.test.options.eval_batch_size, xla=self._config.run.xla != "off")
+            self._evaluator = evaluator.Evaluator(self._config, self._device.without_loop(), current,
+                                                  self.test.options.eval_batch_size, xla=self._config.run.xla != "off")
         else:
             self._evaluator.load(current)
         return self._evaluator
@@ -108,14 +108,14 @@ def measure(evaluator_with, arrays, test, communicator):
     """Recall and MRR at the first cut-off, as `--train 0` would print them for a checkpoint of these arrays.
 
     Args:
-      evaluator_with: function (arrays) -> evaluate.Evaluator. arrays: engine.arrays(). test: as for Validation.
+      evaluator_with: function (arrays) -> evaluation.evaluator.Evaluator. arrays: engine.arrays(). test: as for Validation.
       communicator: of the processes that share the work.
     Returns: dict "recall", "mrr" -> float.
     """
     if communicator.exchange is None:
         ranked = evaluator_with(arrays).run(test.sessions, wanted=test.wanted)
     else:
-        from gru4rec import sharded_evaluation
-        ranked = sharded_evaluation.ranked_by(communicator, evaluator_with(arrays), test.sessions, test.wanted)
+        from gru4rec.evaluation import sharded
+        ranked = sharded.ranked_by(communicator, evaluator_with(arrays), test.sessions, test.wanted)
     (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), test.options.cut_off[:1], test.num_misses)
     return {"recall": recall, "mrr": mrr}

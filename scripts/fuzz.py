@@ -31,7 +31,6 @@ if ROOT not in sys.path:
 import numpy as np  # noqa: E402
 
 from gru4rec import checkpoint, config, resume  # noqa: E402
-from gru4rec.baselines import rules  # noqa: E402
 from gru4rec.checkpoint import bundle_writer  # noqa: E402
 from gru4rec.checkpoint import manifest as manifests  # noqa: E402
 from gru4rec.command import flags as flags_module  # noqa: E402
@@ -40,6 +39,7 @@ from gru4rec.data import sessions, synthetic  # noqa: E402
 from gru4rec.data.reading import loader  # noqa: E402
 from gru4rec.data.vocab import Vocabulary  # noqa: E402
 from gru4rec.errors import Gru4RecError  # noqa: E402
+from gru4rec.evaluation.baselines import rules  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402
 from gru4rec.model import state  # noqa: E402
 from gru4rec.run_directory import RunDirectory  # noqa: E402

@@ -22,7 +22,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "scripts")]
 import numpy as np  # noqa: E402
 import record_results  # noqa: E402
 
-from gru4rec import compare  # noqa: E402
+from gru4rec.evaluation import bootstrap, ranks_file  # noqa: E402
 
 CUT_OFF = 20
 
@@ -58,9 +58,9 @@ def _main(flags):
 
 
 def _interval(path):
-    frame = compare.read(path)
+    frame = ranks_file.read(path)
     both = frame.rename(columns={"rank": "rank_a"}).assign(rank_b=np.inf)  # against a model that finds nothing
-    recall, mrr = compare.differences(both, (CUT_OFF,), samples=2000, seed=0)
+    recall, mrr = bootstrap.differences(both, (CUT_OFF,), samples=2000, seed=0)
     return {"recall_interval": [recall.low, recall.high], "mrr_interval": [mrr.low, mrr.high],
             "recall_of_ranks": recall.first}
 

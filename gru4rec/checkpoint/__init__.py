@@ -5,7 +5,7 @@ In the checkpoint directory lie, for epoch 2,
     gru-model-2.index  gru-model-2.data-00000-of-00001   tensors under the names of model.state, as a TF Saver writes
     vocabulary.npz                                       item ids and support (data.vocab)
     gru-model-2.json                                     manifest (module of that name)
-    rules.npz                                            sequential rules to compare with (baselines.rules), if asked for
+    rules.npz                                            sequential rules to compare with (rules), if asked for
     checkpoint                                           names the newest, for tf.train.latest_checkpoint
 
 A moment within an epoch is called gru-model-2-step5000, by the number of updates made. Everything is written to a temporary

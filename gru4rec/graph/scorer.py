@@ -9,7 +9,7 @@ BLOCK = 32  # rows of scores whose comparisons are added before all are; below 2
 
 
 class Counts(NamedTuple):
-    """Per target, over all items; ranks under every tie rule follow (metrics.ranks_from_counts)."""
+    """Per target, over all items; ranks under every tie rule follow (evaluation.metrics.ranks_from_counts)."""
 
     greater_n: Any  # [n] int32 items with a higher score
     greater_equal_n: Any  # [n] int32 items with at least that score, the target included

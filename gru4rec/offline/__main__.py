@@ -14,8 +14,8 @@ from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, progress, say, setup_logging
 from gru4rec.config.groups import EvalConfig
 from gru4rec.errors import ConfigError, InputError
+from gru4rec.evaluation.metrics import OF_LISTS
 from gru4rec.export.signature import PREFIX, STEP
-from gru4rec.metrics import OF_LISTS
 from gru4rec.runlog.lines import counts_line
 
 _log = logging.getLogger("gru4rec.offline")  # __name__ is "__main__" when this runs as the command
@@ -62,8 +62,8 @@ def parse(argv):
 
 def run(which, options):
     """Replay and print; the configurations are those of `parse`."""
-    from gru4rec import protocol
     from gru4rec.data.reading import loader
+    from gru4rec.evaluation import protocol, ranks_file
     from gru4rec.files import outputs
     from gru4rec.offline import exported, runtimes
     found = exported.read(which.model_dir)
@@ -84,7 +84,7 @@ def run(which, options):
         say(line)
     for line in protocol.split_lines(protocol.split_rows(test, ranks), options.cut_off):
         say(line)
-    protocol.write_ranks(test, ranks)
+    ranks_file.write_ranks(test, ranks)
 
 
 def _bundled(config):
@@ -110,7 +110,7 @@ class _Between:
 
 def _ranks(found, graph, which, test):
     """[counted targets] float64 ranks; those not in a list of a prefix graph have the last place."""
-    from gru4rec import protocol
+    from gru4rec.evaluation import protocol
     from gru4rec.offline import replay, runtimes
     runner = runtimes.open_graph(found, graph, which.runtime, which.device_id)
     try:

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gru4rec.baselines.counting import Counts, contexts
 from gru4rec.data import schedule
 from gru4rec.errors import DivergenceError
+from gru4rec.evaluation.counts import Counts, contexts
 from gru4rec.export.signature import IDS, LENGTHS, NEW_STATE, SCORES, STATE, TOP_IDS, TOP_SCORES
 from gru4rec.offline.runtimes import start_states
 
@@ -28,7 +28,7 @@ def by_step(runner, sessions, progress=None):
 
     Args:
       runner: of offline.runtimes. sessions: data.sessions.EvalSessions. progress: None, or an object with update(count).
-    Returns: baselines.counting.Counts, session by session.
+    Returns: evaluation.counts.Counts, session by session.
     """
     epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, runner.lanes, sessions.leading_skip)
     (ids,), (scores,) = _names(runner.signature.inputs, IDS), _names(runner.signature.outputs, SCORES)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from gru4rec import config, device, engine, evaluate
+from gru4rec import config, device, engine
 from gru4rec.data import sample, schedule, sessions
 from gru4rec.data.reading import loader
 from gru4rec.engine import base
+from gru4rec.evaluation import evaluator
 from gru4rec.model import state
 
 pytestmark = pytest.mark.once
@@ -38,10 +39,10 @@ def test_a_model_without_carried_state_misses_the_ceiling():
         for start in range(0, epoch.num_steps, trainer.steps_per_run):
             stop = min(start + trainer.steps_per_run, epoch.num_steps)
             trainer.run(base.chunk_of(epoch, start, stop, number * epoch.num_steps))
-    ranker = evaluate.Evaluator(cfg, cpu, state.caught_up(cfg, trainer.arrays()), 512)
+    ranker = evaluator.Evaluator(cfg, cpu, state.caught_up(cfg, trainer.arrays()), 512)
     items, offsets = _pairs(test.items, test.offsets)
     blind = sessions.EvalSessions(items, offsets, np.zeros(len(offsets) - 1, bool), 0, np.arange(len(offsets) - 1))
-    (_, recall, _), = evaluate.evaluate(ranker, blind, "conservative", [20])
+    (_, recall, _), = evaluator.evaluate(ranker, blind, "conservative", [20])
     trainer.close()
     ranker.close()
     assert 0.6 < recall < BEST_WITHOUT_MEMORY + 0.01 < 0.8 * BEST

@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gru4rec import compare, main
-from gru4rec.baselines import __main__ as baselines
+from gru4rec import baselines, compare, main
 from gru4rec.data import synthetic
 from tests import tolerance
 

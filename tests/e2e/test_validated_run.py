@@ -7,9 +7,10 @@ import signal
 
 import pytest
 
-from gru4rec import checkpoint, config, evaluate, main, validation
+from gru4rec import checkpoint, config, main, validation
 from gru4rec.checkpoint import names as names_module
 from gru4rec.data import synthetic
+from gru4rec.evaluation import evaluator
 from tests import helpers
 
 pytestmark = [pytest.mark.tf, pytest.mark.once]
@@ -132,7 +133,7 @@ def test_a_refit_is_a_training_on_everything_for_the_best_number_of_epochs(inlin
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_during_validation_stops_and_keeps_the_epoch(inline, clicks, monkeypatch, number, status):
-    real, calls = evaluate.Evaluator.run, []
+    real, calls = evaluator.Evaluator.run, []
 
     def run(self, *args, **options):
         calls.append(self)
@@ -140,7 +141,7 @@ def test_a_signal_during_validation_stops_and_keeps_the_epoch(inline, clicks, mo
             os.kill(os.getpid(), number)
         return real(self, *args, **options)
 
-    monkeypatch.setattr(evaluate.Evaluator, "run", run)
+    monkeypatch.setattr(evaluator.Evaluator, "run", run)
     found, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 9, "--refit", 1,
                            "--test_path", "clicks.tsv", *SMALL)
     assert found == status and err.splitlines()[-1].startswith("error: interrupted")

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from gru4rec import config, device, engine, evaluate
+from gru4rec import config, device, engine
 from gru4rec.data.sessions import EvalSessions
 from gru4rec.engine import base
+from gru4rec.evaluation import evaluator
 from gru4rec.model import state
 
 LANES = 2
@@ -50,7 +51,7 @@ def test_padding_of_a_tile_is_no_score():
     lengths = np.array([71, 70, 69])
     sessions = EvalSessions(np.ones(lengths.sum(), np.int32), np.concatenate([[0], np.cumsum(lengths)]),
                             np.zeros(3, bool), 0, np.arange(3))
-    ranker = evaluate.Evaluator(cfg, device.choose("cpu"), arrays, LANES)
+    ranker = evaluator.Evaluator(cfg, device.choose("cpu"), arrays, LANES)
     ranked = ranker.run(sessions)
     ranker.close()
     np.testing.assert_array_equal(ranked.greater_equal, 4)  # all scores are 0

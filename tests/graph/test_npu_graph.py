@@ -6,9 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from gru4rec import config, device, evaluate, tf_compat
+from gru4rec import config, device, tf_compat
 from gru4rec.device import npu
 from gru4rec.engine import create
+from gru4rec.evaluation import evaluator
 from gru4rec.graph import losses
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
@@ -134,7 +135,7 @@ def test_one_set_of_fetches_and_a_graph_that_does_not_grow(engine):
 @pytest.mark.skipif(tf_compat.IS_TF2, reason="what is asked of TensorFlow 1.15")
 def test_evaluation_has_static_shapes_and_ref_variables_too(chosen):
     cfg = config.from_flags({"size": "6", "batch_size": "8"})
-    ranker = evaluate.Evaluator(cfg, chosen(), state.initial(cfg, ITEMS), 4)
+    ranker = evaluator.Evaluator(cfg, chosen(), state.initial(cfg, ITEMS), 4)
     kinds = {op.type for op in ranker._session.graph.get_operations()}
     ranker.close()
     assert not kinds & (FORBIDDEN - {"While", "Enter", "Exit", "Switch", "Merge", "TopKV2"})

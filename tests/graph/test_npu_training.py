@@ -6,12 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from gru4rec import config, device, engine, evaluate, tf_compat
+from gru4rec import config, device, engine, tf_compat
 from gru4rec.data import schedule
 from gru4rec.data.sessions import EvalSessions
 from gru4rec.device import npu
 from gru4rec.engine import base
 from gru4rec.engine.plain import PlainEngine
+from gru4rec.evaluation import evaluator
 from gru4rec.graph import duplicates
 from gru4rec.model import state
 
@@ -43,9 +44,9 @@ def test_plain_engine_trains_and_evaluates_on_a_fake_npu(adapter, flags, monkeyp
                   for n in range(3) for t in range(epoch.num_steps)]
         arrays = trainer.arrays()
         trainer.close()
-        ranker = evaluate.Evaluator(cfg, chosen, arrays, 4)
+        ranker = evaluator.Evaluator(cfg, chosen, arrays, 4)
         sessions = EvalSessions(items, offsets, np.zeros(40, bool), 0, np.arange(40))
-        (_, recall, _), = evaluate.evaluate(ranker, sessions, "conservative", [1])
+        (_, recall, _), = evaluator.evaluate(ranker, sessions, "conservative", [1])
         ranker.close()
     assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])
     assert recall > 0.9

@@ -6,12 +6,14 @@ import signal
 import numpy as np
 import pytest
 
-from gru4rec import device, evaluate, metrics
+from gru4rec import device
 from gru4rec.data.reading.loader import Events
 from gru4rec.data.sessions import EvalSessions, index_test
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.engine import variables
 from gru4rec.errors import DivergenceError, Interrupted
+from gru4rec.evaluation import evaluator as evaluator_module
+from gru4rec.evaluation import metrics
 from gru4rec.model import state
 from tests.parity import reference
 
@@ -69,12 +71,12 @@ def sessions_of(lists, unknown):
 
 
 def set_tile(monkeypatch, targets):
-    monkeypatch.setattr(evaluate, "SCORE_BYTES", 0)
-    monkeypatch.setattr(evaluate, "MIN_TILE", targets)
+    monkeypatch.setattr(evaluator_module, "SCORE_BYTES", 0)
+    monkeypatch.setattr(evaluator_module, "MIN_TILE", targets)
 
 
 def rank(config, arrays, sessions, lanes, progress=None):
-    evaluator = evaluate.Evaluator(config, helpers.cpu(), arrays, lanes)
+    evaluator = evaluator_module.Evaluator(config, helpers.cpu(), arrays, lanes)
     try:
         return evaluator.run(sessions, progress)
     finally:
@@ -84,7 +86,7 @@ def rank(config, arrays, sessions, lanes, progress=None):
 @pytest.fixture(params=["plain", "compiled"] if has_xla() else ["plain"])
 def counting(request, monkeypatch):
     """Both ways of counting, with several blocks and a rest in NUM_ITEMS."""
-    monkeypatch.setattr(evaluate, "COMPILE_FROM", 0 if request.param == "compiled" else 10 ** 18)
+    monkeypatch.setattr(evaluator_module, "COMPILE_FROM", 0 if request.param == "compiled" else 10 ** 18)
     monkeypatch.setattr(scorer, "BLOCK", 5)
 
 
@@ -107,9 +109,9 @@ def test_counts_and_metrics_are_those_of_brute_force(config, unknown, counting):
     assert len(set(counts[:, 0].tolist())) > 5             # and so are different ranks
     assert sessions.num_misses == expected.num_misses and report.events == len(counts) + expected.num_misses
     assert report.sessions == expected.num_sessions
-    evaluator = evaluate.Evaluator(config, helpers.cpu(), arrays, 7)
+    evaluator = evaluator_module.Evaluator(config, helpers.cpu(), arrays, 7)
     for tie in metrics.TIES:
-        for cut_off, recall, mrr in evaluate.evaluate(evaluator, sessions, tie, [1, 3, 10, 20]):
+        for cut_off, recall, mrr in evaluator_module.evaluate(evaluator, sessions, tie, [1, 3, 10, 20]):
             wanted = expected.recall_mrr(cut_off, tie)
             assert recall == float(wanted[0]) and mrr == pytest.approx(float(wanted[1]), rel=1e-14)
     evaluator.close()
@@ -130,7 +132,7 @@ def test_nothing_depends_on_lanes_and_tiles(config, counting, monkeypatch):
     first = rank(config, arrays, sessions, lanes=5)
     for lanes, tile, steps_per_run in ((1, 7, 3), (200, 1, 64), (8, 50, 1), (3, 16, 5)):
         set_tile(monkeypatch, tile)
-        monkeypatch.setattr(evaluate, "STEPS_PER_RUN", steps_per_run)
+        monkeypatch.setattr(evaluator_module, "STEPS_PER_RUN", steps_per_run)
         again = rank(config, arrays, sessions, lanes)
         np.testing.assert_array_equal(again.greater, first.greater)
         np.testing.assert_array_equal(again.greater_equal, first.greater_equal)
@@ -138,7 +140,7 @@ def test_nothing_depends_on_lanes_and_tiles(config, counting, monkeypatch):
 
 def test_one_evaluator_ranks_twice_alike():
     config = helpers.make_config(hidden_act="relu", size="4")
-    evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config), 3)
+    evaluator = evaluator_module.Evaluator(config, helpers.cpu(), exact_arrays(config), 3)
     lists = random_lists(40)
     sessions, other = sessions_of(lists, "drop")[0], sessions_of(lists[::-1], "miss")[0]
     first = evaluator.run(sessions)
@@ -180,7 +182,7 @@ def test_the_cosine_ranks_as_in_float64(monkeypatch):
 @pytest.mark.parametrize("compile_from", [0, 10 ** 18])
 def test_equal_scores_everywhere_are_the_last_place(num_items, compile_from, monkeypatch):
     """Also where blocks of rows are counted: none of them, no rest, and more than a byte of each."""
-    monkeypatch.setattr(evaluate, "COMPILE_FROM", compile_from)
+    monkeypatch.setattr(evaluator_module, "COMPILE_FROM", compile_from)
     config = helpers.make_config(size="4")
     arrays = exact_arrays(config, num_items=num_items)
     arrays[state.SOFTMAX_W][...] = 0.0
@@ -193,7 +195,7 @@ def test_equal_scores_everywhere_are_the_last_place(num_items, compile_from, mon
 
 def test_other_weights_can_be_loaded(config, counting):
     sessions, _ = sessions_of(random_lists(60), "miss")
-    evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config, seed=1), 5)
+    evaluator = evaluator_module.Evaluator(config, helpers.cpu(), exact_arrays(config, seed=1), 5)
     for seed in (2, 3):
         arrays = exact_arrays(config, seed=seed)
         evaluator.load(arrays)
@@ -207,14 +209,14 @@ def test_other_weights_can_be_loaded(config, counting):
 
 def test_xla_off_compiles_no_evaluation(monkeypatch):
     """Not even one that is large enough for it to pay."""
-    monkeypatch.setattr(evaluate, "COMPILE_FROM", 0)
+    monkeypatch.setattr(evaluator_module, "COMPILE_FROM", 0)
 
     def refuse(_):
         raise AssertionError("compiled")
-    monkeypatch.setattr(evaluate, "jit_function", refuse)
+    monkeypatch.setattr(evaluator_module, "jit_function", refuse)
     config = helpers.make_config(size="4")
     sessions, _ = sessions_of([[1, 2, 3]], "drop")
-    evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config), 2, xla=False)
+    evaluator = evaluator_module.Evaluator(config, helpers.cpu(), exact_arrays(config), 2, xla=False)
     assert len(evaluator.run(sessions).greater) == 2
     evaluator.close()
 
@@ -271,7 +273,7 @@ def test_scores_that_overflow_are_an_error(name):
 def test_a_signal_stops_an_evaluation_between_two_tiles():
     """Raised inside a session call it could end the process by a segmentation fault."""
     cfg = helpers.make_config(size="4")
-    ranker = evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
+    ranker = evaluator_module.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
 
     class Progress:
         def update(self, _):
@@ -288,14 +290,14 @@ def test_a_signal_while_an_evaluator_is_made_stops_it(monkeypatch):
     cfg = helpers.make_config(size="4")
     monkeypatch.setattr(variables.Variables, "initialise", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
-        evaluate.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
+        evaluator_module.Evaluator(cfg, device.choose("cpu"), state.initial(cfg, 30), 2)
 
 
 def test_only_wanted_targets_are_ranked(config):
     arrays, (sessions, _) = exact_arrays(config), sessions_of(random_lists(60), "miss")
     everything = rank(config, arrays, sessions, lanes=4)
     wanted = np.random.RandomState(0).uniform(size=len(everything.greater)) < 0.4
-    evaluator, progress = evaluate.Evaluator(config, helpers.cpu(), arrays, 4), _Progress()
+    evaluator, progress = evaluator_module.Evaluator(config, helpers.cpu(), arrays, 4), _Progress()
     some = evaluator.run(sessions, progress, wanted)
     evaluator.close()
     np.testing.assert_array_equal(some.greater, everything.greater[wanted])
@@ -322,7 +324,7 @@ def test_items_of_the_recommended_lists_are_counted(config, some, monkeypatch):
     sessions, _ = sessions_of(lists, "drop")
     expected = _lists_by_brute_force(config, arrays, lists, NUM_ITEMS)
     wanted = np.arange(len(expected)) % 3 == 0 if some else None
-    evaluator = evaluate.Evaluator(config, helpers.cpu(), arrays, 4, (3, 10, 1000))
+    evaluator = evaluator_module.Evaluator(config, helpers.cpu(), arrays, 4, (3, 10, 1000))
     recommended = evaluator.run(sessions, wanted=wanted).recommended
     evaluator.close()
     expected = expected[wanted] if some else expected
@@ -333,7 +335,7 @@ def test_items_of_the_recommended_lists_are_counted(config, some, monkeypatch):
 def test_lists_are_no_part_of_the_graph_unless_asked_for():
     config = helpers.make_config(hidden_act="relu", size="4")
     for lengths in ((), (20,)):
-        evaluator = evaluate.Evaluator(config, helpers.cpu(), exact_arrays(config), 2, lengths)
+        evaluator = evaluator_module.Evaluator(config, helpers.cpu(), exact_arrays(config), 2, lengths)
         definition = evaluator._session.graph.as_graph_def()
         nodes = list(definition.node) + [node for function in definition.library.function for node in function.node_def]
         assert ("TopKV2" in {node.op for node in nodes}) == (lengths != ())

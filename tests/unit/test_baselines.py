@@ -8,13 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from gru4rec import metrics
-from gru4rec.baselines import __main__ as command
-from gru4rec.baselines import counting, neighbours, popularity, rules
+from gru4rec import baselines as command
 from gru4rec.data.reading.loader import Events, load_events
 from gru4rec.data.sessions import index_test, index_train
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError
+from gru4rec.evaluation import metrics
+from gru4rec.evaluation.baselines import counting, neighbours, popularity, rules
 
 NUM_ITEMS = 12
 

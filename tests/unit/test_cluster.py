@@ -120,7 +120,7 @@ def test_a_position_without_workers_is_of_one_process(tmp_path):
 
 def test_shares_of_a_test_set_are_all_of_it():
     from gru4rec.data.sessions import EvalSessions
-    sharded = pytest.importorskip("gru4rec.sharded_evaluation", reason="TensorFlow is not installed")
+    sharded = pytest.importorskip("gru4rec.evaluation.sharded", reason="TensorFlow is not installed")
     random = np.random.RandomState(1)
     whole = made(random, 20)
     leading = random.rand(20) < 0.4

@@ -8,6 +8,7 @@ import pytest
 
 from gru4rec import compare
 from gru4rec.errors import InputError
+from gru4rec.evaluation import bootstrap, ranks_file
 
 
 def table(seed=0, sessions=40, shift=0.0):
@@ -104,7 +105,7 @@ def test_parquet_ids_that_are_missing_are_refused(tmp_path):
     frame.loc[2, "session"] = None
     frame.to_parquet(str(tmp_path / "a.parquet"), index=False)
     with pytest.raises(InputError, match="row 3 has the session"):
-        compare.read(str(tmp_path / "a.parquet"))
+        ranks_file.read(str(tmp_path / "a.parquet"))
 
 
 def test_whatever_a_reader_of_damaged_bytes_raises_is_one_line(tmp_path, monkeypatch):
@@ -115,7 +116,7 @@ def test_whatever_a_reader_of_damaged_bytes_raises_is_one_line(tmp_path, monkeyp
         raise OfPyarrow("Unknown error:\nWrapping 001 failed")
     monkeypatch.setattr(pd, "read_csv", damaged)
     with pytest.raises(InputError, match=r"a.csv: cannot be read \(Unknown error: Wrapping 001 failed\)"):
-        compare.read("a.csv")
+        ranks_file.read("a.csv")
 
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch, capsys):
@@ -141,4 +142,4 @@ def test_text_ids_stay_as_written(tmp_path, capsys):
 
 def test_ids_as_text_and_as_numbers_are_the_same_ids():
     text = table(2).astype({"session": str, "target": str})
-    assert len(compare.join(table(1), text)) == len(text)
+    assert len(bootstrap.join(table(1), text)) == len(text)

@@ -15,11 +15,13 @@ from tests import serving_helpers
 ROOT = os.path.dirname(os.path.abspath(gru4rec.__file__))
 DATA = ["gru4rec.data"] + ["gru4rec.data." + m.name for m in pkgutil.iter_modules(gru4rec.data.__path__)]
 WITHOUT_TF = ["gru4rec"] + DATA + ["gru4rec." + name for name in (
-    "data.schedule", "metrics", "config", "errors", "model.lazy_adam", "model.learning_rate", "runlog.rows", "engine",
+    "data.schedule", "evaluation.metrics", "config", "errors", "model.lazy_adam", "model.learning_rate", "runlog.rows",
+    "engine",
     "device",
     "main",
-    "protocol",
-    "validation", "compare", "baselines.__main__", "baselines.rules", "baselines.neighbours", "baselines.popularity",
+    "evaluation.protocol",
+    "validation", "compare", "baselines", "evaluation.baselines.rules", "evaluation.baselines.neighbours",
+    "evaluation.baselines.popularity",
     "export.__main__", "export.directory", "export.source", "export.signature", "export.atc", "export.onnx_model",
     "offline.__main__", "offline.exported", "offline.replay", "offline.runtimes", "offline.acl_runtime",
     "checkpoint.bundle_reader", "checkpoint", "recommend", "serving.model", "serving.cli", "serving.listfile",
@@ -74,7 +76,8 @@ def test_everything_left_of_the_graph_imports_without_tensorflow():
     assert (done.stdout, done.returncode) == ("imported\n", 0), done.stderr
 
 
-@pytest.mark.parametrize("name", ["gru4rec.data.schedule", "gru4rec.metrics", "gru4rec.config", "gru4rec.model.lazy_adam"])
+@pytest.mark.parametrize("name",
+                         ["gru4rec.data.schedule", "gru4rec.evaluation.metrics", "gru4rec.config", "gru4rec.model.lazy_adam"])
 def test_each_imports_on_its_own(name):
     done = python("import %s" % name)
     assert done.returncode == 0, done.stderr

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gru4rec.errors import DivergenceError, InputError
-from gru4rec.metrics import TIES, ranks_from_counts, ranks_of_targets, recall_mrr
+from gru4rec.evaluation.metrics import TIES, ranks_from_counts, ranks_of_targets, recall_mrr
 
 
 def slow_rank(row, target, tie):

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gru4rec import config, metrics, protocol
+from gru4rec import config
 from gru4rec.data.reading.loader import Events
 from gru4rec.data.sessions import index_test
 from gru4rec.data.targets import list_targets
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import InputError
+from gru4rec.evaluation import metrics, protocol, ranks_file
 from gru4rec.files import outputs
 
 # Sessions of the file, in which u and v are unknown.
@@ -118,7 +119,7 @@ def test_the_table_of_ranks_has_one_row_per_counted_target(tmp_path, suffix):
         pytest.importorskip("pyarrow")
     path = str(tmp_path / ("ranks." + suffix))
     test = protocol.load(events(), VOCAB, options(unknown="miss", ranks_out=path))
-    protocol.write_ranks(test, ranks_of(test))
+    ranks_file.write_ranks(test, ranks_of(test))
     frame = pd.read_parquet(path) if suffix == "parquet" else pd.read_csv(path)
     assert frame.columns.tolist() == ["session", "position", "target", "rank"] and frame["rank"].dtype == np.float64
     expected, left = brute_force("miss"), ranks_of(test).tolist()
@@ -167,7 +168,7 @@ def test_a_table_is_complete_or_not_there(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     with pytest.raises(InputError, match="No space left"):
-        protocol.write_ranks(test, ranks_of(test))
+        ranks_file.write_ranks(test, ranks_of(test))
     assert [name.name for name in tmp_path.iterdir()] == ["ranks.csv"] and path.read_text() == "before"
 
 

@@ -7,9 +7,10 @@ import types
 import numpy as np
 import pytest
 
-from gru4rec import config, protocol, validation
+from gru4rec import config, validation
 from gru4rec.data.reading.loader import Events
 from gru4rec.data.vocab import Vocabulary
+from gru4rec.evaluation import protocol
 from gru4rec.parallel import workers
 
 ALONE = types.SimpleNamespace(ranks=workers.ALONE, communicator=types.SimpleNamespace(exchange=None))  # a device

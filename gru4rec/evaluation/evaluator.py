@@ -4,11 +4,11 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-from gru4rec import metrics
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.data import schedule
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.errors import DivergenceError
+from gru4rec.evaluation import metrics
 from gru4rec.graph import scorer
 from gru4rec.model import state
 from gru4rec.tf_compat import jit_function, tf
@@ -20,7 +20,7 @@ COMPILE_FROM = 5 * 10 ** 8  # scores of a run: below, compiling takes longer tha
 
 
 class Ranked(NamedTuple):
-    """Counts of every target, session by session, in the order of the events; see metrics.ranks_from_counts."""
+    """Counts of every target, session by session, in the order of the events; see evaluation.metrics.ranks_from_counts."""
 
     greater: np.ndarray  # [n] int32
     greater_equal: np.ndarray  # [n] int32

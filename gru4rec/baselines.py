@@ -14,7 +14,7 @@ from gru4rec.command.kinds import name_list, whole
 from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.config.groups import DataConfig, EvalConfig
 from gru4rec.errors import ConfigError, InputError
-from gru4rec.metrics import OF_LISTS
+from gru4rec.evaluation.metrics import OF_LISTS
 from gru4rec.runlog.lines import counts_line
 from gru4rec.runlog.rows import Metrics
 
@@ -59,12 +59,12 @@ def parse(argv):
 
 
 def counts_of(name, options, train, vocabulary, sessions):
-    """baselines.counting.Counts of every target of data.sessions.EvalSessions.
+    """evaluation.counts.Counts of every target of data.sessions.EvalSessions.
 
     Args:
       name: key of NAMES. options: BaselineConfig. train: data.sessions.Sessions, oldest first.
     """
-    from gru4rec.baselines import neighbours, popularity, rules
+    from gru4rec.evaluation.baselines import neighbours, popularity, rules
     if name == "popularity":
         return popularity.popularity(sessions, vocabulary.support)
     if name == "session_popularity":
@@ -77,9 +77,9 @@ def counts_of(name, options, train, vocabulary, sessions):
 
 def run(which, data, options):
     """Measure and print; the configurations are those of `parse`."""
-    from gru4rec import protocol
     from gru4rec.data import sample, sessions
     from gru4rec.data.reading import loader
+    from gru4rec.evaluation import protocol, ranks_file
     from gru4rec.files import outputs
     if which.metrics_dir is not None and not (os.path.isdir(which.metrics_dir) and os.access(which.metrics_dir, os.W_OK)):
         raise InputError("--metrics_dir %s is no directory that can be written; make it first" % which.metrics_dir)
@@ -102,7 +102,7 @@ def run(which, data, options):
             say(line)
         rows = [dict(row, model=NAMES[name]) for row in protocol.split_rows(test, ranks)]
         splits += rows
-        protocol.write_ranks(test, ranks)
+        ranks_file.write_ranks(test, ranks)
         if which.metrics_dir is not None:
             log = Metrics(which.metrics_dir)
             log.add("eval", model=NAMES[name], test_path=test_path, **protocol.eval_row(test, results))

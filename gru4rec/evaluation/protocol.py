@@ -3,13 +3,10 @@
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
-import pandas as pd
 
-from gru4rec import metrics
 from gru4rec.data.sessions import EvalSessions, TestReport, index_test
 from gru4rec.data.targets import Targets, list_targets
-from gru4rec.errors import InputError
-from gru4rec.files import durable
+from gru4rec.evaluation import metrics
 from gru4rec.runlog.lines import LABELS, shown, values_line
 
 PLACES = ((1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5-9"), (10, "10+"))  # first position of each part
@@ -46,7 +43,7 @@ def load(events, vocabulary, options):
 
 
 def counted(test, counts):
-    """(greater, greater_equal) of all ranked targets, such as baselines.counting.Counts -> of the counted ones, as that."""
+    """(greater, greater_equal) of all ranked targets, such as evaluation.counts.Counts -> of the counted ones, as that."""
     return counts if test.wanted is None else type(counts)(*(part[test.wanted] for part in counts))
 
 
@@ -59,7 +56,7 @@ def results(test, ranks, recommended=None, support=None):
     """What --metrics asks for, as far as ranks and (where given) lists tell it.
 
     Args:
-      ranks: of `ranks`. recommended, support: as metrics.of_lists.
+      ranks: of `ranks`. recommended, support: as evaluation.metrics.of_lists.
     Returns: list of (cut_off, {name: float or None}), the names in the order of --metrics.
     """
     found = metrics.of_ranks(ranks, test.options.cut_off, test.num_misses)
@@ -118,28 +115,8 @@ def split_lines(rows, cut_offs):
     return ["\t".join(line) for line in lines]
 
 
-def write_ranks(test, ranks):
-    """Write `--ranks_out`, complete or not at all: one row per counted target; nothing without the flag.
-
-    Columns: session, position, target (raw ids; data.targets.Targets), rank (float; infinite for a miss).
-    Raises: InputError if the file cannot be written.
-    """
-    path = test.options.ranks_out
-    if path is None:
-        return
-    targets = test.targets
-    frame = pd.DataFrame({"session": targets.session, "position": targets.position, "target": targets.item,
-                          "rank": all_ranks(test, ranks)})
-    try:
-        with durable.replacing(path) as temporary:
-            (frame.to_parquet if path.lower().endswith(".parquet") else frame.to_csv)(temporary, index=False)
-    except (OSError, ImportError) as error:  # ImportError: a pyarrow that pandas finds too old
-        raise InputError("--ranks_out %s cannot be written: %s; give another"
-                         % (path, getattr(error, "strerror", None) or error)) from None
-
-
 def eval_row(test, results):
-    """What every row of an evaluation in metrics.jsonl has; results: as metrics.of_ranks."""
+    """What every row of an evaluation in metrics.jsonl has; results: as evaluation.metrics.of_ranks."""
     options, report = test.options, test.report
     return dict(tie=options.tie, unknown=options.unknown, eval_target=options.eval_target,
                 events=report.events, sessions=report.sessions, unknown_items=report.unknown_items,

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from gru4rec.baselines.counting import Counts, batches, contexts, joined, sums
 from gru4rec.data.sessions import rows_of
+from gru4rec.evaluation.baselines.counting import batches, joined, sums
+from gru4rec.evaluation.counts import Counts, contexts
 
 
 def _counts_by_support(support):

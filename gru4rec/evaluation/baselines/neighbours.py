@@ -15,8 +15,9 @@ weights by place, frequency or age, as later variants of the method have them; a
 
 import numpy as np
 
-from gru4rec.baselines.counting import batches, contexts, counts_of_entries, joined, place_in_group, sums
 from gru4rec.data.sessions import rows_of
+from gru4rec.evaluation.baselines.counting import batches, counts_of_entries, joined, place_in_group, sums
+from gru4rec.evaluation.counts import contexts
 
 SAMPLE, NEIGHBOURS = 1000, 100
 

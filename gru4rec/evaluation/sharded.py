@@ -9,19 +9,19 @@ import numpy as np
 
 from gru4rec import config as config_module
 from gru4rec.data.sessions import EvalSessions, rows_of
-from gru4rec.evaluate import Evaluator, Ranked
+from gru4rec.evaluation.evaluator import Evaluator, Ranked
 from gru4rec.model import state
 
 
 def ranked(config, device, found, test, list_lengths=(), progress=None):
-    """evaluate.Ranked of all counted targets, the same that one process gives; None on ranks other than 0.
+    """evaluation.evaluator.Ranked of all counted targets, the same that one process gives; None on ranks other than 0.
 
     Args:
       config: config.Config of the command. device: device.base.Device of a cluster.
       found: (config.Config of the model, its arrays up to date) on rank 0, None on others.
-      test: protocol.TestSet on rank 0, None on others. list_lengths: as for evaluate.Evaluator; of rank 0.
+      test: evaluation.protocol.TestSet on rank 0, None on others. list_lengths: as for evaluator.Evaluator; of rank 0.
       progress: None, or function (total) -> context manager with update(n).
-    Raises: as evaluate.Evaluator; ClusterError if a process is gone.
+    Raises: as evaluation.evaluator.Evaluator; ClusterError if a process is gone.
     """
     together, ranks = device.communicator, device.ranks
     said = None
@@ -44,10 +44,10 @@ def ranked(config, device, found, test, list_lengths=(), progress=None):
 
 
 def ranked_by(communicator, evaluator, sessions, wanted):
-    """evaluate.Ranked of all counted targets on every rank, each of which has the same weights and the same sessions.
+    """evaluator.Ranked of all counted targets on every rank, each of which has the same weights and the same sessions.
 
     Args:
-      communicator: parallel.collectives.Collectives. evaluator: evaluate.Evaluator. sessions, wanted: as for its `run`.
+      communicator: parallel.collectives.Collectives. evaluator: evaluator.Evaluator. sessions, wanted: as for its `run`.
     """
     own, targets, wanted_own = _part(sessions, wanted, communicator.ranks)
     return _joined(communicator, evaluator.run(own, wanted=wanted_own), targets)

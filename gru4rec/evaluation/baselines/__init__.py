@@ -1,0 +1,1 @@
+"""Recommenders without learning. Imports the counts of evaluation, data and files."""
