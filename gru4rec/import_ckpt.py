@@ -64,7 +64,7 @@ def _run(argv):
     path, tensors = read(options.old)
     arrays, config = convert(tensors, len(vocabulary), options, path)
     from gru4rec import checkpoint
-    from gru4rec.run_directory import RunDirectory
+    from gru4rec.training.directory import RunDirectory
     with RunDirectory(options.checkpoint_dir) as directory:
         directory.begin()
         saved = checkpoint.save(options.checkpoint_dir, config, vocabulary, arrays, 0, 0)

@@ -30,7 +30,7 @@ if ROOT not in sys.path:
 
 import numpy as np  # noqa: E402
 
-from gru4rec import checkpoint, config, resume  # noqa: E402
+from gru4rec import checkpoint, config  # noqa: E402
 from gru4rec.checkpoint import bundle_writer  # noqa: E402
 from gru4rec.checkpoint import manifest as manifests  # noqa: E402
 from gru4rec.command import flags as flags_module  # noqa: E402
@@ -42,7 +42,9 @@ from gru4rec.errors import Gru4RecError  # noqa: E402
 from gru4rec.evaluation.baselines import rules  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402
 from gru4rec.model import state  # noqa: E402
-from gru4rec.run_directory import RunDirectory  # noqa: E402
+from gru4rec.training import resume  # noqa: E402
+from gru4rec.training import start as start_module  # noqa: E402
+from gru4rec.training.directory import RunDirectory  # noqa: E402
 
 SECONDS, MEMORY = 20, 4 << 30
 WORDS = ["", "0", "-1", "1e999", "nan", "NaN", "9" * 30, "1e-320", "null", "\ud800", "\x00", "../../etc/passwd", "é", "true",
@@ -134,7 +136,7 @@ class Corpus:
                         position={"epoch": 0, "steps": 7, "loss_sum": 1.5, "seconds": 2.0,
                                   "mean_loss": 1.5, "best_loss": 1.0},
                         data={"train": "x", "validation": "y", "events": 9, "items": 5})
-        self.refit = json.loads(resume.Refit(self.config, 0, "text").text())
+        self.refit = json.loads(start_module.Refit(self.config, 0, "text").text())
         self.manifest = self.read("gru-model-0.json")
         self.bytes = {name: self.read(name, "rb") for name in os.listdir(".")}
 

@@ -146,8 +146,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     chance, count, begun = random.Random(args.seed), Counter(), time.monotonic()
     if args.fork:
-        from gru4rec import tf_compat, train  # noqa: F401  imported once, before the forks
+        from gru4rec import tf_compat  # noqa: F401  imported once, before the forks
         from gru4rec.evaluation import evaluator  # noqa: F401  imported once, before the forks
+        from gru4rec.training import loop  # noqa: F401  imported once, before the forks
         tf_compat.setup()
     start = start_fork if args.fork else start_command
     with tempfile.TemporaryDirectory() as scratch:

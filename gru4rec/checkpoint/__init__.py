@@ -59,7 +59,7 @@ def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=Non
     Args:
       directory: exists. config: config.Config. vocabulary: Vocabulary. arrays: engine.arrays().
       epoch: int, 0-based. num_steps: int, steps of the whole run.
-      validation: None, or validation.Validation.record of the epoch.
+      validation: None, or training.validation.Validation.record of the epoch.
       more: `position`, `data` and `phase` of the manifest, and `is_moment`: whether the epoch is not at its end.
     Returns: path prefix.
     Raises: CheckpointError if the disk refuses.

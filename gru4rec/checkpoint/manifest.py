@@ -3,9 +3,9 @@
 Keys: format, epoch, step, num_steps, num_items, config, files (name -> [size, SHA-256]), sha256 (of all the rest), and
 
     position    Position of the run, None for a checkpoint that no run can go on from
-    data        what was trained on (`run_state.data_of`), None likewise
+    data        what was trained on (`training.fingerprint.data_of`), None likewise
     phase       "train", or "refit" for the second part of a run with --refit 1
-    validation  validation.Validation.record, None without a validation
+    validation  training.validation.Validation.record, None without a validation
 
 No name in it is ever opened: which files belong to a checkpoint follows from its own name.
 """

@@ -4,8 +4,7 @@ import logging
 import os
 
 from gru4rec.command.interrupts import StopRequest
-from gru4rec.command.process import progress as _progress
-from gru4rec.command.process import say
+from gru4rec.command.process import progress, say
 from gru4rec.device import device_for
 from gru4rec.errors import InputError
 from gru4rec.parallel.cluster import left_behind
@@ -86,7 +85,7 @@ def _ranked(config, found, test):
     with tf_compat.memory_errors():
         evaluator = evaluator_module.Evaluator(found.config, device, state.caught_up(found.config, found.arrays),
                                                options.eval_batch_size, _list_lengths(options), config.run.xla != "off")
-        with _progress("evaluate", "event")(test.report.events) as bar:
+        with progress("evaluate", "event")(test.report.events) as bar:
             ranked = evaluator.run(test.sessions, bar, test.wanted)
         evaluator.close()
     return ranked
@@ -103,7 +102,7 @@ def _ranked_together(config, together, found=None, test=None):
     with tf_compat.memory_errors(), left_behind(device.communicator), StopRequest() as stop:
         device.communicator.wait(stop.check)
         ranked = sharded.ranked(config, device, weights, test, _list_lengths(config.evaluation),
-                                _progress("evaluate", "event"))
+                                progress("evaluate", "event"))
         device.communicator.leave()
     return ranked
 

@@ -8,11 +8,12 @@ import time
 
 import pytest
 
-from gru4rec import checkpoint, run_directory, tf_compat
+from gru4rec import checkpoint, tf_compat
 from gru4rec import engine as engine_module
 from gru4rec.checkpoint import names
 from gru4rec.command import interrupts
 from gru4rec.data import synthetic
+from gru4rec.training import directory as directory_module
 
 pytestmark = pytest.mark.tf
 
@@ -153,7 +154,7 @@ def test_another_run_in_the_directory_is_status_4_and_an_evaluation_is_none(inli
     flags = SMALL + ["--xla", "off", "--epoch", 1, "--test_path", "clicks.tsv"]
     inline(*flags)
     before = tensors("checkpoint")
-    with run_directory.RunDirectory("checkpoint"):
+    with directory_module.RunDirectory("checkpoint"):
         for more in ([], ["--resume", 1]):
             status, out, err = inline(*(flags + more))
             assert (status, out) == (4, "") and "checkpoint is in use by another run (process id %d)" % os.getpid() in err

@@ -7,10 +7,11 @@ import signal
 
 import pytest
 
-from gru4rec import checkpoint, config, main, validation
+from gru4rec import checkpoint, config
 from gru4rec.checkpoint import names as names_module
 from gru4rec.data import synthetic
 from gru4rec.evaluation import evaluator
+from gru4rec.training import validation
 from tests import helpers
 
 pytestmark = [pytest.mark.tf, pytest.mark.once]
@@ -182,7 +183,8 @@ def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_one_i
     (["--valid_path", "clicks.tsv", "--refit", 1], ["clicks.tsv: 100 session ids", "--refit 1"]),
     (["--valid_path", "other.tsv"], ["other.tsv: none of its 2 items is known"])])
 def test_what_cannot_be_is_one_line_and_nothing_is_written(inline, tmp_path, clicks, flags, words, monkeypatch):
-    monkeypatch.setattr(main, "device_for", lambda *_: pytest.fail("found too late: TensorFlow is about to be imported"))
+    monkeypatch.setattr("gru4rec.training.run.device_for",
+                        lambda *_: pytest.fail("found too late: TensorFlow is about to be imported"))
     (tmp_path / "other.tsv").write_text("SessionId\tItemId\tTime\n1\t-5\t1\n1\t-6\t2\n")
     status, out, err = inline("--train_path", "clicks.tsv", *(flags + SMALL))
     errors = [line for line in err.splitlines() if not line.startswith("I gru4rec.")]

@@ -14,8 +14,8 @@ from gru4rec.checkpoint import manifest as manifests
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError
 from gru4rec.model import state
-from gru4rec.run_directory import RunDirectory
 from gru4rec.tf_compat import tf
+from gru4rec.training.directory import RunDirectory
 
 CFG = config.parse(["--size", "5,3", "--batch_size", "4"])
 

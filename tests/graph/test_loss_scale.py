@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from gru4rec import config, device, tf_compat, train_log
+from gru4rec import config, device, tf_compat
 from gru4rec.device import npu
 from gru4rec.engine import create
 from gru4rec.engine.base import chunk_of
@@ -16,6 +16,7 @@ from gru4rec.graph import loss_scale
 from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
+from gru4rec.training import log as log_module
 from tests import helpers
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -172,7 +173,7 @@ def test_an_adapter_without_float_status_is_said_to_be_blind(adapter, epoch, cap
 
 @pytest.fixture
 def log(tmp_path):
-    log = train_log.TrainLog(config.parse(["--checkpoint_dir", str(tmp_path), "--log_every", "200"]))
+    log = log_module.TrainLog(config.parse(["--checkpoint_dir", str(tmp_path), "--log_every", "200"]))
     log.start_epoch(0)
     return log
 

@@ -14,7 +14,7 @@ arrow = pytest.importorskip("pyarrow", reason="the extra `parquet` is not instal
 
 from pyarrow import parquet  # noqa: E402
 
-from gru4rec import config, main  # noqa: E402
+from gru4rec import config  # noqa: E402
 from gru4rec.data import dataset, sessions  # noqa: E402
 from gru4rec.data.epochs import Share, shard  # noqa: E402
 from gru4rec.data.reading.loader import load_events  # noqa: E402
@@ -23,6 +23,7 @@ from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402
 from gru4rec.parallel.workers import ALONE, Workers  # noqa: E402
 from gru4rec.prepare import cli, engine, partitions  # noqa: E402
+from gru4rec.training import events as training_events  # noqa: E402
 
 START = 1396861869
 KEEP_ALL = ("--min_support", "1", "--min_length", "1", "--drop_repeats", "0", "--split", "none")
@@ -387,7 +388,7 @@ def test_without_pyarrow_one_line_says_what_to_install(copy, tmp_path, monkeypat
 # Training by one process
 
 class Fresh:
-    """What main._index asks of resume.Start."""
+    """What training.events.index asks of training.start.Start."""
 
     source = None
 
@@ -401,8 +402,8 @@ def test_training_has_the_same_events_as_from_the_plain_file(prepared, base):
     for name in ("rsc15_train_full.txt", "rsc15_train_full.parquet"):
         options = config.from_flags({"train_path": os.path.join(prepared, name),
                                      "valid_path": os.path.join(prepared, "rsc15_test.txt")})
-        events, held_out, everything = main._training_events(options)
-        vocabulary, trained = main._index(events, options, Fresh(base), ALONE)
+        events, held_out, everything = training_events.training_events(options)
+        vocabulary, trained = training_events.index(events, options, Fresh(base), ALONE)
         found.append((vocabulary, trained.sessions if isinstance(trained, Share) else trained))
         assert len(held_out.item) and everything is None
     for ours, theirs in zip(*found):
@@ -415,9 +416,9 @@ def test_a_dataset_is_not_split_or_joined(prepared, flags):
     options = config.from_flags(dict(flags, train_path=os.path.join(prepared, "rsc15_train_full.parquet")))
     with pytest.raises(ConfigError, match="--%s %s has no meaning with --train_path .*: a dataset directory is not split or "
                        "joined; validate with --valid_path" % sorted(flags.items())[0]):
-        main._training_events(options)
+        training_events.training_events(options)
 
 
 def test_a_directory_that_is_no_dataset(tmp_path):
     with pytest.raises(DataError, match="dataset.json: cannot be read: No such file or directory; give a directory that"):
-        main._training_events(config.from_flags({"train_path": str(tmp_path)}))
+        training_events.training_events(config.from_flags({"train_path": str(tmp_path)}))

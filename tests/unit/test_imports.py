@@ -20,7 +20,7 @@ WITHOUT_TF = ["gru4rec"] + DATA + ["gru4rec." + name for name in (
     "device",
     "main",
     "evaluation.protocol",
-    "validation", "compare", "baselines", "evaluation.baselines.rules", "evaluation.baselines.neighbours",
+    "training.validation", "compare", "baselines", "evaluation.baselines.rules", "evaluation.baselines.neighbours",
     "evaluation.baselines.popularity",
     "export.__main__", "export.directory", "export.source", "export.signature", "export.atc", "export.onnx_model",
     "offline.__main__", "offline.exported", "offline.replay", "offline.runtimes", "offline.acl_runtime",

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from gru4rec import checkpoint, config, resume, run_state, validation
+from gru4rec import checkpoint, config
 from gru4rec.checkpoint import bundle_writer
 from gru4rec.checkpoint import manifest as manifests
 from gru4rec.checkpoint import names as names_module
@@ -18,8 +18,10 @@ from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ConfigError, DivergenceError
 from gru4rec.model import state
-from gru4rec.run_directory import RunDirectory
-from gru4rec.run_state import Saver
+from gru4rec.training import fingerprint, resume, validation
+from gru4rec.training import saver as saver_module
+from gru4rec.training.directory import RunDirectory
+from gru4rec.training.saver import Saver
 
 VOCABULARY = Vocabulary(np.arange(3), np.array([2, 1, 1]))
 SESSIONS = Sessions(np.array([0, 1, 2, 0], np.int32), np.array([0, 2, 4]))
@@ -47,7 +49,7 @@ def arrays(cfg, step):
 
 
 class Measured:
-    """As much of validation.Validation as a Saver needs."""
+    """As much of training.validation.Validation as a Saver needs."""
 
     def __init__(self, *values):
         self.values, self.best_epoch = list(values), None
@@ -61,7 +63,7 @@ class Measured:
 
 
 def saver(cfg, validation_=None, phase="train"):
-    return Saver(cfg, cfg.run.checkpoint_dir, VOCABULARY, 100, lambda: run_state.data_of(VOCABULARY, SESSIONS), phase,
+    return Saver(cfg, cfg.run.checkpoint_dir, VOCABULARY, 100, lambda: fingerprint.data_of(VOCABULARY, SESSIONS), phase,
                  validation_)
 
 
@@ -247,7 +249,7 @@ def test_other_events_are_refused_and_both_files_named(tmp_path):
 
 def test_when_a_save_is_due(tmp_path, monkeypatch):
     none, steps, seconds = (saver(make(tmp_path, *flags)) for flags in ([], ["--save_every", 4], ["--save_every", "90s"]))
-    assert [none.next_step(0), steps.next_step(0), steps.next_step(4), steps.next_step(7)] == [run_state.NEVER, 4, 8, 8]
+    assert [none.next_step(0), steps.next_step(0), steps.next_step(4), steps.next_step(7)] == [saver_module.NEVER, 4, 8, 8]
     assert [s.is_due(8) for s in (none, steps, seconds)] == [False, True, False]
     steps.saved_step = 8
     assert [steps.is_due(done) for done in (9, 12, 14)] == [False, True, True]

@@ -9,7 +9,7 @@ import pytest
 
 from gru4rec.errors import InputError, LockedError
 from gru4rec.files.locks import Lock
-from gru4rec.run_directory import REFIT, RunDirectory
+from gru4rec.training.directory import REFIT, RunDirectory
 
 HOLD = """
 import sys

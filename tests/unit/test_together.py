@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from gru4rec import config, resume, together
+from gru4rec import config
 from gru4rec.checkpoint.manifest import Position
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ClusterError, ConfigError
 from gru4rec.parallel import workers
+from gru4rec.training import resume, together
+from gru4rec.training import start as start_module
 
 
 class Wire:
@@ -41,7 +43,7 @@ def said_by_rank_0(asked):
             heard.append(value)
             return [value, value]
 
-    together.agreed(asked, resume.Start(asked), Listening(0, 2, []))
+    together.agreed(asked, start_module.Start(asked), Listening(0, 2, []))
     return heard[0]
 
 
@@ -50,7 +52,8 @@ def test_the_learning_rate_is_scaled_once_when_a_run_begins(given, factor):
     asked = flags(lr="0.5", lr_scale=given)
     assert asked.training.base_lr == 0.5  # one process alone
     others = [together._common(asked)] * 3
-    start = together.agreed(asked, resume.Start(asked), Wire(0, 4, [[{"asked": other, "given": []} for other in others]]))
+    start = together.agreed(asked, start_module.Start(asked),
+                            Wire(0, 4, [[{"asked": other, "given": []} for other in others]]))
     assert start.config.training.lr == 0.5 and start.config.training.base_lr == 0.5 * factor
     begun = config.from_dict(start.config.to_dict())
     goes_on = resume.continued(flags(lr="0.5", lr_scale=given), begun)  # the words may be given again

@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from gru4rec import config, train_log
+from gru4rec import config
+from gru4rec.training import log
 
 
 class Clock:
@@ -14,7 +15,7 @@ class Clock:
     def __init__(self, tmp_path, monkeypatch, *flags):
         self.now = 100.0
         monkeypatch.setattr(time, "perf_counter", lambda: self.now)
-        self.log = train_log.TrainLog(config.parse(["--checkpoint_dir", str(tmp_path), "--log_every", "10"] + list(flags)))
+        self.log = log.TrainLog(config.parse(["--checkpoint_dir", str(tmp_path), "--log_every", "10"] + list(flags)))
         self.path = tmp_path / "metrics.jsonl"
 
     def steps(self, done, losses, seconds):

@@ -7,11 +7,12 @@ import types
 import numpy as np
 import pytest
 
-from gru4rec import config, validation
+from gru4rec import config
 from gru4rec.data.reading.loader import Events
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.evaluation import protocol
 from gru4rec.parallel import workers
+from gru4rec.training import validation
 
 ALONE = types.SimpleNamespace(ranks=workers.ALONE, communicator=types.SimpleNamespace(exchange=None))  # a device
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gru4rec import warm_start
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
+from gru4rec.training import warm_start
 
 
 def text(*ids):

@@ -10,24 +10,24 @@ import math
 import numpy as np
 
 from gru4rec import config as config_module
-from gru4rec import run_state
 from gru4rec.checkpoint.manifest import Position
 from gru4rec.command.flags import show
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import ClusterError, ConfigError
 from gru4rec.model import state
+from gru4rec.training import fingerprint
 
 # What may differ from process to process: where its files lie, and what it prints.
 _OWN = {"data": ("train_path", "test_path"), "run": ("checkpoint_dir", "device", "tensorboard")}
 
 
 class Start:
-    """What resume.Start is to one process (`train.train` and `main` ask for nothing else), the same on all."""
+    """What resume.Start is to one process (`training.loop.train` and `main` ask for nothing else), the same on all."""
 
     refit, record, source, phase, is_finished = None, None, None, "train", False
 
     def __init__(self, config, own, said, communicator):
-        """config: config.Config. own: the resume.Start of rank 0, None on others. said: by rank 0, see `agreed`."""
+        """config: config.Config. own: the training.start.Start of rank 0, None on others. said: by rank 0, see `agreed`."""
         self.config, self._own, self._said, self._together = config, own, said, communicator
         self.is_finished, self.record = said["finished"], said["record"]
         if own is not None:
@@ -55,7 +55,7 @@ class Start:
                 self._own.check_data(vocabulary, sessions, test)
             except Exception as found:  # said to the others first
                 error = found
-        ours = run_state.data_of(vocabulary, sessions)
+        ours = fingerprint.data_of(vocabulary, sessions)
         said = self._together.exchange([ours["train"], len(vocabulary), None if error is None else str(error)])
         if error is not None:
             raise error
@@ -88,7 +88,7 @@ def agreed(config, own, communicator):
     """Start of a run of several processes.
 
     Args:
-      config: config.Config of this process's flags. own: the resume.Start of rank 0; None on others.
+      config: config.Config of this process's flags. own: the training.start.Start of rank 0; None on others.
       communicator: parallel.collectives.Collectives; all its processes have come.
     Raises: ConfigError on every rank, naming the first flag that is not the same everywhere.
     """

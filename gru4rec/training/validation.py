@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 class Validation:
-    """Told of every epoch by train.train; the best is the first epoch with the largest --valid_metric.
+    """Told of every epoch by training.loop.train; the best is the first epoch with the largest --valid_metric.
 
     best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured. test: evaluation.protocol.TestSet.
     """

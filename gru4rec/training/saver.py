@@ -1,6 +1,5 @@
 """Saving a run: at the end of each epoch, at --save_every, and when a signal stops it. What is saved is never NaN."""
 
-import hashlib
 import logging
 import shlex
 import time
@@ -10,7 +9,6 @@ import numpy as np
 from gru4rec import checkpoint
 from gru4rec.checkpoint import names as names_module
 from gru4rec.command import invocation
-from gru4rec.data.epochs import Share
 from gru4rec.errors import ClusterError, DivergenceError, Interrupted
 from gru4rec.model import state
 
@@ -26,44 +24,6 @@ def interval(text):
     return (None, float(text[:-1])) if text.endswith("s") else (int(text), None)
 
 
-def data_of(vocabulary, sessions, test=None):
-    """What a run is trained on, for its manifest: counts, and SHA-256 of indexed sessions and of validation sessions.
-
-    Args:
-      vocabulary: Vocabulary. sessions: data.sessions.Sessions, or data.epochs.Share of a file that is read in parts.
-      test: None, or evaluation.protocol.TestSet to validate with.
-    """
-    if isinstance(sessions, Share):
-        trained, events = sessions.data
-    else:
-        trained, events = _digest_of(vocabulary, sessions), sessions.num_events
-    held_out = None if test is None else _digest([test.sessions.items, test.sessions.offsets, test.sessions.leading_skip])
-    return {"train": trained, "validation": held_out, "events": events, "items": len(vocabulary)}
-
-
-def same_data(ours, theirs, vocabulary, sessions):
-    """Whether two `data_of` speak of the same training events; one may be of a plain file, the other of the same in parts.
-
-    Args: ours: of `vocabulary` and `sessions`. theirs: of a manifest.
-    """
-    if ours["train"] == theirs["train"]:
-        return True
-    return isinstance(sessions, Share) and sessions.is_whole and _digest_of(vocabulary, sessions.sessions) == theirs["train"]
-
-
-def _digest_of(vocabulary, sessions):
-    arrays = vocabulary.to_arrays()
-    return _digest([sessions.items, sessions.offsets] + [arrays[name] for name in sorted(arrays)])
-
-
-def _digest(arrays):
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(("%s %d " % (array.dtype.str, len(array))).encode("ascii"))
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
 def not_finite(config, arrays):
     """Name of the first weight or hidden state that holds a NaN or an infinity; None if all are finite."""
     names = list(state.weight_shapes(config.model, 0)) + [state.hidden_state(i) for i in range(config.model.layer)]
@@ -75,7 +35,7 @@ class Saver:
 
     def __init__(self, config, directory, vocabulary, num_steps, data, phase="train", validation=None,
                  writes=True):
-        """directory: str, exists. data: function () -> `data_of`. validation: None or validation.Validation.
+        """directory: str, exists. data: function () -> `data_of`. validation: None or training.validation.Validation.
 
         writes: False saves nothing; of devices that train together one does.
         """

@@ -23,7 +23,7 @@ class TrainLog:
     """
 
     def __init__(self, config, position=manifest.START, writes=True, skipped=0, watch=None):
-        """position: run_state.Position to begin at; from a later epoch on `start_epoch` begins with nothing.
+        """position: manifest.Position to begin at; from a later epoch on `start_epoch` begins with nothing.
 
         writes: whether rows go to metrics.jsonl; of devices that train together one does. skipped: steps skipped so far.
         watch: model.divergence.Watch, whose numbers are part of the position; None for one that is
@@ -48,7 +48,7 @@ class TrainLog:
         return self._count
 
     def position(self):
-        """run_state.Position after the last step that was counted."""
+        """manifest.Position after the last step that was counted."""
         seconds = self._seconds + time.perf_counter() - self._epoch_clock
         return self._start._replace(epoch=self._epoch, steps=self._count, loss_sum=self._loss_sum,
                                     seconds=seconds, mean_loss=self.watch.mean,

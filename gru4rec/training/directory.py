@@ -15,7 +15,7 @@ from gru4rec.runlog.rows import Metrics
 
 _log = logging.getLogger(__name__)
 
-REFIT = "refit.json"  # the second part of a run with --refit 1 has begun; see resume.Refit
+REFIT = "refit.json"  # the second part of a run with --refit 1 has begun; see training.start.Refit
 _OF_A_RUN = (VOCABULARY, STATE_FILE, Metrics.FILE, rules.FILE, REFIT)
 _UNDER_WAY = ".part"  # ending of previous-<N> while files are moved to it
 

@@ -1,4 +1,4 @@
-"""The training loop: epochs over chunks; what is saved and when is `run_state`'s, where it starts `resume`'s."""
+"""The training loop: epochs over chunks; what is saved and when is `training.saver`'s, where it starts `resume`'s."""
 
 import contextlib
 import logging
@@ -6,7 +6,7 @@ import os
 import signal
 import time
 
-from gru4rec import engine, resume, run_state
+from gru4rec import engine
 from gru4rec.checkpoint import manifest
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.data.epochs import Epochs, Share, share_of
@@ -14,11 +14,15 @@ from gru4rec.engine import base
 from gru4rec.errors import ClusterError, ConfigError, DivergenceError, Interrupted
 from gru4rec.evaluation.baselines import rules
 from gru4rec.model import divergence, state
-from gru4rec.run_directory import RunDirectory
 from gru4rec.runlog.rows import Metrics
-from gru4rec.train_log import TrainLog
+from gru4rec.training import fingerprint
+from gru4rec.training import saver as saver_module
+from gru4rec.training import start as start_module
+from gru4rec.training.directory import RunDirectory
+from gru4rec.training.log import TrainLog
+from gru4rec.training.plan import divided
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("gru4rec.train")
 
 
 def train(config, device, vocabulary, sessions, progress=None, validation=None, start=None, directory=None):
@@ -28,9 +32,9 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
       config: config.Config. device: device.base.Device; of several that train together rank 0 alone writes.
       vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions of all ranks, or data.epochs.Share of this one.
       progress: None, or function (total steps) -> context manager with update(n), such as a tqdm bar.
-      validation: None, or validation.Validation, which is told of every epoch and may end the training.
-      start: None for fresh weights, or resume.Start.
-      directory: None, or run_directory.RunDirectory of --checkpoint_dir, entered.
+      validation: None, or training.validation.Validation, which is told of every epoch and may end the training.
+      start: None for fresh weights, or training.start.Start.
+      directory: None, or training.directory.RunDirectory of --checkpoint_dir, entered.
     Raises: ConfigError for too many steps; Interrupted, after the chunk at hand is made and saved, if SIGINT or SIGTERM came;
       DivergenceError with the step at which the loss was no longer finite, or was absurd
       (`divergence`); ClusterError if a process is gone. Checkpoints before either stay.
@@ -40,14 +44,14 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
     writes = found.rank == 0
     share = sessions if isinstance(sessions, Share) else share_of(sessions, found)
     epochs = Epochs(share, config.training.batch_size, found, together.exchange)
-    start = start or resume.Start(config)
+    start = start or start_module.Start(config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         directory = directory or stack.enter_context(RunDirectory(config.run.checkpoint_dir, writes))
         arrays = start.arrays(vocabulary)
         resumed = start.position()
         workers = found.size if together.exchange else 1  # whose hidden states are saved
-        position = _divided(resumed or manifest.START, workers, config.training.batch_size)
+        position = divided(resumed or manifest.START, workers, config.training.batch_size)
         before = int(arrays[state.GLOBAL_STEP]) - position.steps
         epoch, num_targets = epochs.of(position.divisions)
         num_steps = before + epoch.num_steps + epochs.whole.num_steps * max(config.training.epoch - position.epoch - 1, 0)
@@ -60,8 +64,8 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
             engine.create(config, device, arrays, num_steps, vocabulary.support)))
         stop.check()
         test = validation.test if validation else None
-        saver = run_state.Saver(config, config.run.checkpoint_dir, vocabulary, num_steps,
-                                lambda: run_state.data_of(vocabulary, sessions, test), start.phase, validation, writes)
+        saver = saver_module.Saver(config, config.run.checkpoint_dir, vocabulary, num_steps,
+                                   lambda: fingerprint.data_of(vocabulary, sessions, test), start.phase, validation, writes)
         if writes:
             _prepare_directory(config, directory, start, saver, vocabulary, sessions)
         if validation and start.record:
@@ -91,16 +95,6 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
             except ClusterError as error:
                 raise saver.lost(error, trainer.rescued, log.position()._replace(steps=before)) from None
         saver.finished()
-
-
-def _divided(position, workers, lanes):
-    """Position of a run that goes on with so many workers: another number begins the epoch's other lanes anew."""
-    if position.steps and position.workers != workers:
-        made = position.workers, lanes, position.steps
-        _log.info("epoch %d was begun by %d processes and goes on with %d: what is left of each session starts anew, from "
-                  "the event that was reached, with an empty state", position.epoch, position.workers, workers)
-        position = position._replace(steps=0, loss_sum=0.0, seconds=0.0, divisions=position.divisions + (made,))
-    return position._replace(workers=workers)
 
 
 def _check_ranks(config, found, can_exchange, in_parts):
@@ -176,7 +170,7 @@ def _signal(stop):
 
 def _diverged(config, trainer, bad, step, number):
     """The DivergenceError of a model.divergence.Found; the weights it led to are saved nowhere."""
-    tensor = run_state.not_finite(config, trainer.arrays())
+    tensor = saver_module.not_finite(config, trainer.arrays())
     found = "" if tensor is None else ", %s is not finite%s" % (tensor, "" if bad.why else " either")
     return DivergenceError("the loss is %g at step %d (epoch %d)%s%s; checkpoints saved before are "
                            "intact, train again with a lower --lr or with --grad_cap"
