@@ -14,7 +14,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from gru4rec.serving.threads import cores, one_blas_thread  # noqa: E402
+from gru4rec.recommend.threads import cores, one_blas_thread  # noqa: E402
 
 one_blas_thread()  # before numpy is imported
 import common  # noqa: E402
@@ -22,13 +22,13 @@ import numpy as np  # noqa: E402
 
 
 def make_model(args):
-    """serving.model.Model of random weights."""
+    """recommend.model.Model of random weights."""
     from gru4rec import config
     from gru4rec.checkpoint.weights import Weights
     from gru4rec.data.vocab import Vocabulary
     from gru4rec.model import state
-    from gru4rec.serving.model import Model
-    from gru4rec.serving.network import NumpyNetwork
+    from gru4rec.recommend.model import Model
+    from gru4rec.recommend.network import NumpyNetwork
     cfg = config.from_flags({"size": str(args.size), "seed": str(args.seed), "optimizer": "sgd"})
     arrays = state.initial(cfg, args.items)
     vectors = state.output_rows(cfg.model, arrays)
@@ -42,7 +42,7 @@ def blocks_in_threads(model, items, offsets, k, threads, path=None):
     """What the command does with a file of sessions."""
     import contextlib
 
-    from gru4rec.serving import cli, listfile
+    from gru4rec.recommend import cli, list_files
     query = model.query(k)
 
     def rank(start):
@@ -50,7 +50,7 @@ def blocks_in_threads(model, items, offsets, k, threads, path=None):
         return start, model.rank(items[part[0]:part[-1]], part - part[0], query)
 
     ids = np.arange(len(offsets) - 1)
-    with listfile.writer(path) if path else contextlib.nullcontext() as out:
+    with list_files.writer(path) if path else contextlib.nullcontext() as out:
         for start, (index, scores, popular) in cli._in_order(rank, range(0, len(ids), cli.BLOCK), threads):
             if out is not None:
                 out.add(ids[start:start + cli.BLOCK], index, scores, popular, model.ids)

@@ -10,6 +10,6 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    from gru4rec.serving.threads import one_blas_thread
+    from gru4rec.recommend.threads import one_blas_thread
     one_blas_thread()
     sys.exit(main())

@@ -20,10 +20,10 @@ import numpy as np  # noqa: E402
 import record_results  # noqa: E402
 
 from gru4rec.data import synthetic  # noqa: E402
+from gru4rec.recommend import model  # noqa: E402
 from gru4rec.report import __main__ as report  # noqa: E402
 from gru4rec.report import bias, svg  # noqa: E402
 from gru4rec.runlog import rows  # noqa: E402
-from gru4rec.serving import model  # noqa: E402
 
 TITLE = "Share of each tenth of the items, the most popular first"
 TOP, LEGEND = 26, 22  # heights of the title and of a line of the legend

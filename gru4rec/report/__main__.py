@@ -34,9 +34,9 @@ def run(options):
     Raises: InputError, CheckpointError.
     """
     from gru4rec.files import outputs
+    from gru4rec.recommend import model
     from gru4rec.report import page
     from gru4rec.runlog import rows
-    from gru4rec.serving import model
     outputs.check(options.out)
     found = rows.read(options.checkpoint_dir)
     trained = model.load(options.checkpoint_dir, epoch=options.epoch)

@@ -20,7 +20,7 @@ def measure(model, sessions, count=SESSIONS, k=K):
     """Bias of a model on test sessions.
 
     Args:
-      model: serving.model.Model. sessions: data.sessions.EvalSessions. count: sessions looked at, spread over all of them.
+      model: recommend.model.Model. sessions: data.sessions.EvalSessions. count: sessions looked at, spread over all of them.
       k: length of the lists; one is made of each session without its last event.
     """
     num_items = len(model)

@@ -10,7 +10,7 @@ from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
-from gru4rec.serving.ranking import Query, best_items, last_states, make_query
+from gru4rec.recommend.ranking import Query, best_items, last_states, make_query
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Batcher:
     """The thread that computes. `model` may be replaced at any time: a batch uses one model from beginning to end."""
 
     def __init__(self, model, store, max_batch=64, on_batch=None, deliver=None):
-        """model: serving.model.Model. store: store.SessionStore. on_batch: None, or function (number of jobs).
+        """model: recommend.model.Model. store: store.SessionStore. on_batch: None, or function (number of jobs).
 
         deliver: None, or function (list of (future of a job, Answer, error), one of the latter None), called by the thread.
         """

@@ -17,8 +17,8 @@ class Reloader:
     """A thread that looks every few seconds and loads aside, so that requests are answered meanwhile.
 
     Args:
-      directory, epoch: as serving.model.load. version: of the model that is loaded already.
-      load: function () -> serving.model.Model. replace: function (Model).
+      directory, epoch: as recommend.model.load. version: of the model that is loaded already.
+      load: function () -> recommend.model.Model. replace: function (Model).
       seconds: between two looks; 0 never looks.
     """
 

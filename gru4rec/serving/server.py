@@ -95,8 +95,9 @@ def run(options):
     """Serve until SIGINT or SIGTERM; what is being answered then is answered still."""
     import uvicorn
 
-    from gru4rec.serving import app, batcher, limits, model, reload, store
-    from gru4rec.serving.threads import cores
+    from gru4rec.recommend import model
+    from gru4rec.recommend.threads import cores
+    from gru4rec.serving import app, batcher, limits, reload, store
     secret = token()
 
     def load():

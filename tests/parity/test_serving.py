@@ -82,7 +82,7 @@ def test_the_tf_backend_leaves_global_tensorflow_alone(tmp_path):
 
 
 def test_the_command_with_either_backend(tmp_path, capfd):
-    from gru4rec.serving import cli
+    from gru4rec.recommend import cli
     config = helpers.make_config(size="6,4")
     checkpoint.save(str(tmp_path), config, helpers.vocabulary(40), helpers.random_arrays(config, 40), 0, 100)
     found = []

@@ -11,7 +11,7 @@ from typing_extensions import assert_type
 
 import gru4rec
 from gru4rec.errors import CheckpointError, Gru4RecError, Interrupted
-from gru4rec.serving.model import Model, Recommendation, Session
+from gru4rec.recommend.model import Model, Recommendation, Session
 
 model = gru4rec.load("checkpoint", backend="tf", epoch=2)
 assert_type(model, Model)

@@ -103,12 +103,12 @@ def test_the_same_module_without_the_script_keeps_its_name():
 def test_only_the_subcommand_that_was_chosen_is_imported(tmp_path):
     """And it gets what `python -m` gives it: numpy with one thread, set before numpy is there."""
     show = ("import atexit, os, sys\natexit.register(lambda: print(sorted(name for name in sys.modules if name in "
-            "('gru4rec.config', 'gru4rec.serving.cli', 'gru4rec.prepare.cli')), os.environ.get('OMP_NUM_THREADS')))\n")
+            "('gru4rec.config', 'gru4rec.recommend.cli', 'gru4rec.prepare.cli')), os.environ.get('OMP_NUM_THREADS')))\n")
     left = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run([sys.executable, "-c", show + AS_SCRIPT, "recommend", "--items", "1", "--checkpoint_dir",
                            str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=left)
     assert done.returncode == 2 and str(tmp_path) in done.stderr
-    assert "'gru4rec.serving.cli'" in done.stdout and "prepare" not in done.stdout and done.stdout.endswith(" 1\n")
+    assert "'gru4rec.recommend.cli'" in done.stdout and "prepare" not in done.stdout and done.stdout.endswith(" 1\n")
 
 
 def test_how_to_go_on_names_what_was_typed(monkeypatch):

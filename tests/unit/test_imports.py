@@ -24,7 +24,8 @@ WITHOUT_TF = ["gru4rec"] + DATA + ["gru4rec." + name for name in (
     "evaluation.baselines.popularity",
     "export.__main__", "export.directory", "export.source", "export.signature", "export.atc", "export.onnx_model",
     "offline.__main__", "offline.exported", "offline.replay", "offline.runtimes", "offline.acl_runtime",
-    "checkpoint.bundle_reader", "checkpoint", "recommend", "serving.model", "serving.cli", "serving.listfile",
+    "checkpoint.bundle_reader", "checkpoint", "recommend.__main__", "recommend.model", "recommend.cli",
+    "recommend.list_files",
     "checkpoint.weights",
     "serving.batcher", "serving.server", "serving.store", "serving.reload", "serving.limits", "serve",
     "report.__main__", "report.page", "report.bias")]

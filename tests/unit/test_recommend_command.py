@@ -12,7 +12,7 @@ import pytest
 
 import gru4rec
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.serving import cli, listfile
+from gru4rec.recommend import cli, list_files
 from tests import serving_helpers as helpers
 
 SAMPLE_IDS = [214619433, 214014470, 214536502]  # as in the README
@@ -63,7 +63,7 @@ def test_commands_of_the_readme(directory):
 def test_parquet_has_its_types_though_the_first_block_has_no_lists(tmp_path):
     parquet, path = pytest.importorskip("pyarrow.parquet"), tmp_path / "lists.parquet"
     ids, popular = np.array(["a", "b"], object), np.array([False])
-    with listfile.writer(str(path)) as lists:
+    with list_files.writer(str(path)) as lists:
         for session, place in ((1, -1), (2, 1)):
             lists.add(np.array([session]), np.array([[place]]), np.ones((1, 1), np.float32), popular, ids)
     table = parquet.read_table(str(path))

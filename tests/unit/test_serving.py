@@ -11,8 +11,8 @@ import gru4rec
 from gru4rec.checkpoint import bundle_reader, names, weights
 from gru4rec.errors import CheckpointError, ConfigError, DivergenceError, InputError
 from gru4rec.model import state
-from gru4rec.serving import ranking
-from gru4rec.serving.topk import top_k
+from gru4rec.recommend import ranking
+from gru4rec.recommend.topk import top_k
 from tests import serving_helpers as helpers
 from tests.parity import family
 from tests.tolerance import assert_ulps
@@ -128,7 +128,7 @@ def test_a_batch_is_its_sessions_one_by_one(tmp_path, monkeypatch, options):
     model = exact(monkeypatch, tmp_path)
     monkeypatch.setattr(ranking, "MIN_TILE", 3)
     monkeypatch.setattr(ranking, "SCORE_BYTES", 0)
-    monkeypatch.setattr("gru4rec.serving.model.LANES", 7)
+    monkeypatch.setattr("gru4rec.recommend.model.LANES", 7)
     sessions = random_sessions(list(model.ids) + [5, 6], 30)
     sessions[3] = [5]
     together = model.recommend_batch(sessions, k=6, **options)
@@ -155,7 +155,7 @@ def test_random_weights_give_the_same_lists_in_a_batch(model):
 
 
 def test_threads_share_the_scores_of_a_large_catalogue(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("gru4rec.serving.network.SHARED_FROM", 10)
+    monkeypatch.setattr("gru4rec.recommend.network.SHARED_FROM", 10)
     shared = gru4rec.load(str(tmp_path), threads=3)
     sessions = random_sessions(model.ids, 20)
     for one, other in zip(model.recommend_batch(sessions, k=40), shared.recommend_batch(sessions, k=40)):

@@ -16,7 +16,7 @@ from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.kinds import id_list, lists_path, whole
 from gru4rec.command.process import exit_status, progress, say, setup_logging
 from gru4rec.errors import ConfigError
-from gru4rec.serving.threads import cores
+from gru4rec.recommend.threads import cores
 
 _log = logging.getLogger("gru4rec.recommend")
 
@@ -71,7 +71,7 @@ def parse(argv):
 def run(model_options, options):
     """Rank and print or write; the options are those of `parse`."""
     from gru4rec.files import outputs
-    from gru4rec.serving import model
+    from gru4rec.recommend import model
     if options.out is not None:
         outputs.check(options.out, options.sessions_path)
     found = model.load(model_options.checkpoint_dir, model_options.backend, model_options.epoch)
@@ -94,7 +94,7 @@ def _one(model, options):
 def _many(model, options):
     from gru4rec.data import sessions
     from gru4rec.data.reading import loader
-    from gru4rec.serving import listfile
+    from gru4rec.recommend import list_files
     data = model.config.data
     keys = [getattr(options, key) or getattr(data, key) for key in ("session_key", "item_key", "time_key")]
     query = model.query(options.k, options.candidates, options.exclude)
@@ -109,7 +109,7 @@ def _many(model, options):
         return start, model.rank(codes[part[0]:part[-1]], part - part[0], query, bool(options.exclude_seen))
 
     popular = 0
-    with StopRequest() as stop, listfile.writer(options.out) as out, progress("recommend", "session")(len(ids)) as bar:
+    with StopRequest() as stop, list_files.writer(options.out) as out, progress("recommend", "session")(len(ids)) as bar:
         for start, (index, scores, by_popularity) in _in_order(rank, range(0, len(ids), BLOCK), options.threads or cores()):
             stop.check()
             out.add(ids[start:start + BLOCK], index, scores, by_popularity, model.ids)

@@ -5,7 +5,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 
 from gru4rec.errors import DivergenceError
-from gru4rec.serving.topk import top_k
+from gru4rec.recommend.topk import top_k
 
 LANES = 4096  # sessions that run through the network side by side
 SCORE_BYTES = 16 << 20  # of one tile of scores

@@ -10,8 +10,8 @@ import numpy as np
 
 from gru4rec.checkpoint import weights as weights_module
 from gru4rec.errors import ConfigError, InputError
-from gru4rec.serving.network import NumpyNetwork
-from gru4rec.serving.ranking import (
+from gru4rec.recommend.network import NumpyNetwork
+from gru4rec.recommend.ranking import (
     LANES,
     Popularity,
     Query,
@@ -86,7 +86,7 @@ def load(path: str, backend: str = "numpy", epoch: Optional[int] = None, checksu
         raise ConfigError("backend %r is unknown; use one of: numpy, tf" % (backend,))
     found = weights_module.load(path, epoch, checksums)
     if backend == "tf":
-        from gru4rec.serving.tf_network import TFNetwork
+        from gru4rec.recommend.tf_network import TFNetwork
         return Model(found, TFNetwork(found))
     return Model(found, NumpyNetwork(found, threads))
 

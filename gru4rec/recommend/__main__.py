@@ -5,11 +5,11 @@ import sys
 
 def main(argv=None):
     """Run the command; returns its exit status (command.process.exit_status)."""
-    from gru4rec.serving import cli
+    from gru4rec.recommend import cli
     return cli.main(argv)
 
 
 if __name__ == "__main__":
-    from gru4rec.serving.threads import one_blas_thread
+    from gru4rec.recommend.threads import one_blas_thread
     one_blas_thread()
     sys.exit(main())
