@@ -9,9 +9,9 @@ import pytest
 import gru4rec
 from gru4rec import checkpoint
 from gru4rec.errors import CheckpointError
-from gru4rec.serving.batcher import Batcher, Job, NamedList
-from gru4rec.serving.reload import TRIES, Reloader
-from gru4rec.serving.store import KEPT, Entry, SessionStore
+from gru4rec.serve.batcher import Batcher, Job, NamedList
+from gru4rec.serve.reload import TRIES, Reloader
+from gru4rec.serve.sessions import KEPT, Entry, SessionStore
 from tests import serving_helpers as helpers
 
 

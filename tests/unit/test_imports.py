@@ -27,7 +27,7 @@ WITHOUT_TF = ["gru4rec"] + DATA + ["gru4rec." + name for name in (
     "checkpoint.bundle_reader", "checkpoint", "recommend.__main__", "recommend.model", "recommend.cli",
     "recommend.list_files",
     "checkpoint.weights",
-    "serving.batcher", "serving.server", "serving.store", "serving.reload", "serving.limits", "serve",
+    "serve.batcher", "serve.server", "serve.sessions", "serve.reload", "serve.guard", "serve.__main__",
     "report.__main__", "report.page", "report.bias")]
 
 # An import of any of these is an error, as on a machine that has none of them.

@@ -19,7 +19,7 @@ from tests import serving_helpers as helpers
 
 for _module in ("fastapi", "uvicorn", "prometheus_client", "orjson"):
     pytest.importorskip(_module, reason="the extra serve is not installed (Python 3.9 or later)")
-from gru4rec.serving import server  # noqa: E402
+from gru4rec.serve import server  # noqa: E402
 
 FLAGS = ("--reload_seconds", "0.05", "--max_prefix", "30", "--max_k", "40", "--max_body", "3000", "--max_list_body", "5000")
 

@@ -15,8 +15,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, G
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError, create_model
 from pydantic import Field as Limit
 
-from gru4rec.serving import page
-from gru4rec.serving.batcher import Job, NamedList
+from gru4rec.serve import page
+from gru4rec.serve.batcher import Job, NamedList
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)

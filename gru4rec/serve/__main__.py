@@ -5,7 +5,7 @@ import sys
 
 def main(argv=None):
     """Run the command; returns its exit status (command.process.exit_status)."""
-    from gru4rec.serving import server
+    from gru4rec.serve import server
     return server.main(argv)
 
 

@@ -97,14 +97,15 @@ def run(options):
 
     from gru4rec.recommend import model
     from gru4rec.recommend.threads import cores
-    from gru4rec.serving import app, batcher, limits, reload, store
+    from gru4rec.serve import app, batcher, guard, reload
+    from gru4rec.serve import sessions as sessions_module
     secret = token()
 
     def load():
         return model.load(options.checkpoint_dir, epoch=options.epoch, threads=options.threads or cores())
 
     first = load()
-    sessions = store.SessionStore(options.session_mb << 20, options.session_ttl)
+    sessions = sessions_module.SessionStore(options.session_mb << 20, options.session_ttl)
     with contextlib.closing(listen(options.host, options.port)) as bound:
         state = app.State(lambda *hooks: batcher.Batcher(first, sessions, options.max_batch, *hooks), sessions,
                           app.Limits(options.max_k, options.max_prefix))
@@ -113,7 +114,7 @@ def run(options):
             state.batcher.model = found
             state.metrics.reloads.inc()
 
-        guarded = limits.Guard(app.make_app(state, options.checkpoint_dir), secret, options.max_body, options.max_list_body)
+        guarded = guard.Guard(app.make_app(state, options.checkpoint_dir), secret, options.max_body, options.max_list_body)
         server = uvicorn.Server(uvicorn.Config(guarded, log_config=None, access_log=False, lifespan="off",
                                                timeout_graceful_shutdown=30, server_header=False))
         address = bound.getsockname()

@@ -1,1 +1,0 @@
-"""Using a trained model: what may come next in a session that is happening now."""
