@@ -1,3 +1,3 @@
-"""A checkpoint -> files that serve without this package: frozen graphs, a SavedModel or ONNX (docs/export.md)."""
+"""Graphs that serve without this package: written, read back. Imports checkpoint and graph."""
 
 FORMATS = ("frozen_pb", "saved_model", "onnx")

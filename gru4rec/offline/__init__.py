@@ -1,1 +1,1 @@
-"""Test events through exported graphs: what `--train 0` prints, without this package's model (docs/export.md)."""
+"""Test events through an exported graph. Imports export and evaluation."""

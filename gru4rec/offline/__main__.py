@@ -64,8 +64,9 @@ def run(which, options):
     """Replay and print; the configurations are those of `parse`."""
     from gru4rec.data.reading import loader
     from gru4rec.evaluation import protocol, ranks_file
+    from gru4rec.export import exported
     from gru4rec.files import outputs
-    from gru4rec.offline import exported, runtimes
+    from gru4rec.offline import runtimes
     found = exported.read(which.model_dir)
     graph = exported.graph(found, which.graph)
     runtimes.check(found, graph, which.runtime)

@@ -5,14 +5,14 @@ import os
 import numpy as np
 
 from gru4rec.errors import DeviceError
-from gru4rec.offline.runtimes import lanes_of
+from gru4rec.export.exported import lanes_of
 
 HUGE_PAGES_FIRST, TO_DEVICE, TO_HOST = 0, 1, 2  # ACL_MEM_MALLOC_HUGE_FIRST, ACL_MEMCPY_HOST_TO_DEVICE, .._DEVICE_TO_HOST
 GEAR = "ascend_mbatch_shape_data"  # the input that atc --dynamic_batch_size adds
 
 
 def om_path(graph):
-    """The .om that lies beside the .pb of an offline.exported.Graph.
+    """The .om that lies beside the .pb of an export.exported.Graph.
 
     Raises: DeviceError if there is none.
     """
@@ -26,7 +26,7 @@ class OmModel:
     """A model that atc compiled, with one device buffer for each input and output, made once."""
 
     def __init__(self, graph, device_id=0):
-        """graph: offline.exported.Graph of the .pb; the .om lies beside it.
+        """graph: export.exported.Graph of the .pb; the .om lies beside it.
 
         Raises: DeviceError if pyACL, the device or the file cannot be had, or the .om is not of this graph.
         """

@@ -8,7 +8,6 @@ from gru4rec.data import schedule
 from gru4rec.errors import DivergenceError
 from gru4rec.evaluation.counts import Counts, contexts
 from gru4rec.export.signature import IDS, LENGTHS, NEW_STATE, SCORES, STATE, TOP_IDS, TOP_SCORES
-from gru4rec.offline.runtimes import start_states
 
 
 class Places(NamedTuple):
@@ -90,3 +89,8 @@ def prefixes(items, first, length, width, rows):
     at = (first + length)[:, None] - np.minimum(length, width)[:, None] + np.arange(width)
     ids[inside] = items[at[inside[:len(length)]]]
     return ids, lengths
+
+
+def start_states(signature, lanes):
+    """Per layer [lanes, H] of zeros, by the name of the graph's input."""
+    return {t.name: np.zeros((lanes, t.shape[1]), np.float32) for t in signature.inputs if t.role == STATE}

@@ -3,30 +3,16 @@
 Each is an object with `signature`, `lanes` (sessions of a call) and `run`.
 """
 
-import numpy as np
 
 from gru4rec.errors import InputError
-from gru4rec.export.signature import STATE
-
-ANY_LANES = 512  # where a graph takes any number,
-SCORE_BYTES = 64 << 20  # and the scores of so many take no more than this
-
-
-def lanes_of(graph):
-    """Sessions side by side: as many as the graph was made for, its most where several."""
-    return max(graph.batch_sizes, default=min(ANY_LANES, max(1, SCORE_BYTES // (4 * graph.num_items))))
-
-
-def start_states(signature, lanes):
-    """Per layer [lanes, H] of zeros, by the name of the graph's input."""
-    return {t.name: np.zeros((lanes, t.shape[1]), np.float32) for t in signature.inputs if t.role == STATE}
+from gru4rec.export.exported import lanes_of
 
 
 def check(found, graph, runtime):
     """Refuse a runtime for which the files are not there.
 
     Args:
-      found: offline.exported.Exported. graph: one of its graphs. runtime: as `open_graph`.
+      found: export.exported.Exported. graph: one of its graphs. runtime: as `open_graph`.
     Raises: InputError, DeviceError.
     """
     if runtime == "acl":
@@ -38,7 +24,7 @@ def check(found, graph, runtime):
 
 
 def open_graph(found, graph, runtime="auto", device_id=0):
-    """The runtime of a graph of an offline.exported.Exported.
+    """The runtime of a graph of an export.exported.Exported.
 
     Args:
       runtime: "auto" (by the format, on the CPU) or "acl" (the .om beside a .pb, on NPU `device_id`).

@@ -1,1 +1,1 @@
-"""A run in pictures: what metrics.jsonl and the checkpoint say, as one page. `python -m gru4rec.report --help`."""
+"""A run as one page. Imports runlog and recommend."""

@@ -18,9 +18,9 @@ from gru4rec.data import schedule, synthetic
 from gru4rec.data.reading.loader import load_events
 from gru4rec.data.sessions import index_test
 from gru4rec.export import __main__ as export
-from gru4rec.export import directory, source
+from gru4rec.export import directory, exported, source
 from gru4rec.offline import __main__ as offline
-from gru4rec.offline import exported, runtimes
+from gru4rec.offline import runtimes
 from tests import fake_acl, tolerance
 from tests.parity import exports
 

@@ -7,8 +7,15 @@ import pytest
 
 pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installed")
 from gru4rec.errors import InputError  # noqa: E402
-from gru4rec.export import directory, frozen_pb, graphs, onnx_model, saved_model  # noqa: E402
-from gru4rec.offline import exported, runtimes  # noqa: E402
+from gru4rec.export import (  # noqa: E402
+    directory,
+    exported,  # noqa: E402
+    frozen_pb,
+    graphs,
+    onnx_model,
+    saved_model,
+)
+from gru4rec.offline import runtimes  # noqa: E402
 from gru4rec.tf_compat import tf  # noqa: E402
 from tests.parity import exports  # noqa: E402
 from tests.parity.exports import LANES, LENGTH, MODELS, NUM_ITEMS, K  # noqa: E402
@@ -24,7 +31,7 @@ OPS.update({name: {"T"} for name in ("Add", "AddV2", "Sub", "Mul", "Sigmoid", "T
 
 
 def frozen(place, source, k=K, batch_sizes=(LANES,)):
-    """offline.exported.Exported of frozen graphs."""
+    """export.exported.Exported of frozen graphs."""
     directory.write_vocabulary(str(place / directory.VOCABULARY), source.vocabulary)
     graphs = frozen_pb.write(str(place), source, batch_sizes, LENGTH, k, "Ascend310")
     directory.write_manifest(str(place), "frozen_pb", source, graphs, {})
@@ -32,14 +39,14 @@ def frozen(place, source, k=K, batch_sizes=(LANES,)):
 
 
 def saved_model_(place, source, k=K):
-    """offline.exported.Exported of a SavedModel."""
+    """export.exported.Exported of a SavedModel."""
     directory.write_vocabulary(str(place / directory.VOCABULARY), source.vocabulary)
     directory.write_manifest(str(place), "saved_model", source, saved_model.write(str(place), source, k), {})
     return exported.read(str(place))
 
 
 def onnx_(place, source, k=K):
-    """offline.exported.Exported of ONNX files."""
+    """export.exported.Exported of ONNX files."""
     pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (extra onnx)")
     directory.write_vocabulary(str(place / directory.VOCABULARY), source.vocabulary)
@@ -108,7 +115,7 @@ def test_frozen_graphs_hold_inference_alone(tmp_path):
 def test_frozen_graphs_of_several_batch_sizes_take_any(tmp_path):
     source = exports.source("gru-none-elu-2")
     reference, found = exports.Reference(source), frozen(tmp_path, source, batch_sizes=(1, 2, 8))
-    assert runtimes.lanes_of(found.graphs["prefix"]) == 8 and found.graphs["step"].signature.inputs[0].shape == (None,)
+    assert exported.lanes_of(found.graphs["prefix"]) == 8 and found.graphs["step"].signature.inputs[0].shape == (None,)
     runner = runtimes.open_graph(found, found.graphs["prefix"])
     for lanes in (4, 5, 9):
         ids, lengths = exports.prefix_inputs(lanes)
@@ -150,7 +157,7 @@ def test_the_vocabulary_keeps_ids_as_they_are(tmp_path):
 
 def test_a_graph_of_any_number_of_sessions_gets_as_many_as_memory_bears(tmp_path):
     graph = saved_model_(tmp_path, exports.source("gru-separate-tanh")).graphs["prefix"]
-    assert [runtimes.lanes_of(graph._replace(num_items=n)) for n in (23, 10 ** 6, 10 ** 8)] == [512, 16, 1]
+    assert [exported.lanes_of(graph._replace(num_items=n)) for n in (23, 10 ** 6, 10 ** 8)] == [512, 16, 1]
 
 
 def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_tensorflow_graph(tmp_path, monkeypatch):

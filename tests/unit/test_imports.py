@@ -23,7 +23,7 @@ WITHOUT_TF = ["gru4rec"] + DATA + ["gru4rec." + name for name in (
     "training.validation", "compare", "baselines", "evaluation.baselines.rules", "evaluation.baselines.neighbours",
     "evaluation.baselines.popularity",
     "export.__main__", "export.directory", "export.source", "export.signature", "export.atc", "export.onnx_model",
-    "offline.__main__", "offline.exported", "offline.replay", "offline.runtimes", "offline.acl_runtime",
+    "offline.__main__", "export.exported", "offline.replay", "offline.runtimes", "offline.acl_runtime",
     "checkpoint.bundle_reader", "checkpoint", "recommend.__main__", "recommend.model", "recommend.cli",
     "recommend.list_files",
     "checkpoint.weights",

@@ -14,6 +14,11 @@ from gru4rec.export.directory import MANIFEST, VERSION, VOCABULARY
 from gru4rec.export.signature import Signature
 from gru4rec.files.hashes import sha256
 
+ANY_LANES = 512  # where a graph takes any number,
+
+
+SCORE_BYTES = 64 << 20  # and the scores of so many take no more than this
+
 
 class Graph(NamedTuple):
     """One graph of an export."""
@@ -103,3 +108,8 @@ def graph(found, name):
         raise InputError("--graph %s: %s holds %s; use one of them"
                          % (name, found.directory, ", ".join(sorted(found.graphs))))
     return found.graphs[name]
+
+
+def lanes_of(graph):
+    """Sessions side by side: as many as the graph was made for, its most where several."""
+    return max(graph.batch_sizes, default=min(ANY_LANES, max(1, SCORE_BYTES // (4 * graph.num_items))))
