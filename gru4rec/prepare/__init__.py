@@ -1,10 +1,13 @@
-"""Raw logs -> training and test files: `python -m gru4rec.prepare`, see docs/data.md. Needs the extra `prepare` (DuckDB).
+"""Raw logs to training and test files; needs DuckDB (extra `prepare`). Imports data, command.
 
-cli         flags, temporary directory, rename into place
+cli         flags
+job         temporary directory, rename into place
+datasets    what is known of each dataset
 files       what can be read at all
 formats     the columns and event kinds of each raw format, as SQL
 readers     raw files -> the table `raw` (session, item, time in microseconds, selected), bad rows
-protocol    filters and splits -> the output files
+first_paper, study  filters and splits -> the output files
+output      what both share: counts, writing
 partitions  a training file once more, as a dataset directory for several workers
 engine      the DuckDB connection: settings, one-line errors, signals
 report      what was read, removed and written: text and JSON

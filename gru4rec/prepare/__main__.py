@@ -10,4 +10,5 @@ def _load():
     return main
 
 
-sys.exit(run_command(_load))
+if __name__ == "__main__":
+    sys.exit(run_command(_load))

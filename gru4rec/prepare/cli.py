@@ -1,55 +1,26 @@
 """Command line of the preparation: flags -> read, filter, split, write, report."""
 
 import argparse
-import contextlib
 import logging
-import os
 import re
-import shutil
 import signal
 import sys
-import time
-import uuid
-from typing import NamedTuple, Optional, Tuple
 
 from gru4rec.command import invocation
 from gru4rec.command.process import say, setup_logging
-from gru4rec.data.dataset import MAX_PARTITIONS, is_dataset
-from gru4rec.errors import ConfigError, Gru4RecError, InputError, LockedError
-from gru4rec.files.locks import Lock
-from gru4rec.prepare import files, formats, partitions, protocol, readers
-from gru4rec.prepare.engine import Engine, NotUtf8, Signals, Stopped
-from gru4rec.prepare.report import Report
+from gru4rec.data.dataset import MAX_PARTITIONS
+from gru4rec.errors import ConfigError, Gru4RecError
+from gru4rec.prepare import files, formats
+from gru4rec.prepare import study as study_module
+from gru4rec.prepare.datasets import DATASETS
+from gru4rec.prepare.engine import Stopped
+from gru4rec.prepare.job import Job, run
 from gru4rec.version import __version__
 
 _LOG = logging.getLogger(__name__)
-PARTS = ("_train_full.txt", "_test.txt", "_train_tr.txt", "_train_valid.txt")
 SLICES = (4, 64)
-_SCRATCH, _GRACE = ".prepare-", 10.0  # seconds
 
 
-class Dataset(NamedTuple):
-    """What is known of a dataset; flags may override."""
-
-    reader: Optional[object] = None            # function (path, gzipped) -> Source; None: columns by name
-    event_types: Optional[Tuple[str, ...]] = None
-    gap: Optional[float] = None
-    days: float = 1
-    keys: Tuple[str, str, str] = ("SessionId", "ItemId", "Time")
-
-
-DATASETS = {
-    "rsc15": Dataset(formats.yoochoose),
-    "yoochoose": Dataset(formats.yoochoose),
-    "diginetica": Dataset(formats.diginetica, days=7),
-    "retailrocket": Dataset(formats.retailrocket, ("view",), gap=3600, days=7),
-    "rees46": Dataset(formats.rees46, ("view",), gap=3600),
-    "coveo": Dataset(formats.coveo, ("detail",)),
-    "otto": Dataset(formats.otto, ("clicks",), days=7),
-    "session-rec": Dataset(),
-    "recbole": Dataset(keys=("session_id", "item_id", "timestamp")),
-    "custom": Dataset(),
-}
 # Flags that have a meaning for these datasets only.
 _COLUMNS = ("session_key", "user_key", "item_key", "time_key", "event_key")
 _STUDY = ("gap", "drop_repeats", "min_support", "min_length", "max_length", "event_types", "last_days", "split", "ratio")
@@ -114,31 +85,6 @@ def build_parser():
     return parser
 
 
-class Job(NamedTuple):
-    """Checked flags."""
-
-    dataset: str
-    raw: Tuple[str, ...]
-    out: str
-    overwrite: bool
-    memory: float
-    threads: Optional[int]
-    keys: Optional[formats.Keys]         # None: the dataset's own reader
-    event_types: Optional[Tuple[str, ...]]
-    options: Optional[protocol.Options]  # None: the first paper's protocol
-    slices: Tuple[int, ...]
-    slice_by: str
-    partitions: Optional[int] = None     # of the dataset directories; None: none are written
-
-    def names(self):
-        """Names of the files and dataset directories the job writes, the summary last."""
-        parts = PARTS if not self.options or self.options.split != "none" else ("_full.txt",)
-        slices = ["%s_train_full_%d.txt" % (self.dataset, part) for part in self.slices]
-        names = [self.dataset + part for part in parts] + slices
-        parted = [partitions.directory_of(name) for name in names] if self.partitions else []
-        return names + [name for name in parted if name] + [self.dataset + "_summary.json"]
-
-
 def parse(argv):
     """Command line -> Job. Raises: ConfigError naming the flag, its value and what to give instead."""
     given = vars(build_parser().parse_args(argv))
@@ -190,9 +136,9 @@ def _options(given, known):
     ratio = given.get("ratio", 0.1)
     if split == "ratio" and not 0 < ratio < 1 or split == "days" and not days > 0:
         raise ConfigError("--ratio must lie between 0 and 1, and the days of the test period be more than 0")
-    return protocol.Options(given.get("gap", 3600 if "user_key" in given else known.gap),
-                            bool(given.get("drop_repeats", 1)), given.get("min_support", 5), given.get("min_length", 2),
-                            given.get("max_length"), split, days, ratio)
+    return study_module.Options(given.get("gap", 3600 if "user_key" in given else known.gap),
+                                bool(given.get("drop_repeats", 1)), given.get("min_support", 5), given.get("min_length", 2),
+                                given.get("max_length"), split, days, ratio)
 
 
 def _slices(text):
@@ -202,100 +148,6 @@ def _slices(text):
     if not all(re.match(r"[1-9][0-9]{0,5}\Z", part) for part in parts) or len(set(parts)) < len(parts):
         raise ConfigError("--slices %r is no list of different whole numbers such as 4,64" % text)
     return tuple(int(part) for part in parts)
-
-
-def run(job):
-    """Do it; returns the Report. Outputs appear under their names only when all of them are complete."""
-    out, names = os.path.abspath(job.out), job.names()
-    if job.partitions:
-        partitions.check()
-    _refuse_existing(job, out, names)
-    made, scratch = _missing(out), os.path.join(out, _SCRATCH + uuid.uuid4().hex[:12])
-    lock = Lock(scratch)
-    with Signals() as signals:
-        try:
-            try:
-                _remove_dead(out)
-                os.makedirs(scratch, 0o700)
-                lock.acquire()
-                return _run_in(job, out, scratch, names, signals)
-            finally:
-                signals.hold()
-        except OSError as error:
-            raise InputError("%s cannot be written: %s; make room, or make it writable" % (
-                job.out, error.strerror or error)) from None
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-            lock.release()
-            for path in made:
-                with contextlib.suppress(OSError):  # not empty: the outputs are there
-                    os.rmdir(path)
-
-
-def _remove_dead(out):
-    """Remove what a run that was killed has left; a run that lives holds the lock in its directory."""
-    for name in os.listdir(out) if os.path.isdir(out) else ():
-        path = os.path.join(out, name)
-        # A run that is only just beginning has not locked its directory yet.
-        if name.startswith(_SCRATCH) and os.path.isdir(path) and time.time() - os.path.getmtime(path) > _GRACE:
-            lock = Lock(path)
-            with contextlib.suppress(LockedError, FileNotFoundError):
-                lock.acquire()
-                shutil.rmtree(path, ignore_errors=True)
-                lock.release()
-                _LOG.info("%s is removed, the rest of a run that was killed", path)
-
-
-def _refuse_existing(job, out, names):
-    for path in (os.path.join(out, name) for name in names):
-        if (os.path.isdir(path) and not is_dataset(path)) or (os.path.exists(path) and not job.overwrite):
-            raise InputError("%s is there already; give another --out, or --overwrite 1 to replace files" % path)
-
-
-def _missing(path):
-    """The directories on the way to `path`, itself first, that are not there."""
-    missing = []
-    while not os.path.isdir(path) and path != os.path.dirname(path):
-        missing.append(path)
-        path = os.path.dirname(path)
-    return missing
-
-
-def _run_in(job, out, scratch, names, signals):
-    try:
-        report = _prepare(job, scratch, signals)
-    except NotUtf8:
-        report = _prepare(job, scratch, signals, every_column=True)
-    with open(os.path.join(scratch, names[-1]), "w", encoding="utf-8") as summary:
-        summary.write(report.to_json())
-    signals.hold()
-    _refuse_existing(job, out, names)  # again: another run may have been quicker
-    for name in names:
-        if os.path.isdir(os.path.join(out, name)):  # a dataset to replace: nothing can be renamed over a full directory
-            os.replace(os.path.join(out, name), os.path.join(scratch, name + ".old"))
-        os.replace(os.path.join(scratch, name), os.path.join(out, name))
-    output = re.compile(re.escape(job.dataset) + r"_(full|test|train_(full|full_[0-9]+|tr|valid))\.(txt|parquet)\Z")
-    for name in sorted(set(filter(output.match, os.listdir(out))) - set(names)):
-        _LOG.warning("%s is of an earlier run, not of this one", os.path.join(job.out, name))
-    return report
-
-
-def _prepare(job, scratch, signals, every_column=False):
-    known, options = DATASETS[job.dataset], job.options
-    report = Report(job.dataset, {
-        "protocol": "arXiv 1511.06939" if options is None else "arXiv 2307.14956",
-        "event_types": list(job.event_types) if job.event_types else None,
-        "columns": list(job.keys) if job.keys else None,
-        **(options._asdict() if options else {"slices": list(job.slices), "slice_by": job.slice_by}),
-        **({"partitions": job.partitions} if job.partitions else {})})
-    with Engine(scratch, job.memory, job.threads, signals) as engine:
-        make_source = known.reader or formats.any_log(engine, job.keys)
-        readers.load(engine, job.raw, make_source, job.event_types, report, every_column)
-        if options is None:
-            protocol.first_paper(engine, report, scratch, job.slices, job.slice_by, job.partitions)
-        else:
-            protocol.study(engine, report, scratch, job.dataset, options, job.partitions)
-    return report
 
 
 def main(argv=None):

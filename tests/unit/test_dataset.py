@@ -22,7 +22,7 @@ from gru4rec.data.vocab import Vocabulary  # noqa: E402
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402
 from gru4rec.parallel.workers import ALONE, Workers  # noqa: E402
-from gru4rec.prepare import cli, engine, partitions  # noqa: E402
+from gru4rec.prepare import cli, engine, job, partitions  # noqa: E402
 from gru4rec.training import events as training_events  # noqa: E402
 
 START = 1396861869
@@ -34,7 +34,7 @@ def prepare(directory, text, *flags, **more):
     """str, the directory of the outputs."""
     raw, out = directory / "raw.csv", str(directory / more.get("out", "out"))
     raw.write_text(text, encoding="utf-8")
-    cli.run(cli.parse([more.get("kind", "custom"), str(raw), "--out", out, "--memory", "0.5", "--threads", "2"]
+    job.run(cli.parse([more.get("kind", "custom"), str(raw), "--out", out, "--memory", "0.5", "--threads", "2"]
                       + list(flags)))
     return out
 

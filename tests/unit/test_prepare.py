@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
 
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
-from gru4rec.prepare import cli, protocol  # noqa: E402
+from gru4rec.prepare import cli, job  # noqa: E402
+from gru4rec.prepare import study as study_module
 from gru4rec.prepare.report import length_bin  # noqa: E402
 
 DAY_MS = 86400 * 1000
@@ -31,7 +32,7 @@ def prepare(tmp_path, dataset, text, *flags, **more):
         raw.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
     words = [dataset, raw] + more.get("also", []) + ["--out", out, "--overwrite", 1, "--memory", 0.5, "--threads", 2]
     words += list(flags)
-    report = cli.run(cli.parse([str(word) for word in words]))
+    report = job.run(cli.parse([str(word) for word in words]))
     lines = {}
     for name in os.listdir(str(out)):
         if name.endswith(".txt"):
@@ -538,13 +539,13 @@ def test_outputs_that_are_there_are_refused_and_nothing_else_is_left(tmp_path):
     prepare(tmp_path, "custom", custom([1]), *KEEP_ALL)
     words = ["custom", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "out")] + [str(word) for word in KEEP_ALL]
     with pytest.raises(InputError, match="custom_full.txt is there already; give another --out, or --overwrite 1"):
-        cli.run(cli.parse(words))
+        job.run(cli.parse(words))
     assert sorted(os.listdir(str(tmp_path / "out"))) == ["custom_full.txt", "custom_summary.json"]
     os.remove(str(tmp_path / "out" / "custom_full.txt"))
     (tmp_path / "out" / "custom_full.txt").mkdir()  # a directory cannot be replaced: nothing else is either
     (tmp_path / "out" / "custom_summary.json").write_text("old")
     with pytest.raises(InputError, match="custom_full.txt is there already"):
-        cli.run(cli.parse(words + ["--overwrite", "1"]))
+        job.run(cli.parse(words + ["--overwrite", "1"]))
     assert (tmp_path / "out" / "custom_summary.json").read_text() == "old"
 
 
@@ -559,17 +560,17 @@ def test_an_output_that_another_run_left_is_named(tmp_path, caplog):
 def test_outputs_of_a_quicker_run_are_not_replaced(tmp_path, monkeypatch):
     (tmp_path / "raw.csv").write_text(custom([1]))
     words = ["custom", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "o")] + [str(word) for word in KEEP_ALL]
-    study, output = protocol.study, tmp_path / "o" / "custom_full.txt"
-    monkeypatch.setattr(protocol, "study", lambda *args: study(*args) or output.write_text("x"))
+    study, output = study_module.study, tmp_path / "o" / "custom_full.txt"
+    monkeypatch.setattr(study_module, "study", lambda *args: study(*args) or output.write_text("x"))
     with pytest.raises(InputError, match="custom_full.txt is there already"):
-        cli.run(cli.parse(words))
+        job.run(cli.parse(words))
     assert os.listdir(str(tmp_path / "o")) == ["custom_full.txt"] and output.read_text() == "x"
 
 
 def test_after_an_error_no_new_directory_is_left(tmp_path):
     (tmp_path / "raw.csv").write_text("a,b\n")
     with pytest.raises(DataError):
-        cli.run(cli.parse(["custom", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "data" / "a" / "b")]))
+        job.run(cli.parse(["custom", str(tmp_path / "raw.csv"), "--out", str(tmp_path / "data" / "a" / "b")]))
     assert os.listdir(str(tmp_path)) == ["raw.csv"]
 
 
@@ -620,7 +621,7 @@ def test_flags_that_cannot_be(flags, problem):
 @pytest.mark.realdata
 def test_rsc15_test_day_counts(tmp_path, realdata):
     raw = os.path.join(realdata, "rsc15_test_day", "rsc15_test.txt.gz")
-    report = cli.run(cli.parse(["session-rec", raw, "--out", str(tmp_path)] + [str(word) for word in KEEP_ALL]))
+    report = job.run(cli.parse(["session-rec", raw, "--out", str(tmp_path)] + [str(word) for word in KEEP_ALL]))
     assert report.read == {"events": 71222, "sessions": 15324, "items": 6751}
     assert report.outputs["session-rec_full.txt"]["targets"] == 55898
     with gzip.open(raw, "rt") as lines:
