@@ -1,5 +1,6 @@
 """README and docs say what the program does."""
 
+import ast
 import glob
 import json
 import os
@@ -360,3 +361,13 @@ def test_no_directory_of_a_machine_is_named(repo_root):
     for page in pages:
         found = re.search(r"(?<![\w.$*}>-])/(?:work|tmp|home|root|Users|opt|mnt)/\S*", _text(page))
         assert found is None, (page, found.group())
+
+
+def test_the_code_map_is_the_first_lines_of_the_rooms(repo_root):
+    page, rooms = _text(repo_root, "README.md"), os.path.join(repo_root, "gru4rec")
+    listed = re.findall(r"^\| `(\w+)/` \| (.+) \|$", page[page.index("## Code map"):], re.MULTILINE)
+    there = {name for name in os.listdir(rooms) if os.path.exists(os.path.join(rooms, name, "__init__.py"))}
+    assert {name for name, _ in listed} == there
+    for name, what in listed:
+        doc = ast.get_docstring(ast.parse(_text(repo_root, "gru4rec", name, "__init__.py")))
+        assert what == doc.split("\n")[0], name
