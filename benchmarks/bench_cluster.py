@@ -1,12 +1,13 @@
-"""Events per second of processes that train together, each pinned to one core, against one process on one core.
+"""Events per second of processes that train together, each pinned to one core, against one process
+on one core.
 
 Rounds go A B C A B C ...; processes sleep while it is not their turn:
   alone     one process on core 0, the default engine (its whole loop compiled)
   compute   one process on core 0 that makes the step of several but exchanges nothing: what it costs to update the rows of
             all, in a loop of which XLA compiles only parts
   together  all at once, each on a core of its own: they train what one process with all their lanes would
-`bytes` counts what the loopback interface carried in a stretch, by /proc/net/dev; `cpu` is processor time.
-"""
+`bytes` counts what the loopback interface carried in a stretch, by /proc/net/dev; `cpu` is
+processor time."""
 
 import argparse
 import dataclasses
@@ -28,12 +29,16 @@ ALONE, COMPUTE = -1, -2  # in the place of a rank
 def parse(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     common.add_flags(parser, repeats=5)
-    parser.add_argument("--workers", type=int, default=2, help="processes, each on a core of its own [%(default)s]")
+    parser.add_argument("--workers", type=int, default=2,
+                        help="processes, each on a core of its own [%(default)s]")
     parser.add_argument("--items", type=int, default=37483, help="catalogue [%(default)s]")
-    parser.add_argument("--batch_size", type=int, default=512, help="lanes of each process [%(default)s]")
-    parser.add_argument("--steps", type=int, default=100, help="steps of a timed stretch [%(default)s]")
+    parser.add_argument("--batch_size", type=int, default=512,
+                        help="lanes of each process [%(default)s]")
+    parser.add_argument("--steps", type=int, default=100,
+                        help="steps of a timed stretch [%(default)s]")
     parser.add_argument("--rank", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("flags", nargs="*", help="after --: flags of gru4rec.main, such as --n_sample 2048")
+    parser.add_argument("flags", nargs="*",
+                        help="after --: flags of gru4rec.main, such as --n_sample 2048")
     return parser.parse_args(argv)
 
 
@@ -54,7 +59,9 @@ def nobody(workers):
 
 
 def serve(args):
-    """One process: makes its engine, then runs stretches as stdin asks; one JSON line for each answer."""
+    """One process: makes its engine, then runs stretches as stdin asks; one JSON line for each
+    answer.
+    """
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[max(args.rank, 0)]})
     out, sys.stdout = sys.stdout, sys.stderr
     from gru4rec import config, tf_compat
@@ -71,10 +78,12 @@ def serve(args):
         chosen = dataclasses.replace(chosen, communicator=nobody(args.workers))
     if found:
         chosen.communicator.wait()
-    cfg = config.from_flags(dict(zip([w[2:] for w in args.flags[::2]], args.flags[1::2]), batch_size=str(args.batch_size)))
+    cfg = config.from_flags(dict(zip([w[2:] for w in args.flags[::2]], args.flags[1::2]),
+                                 batch_size=str(args.batch_size)))
     import numpy as np
     workers = workers_module.Workers(args.workers, max(args.rank, 0))
-    items, offsets = common.zipf_sessions(EPOCH_STEPS * args.batch_size * args.workers, args.items, args.seed)
+    items, offsets = common.zipf_sessions(EPOCH_STEPS * args.batch_size * args.workers, args.items,
+                                          args.seed)
     support = np.bincount(items, minlength=args.items)
     from gru4rec.data.sessions import Sessions
     own = epochs.shard(Sessions(items, offsets), workers)
@@ -114,7 +123,8 @@ class Process:
         environment = dict(os.environ)
         if rank >= 0:
             environment["TF_CONFIG"] = cluster.environment(addresses, rank)
-        self._process = subprocess.Popen(words + ["--"] + args.flags, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        self._process = subprocess.Popen(words + ["--"] + args.flags, stdin=subprocess.PIPE,
+                                         stdout=subprocess.PIPE,
                                          universal_newlines=True, env=environment)
 
     def tell(self):
@@ -133,13 +143,17 @@ class Process:
 
 
 def loopback_bytes():
-    """Bytes the loopback interface has sent since the machine started; None where the system does not tell."""
+    """Bytes the loopback interface has sent since the machine started; None where the system does
+    not tell.
+    """
     found = common.field("/proc/net/dev", "    lo") or common.field("/proc/net/dev", "lo")
     return int(found.split()[8]) if found else None
 
 
 def stretch(processes):
-    """(seconds of the slowest, mean processor seconds, bytes) of a timed stretch that all make together."""
+    """(seconds of the slowest, mean processor seconds, bytes) of a timed stretch that all make
+    together.
+    """
     before = loopback_bytes()
     for process in processes:
         process.tell()
@@ -162,22 +176,30 @@ def main(argv=None):
     for process in together:
         process.answer()
     several = {"alone": alone, "compute": compute, "together": together}
-    rounds = common.interleaved({name: functools.partial(stretch, processes) for name, processes in several.items()},
+    rounds = common.interleaved({name: functools.partial(stretch, processes) for name,
+                                 processes in several.items()},
                                 args.repeats)
     for process in alone + compute + together:
         process.close()
-    ms, cpu = ({name: common.summary([1e3 * values[place] / args.steps for values in rows]) for name, rows in rounds.items()}
+    ms, cpu = ({name: common.summary([1e3 * values[place] / args.steps for values in rows])
+                for name, rows in rounds.items()}
                for place in (0, 1))
     carried = [row[2] for row in rounds["together"]]
     many = dict(alone=1, compute=1, together=args.workers)
-    results = {"ms_per_step": ms, "cpu_ms_per_step": cpu, "events_per_step_and_process": facts["events_per_step"],
-               "events_per_s": {name: 1e3 * facts["events_per_step"] * many[name] / ms[name]["median"] for name in ms},
-               "bytes_per_step": None if None in carried else sorted(carried)[len(carried) // 2] / args.steps}
-    results["gain"] = {key: args.workers * value for key, value in common.ratio(ms["alone"], ms["together"]).items()}
+    results = {"ms_per_step": ms, "cpu_ms_per_step": cpu,
+               "events_per_step_and_process": facts["events_per_step"],
+               "events_per_s": {name: 1e3 * facts["events_per_step"]
+                                * many[name] / ms[name]["median"] for name in ms},
+               "bytes_per_step": None if None in carried
+               else sorted(carried)[len(carried) // 2] / args.steps}
+    results["gain"] = {key: args.workers * value for key,
+                       value in common.ratio(ms["alone"], ms["together"]).items()}
     for name in ms:
         print("%-9s %8.3f ms/step (min %.3f, max %.3f; cpu %.3f) %9.0f events/s" % (
-            name, ms[name]["median"], ms[name]["min"], ms[name]["max"], cpu[name]["median"], results["events_per_s"][name]))
-    print("events/s of %d processes over one: %.2f (best repeats %.2f)" % (args.workers, results["gain"]["median"],
+            name, ms[name]["median"], ms[name]["min"], ms[name]["max"], cpu[name]["median"],
+            results["events_per_s"][name]))
+    print("events/s of %d processes over one: %.2f (best repeats %.2f)"
+          % (args.workers, results["gain"]["median"],
                                                                          results["gain"]["best"]))
     found = common.report(args, results)
     found["versions"].update(facts["versions"])

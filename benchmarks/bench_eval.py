@@ -1,10 +1,11 @@
 """Time of an evaluation against the bare matrix product it contains.
 
-Timed in turn in every round: Evaluator.run over all test targets (states, scores and ranks), and numpy's float32
-product [targets, H] x [H, items] in tiles of whichever of a few heights is fastest. The first run, which builds the
+Timed in turn in every round: Evaluator.run over all test targets (states, scores and ranks), and
+numpy's float32 product [targets, H] x [H, items] in tiles of whichever of a few heights is fastest.
+The first run, which builds the
 evaluator and compiles, is not timed; its memory is reported. Synthetic data have the published
-rsc15_64 test part's 55,400 targets, catalogue and H = 100; --train_path and --test_path take real files instead.
-Weights are random: time does not depend on them.
+rsc15_64 test part's 55,400 targets, catalogue and H = 100; --train_path and --test_path take real
+files instead. Weights are random: time does not depend on them.
 """
 
 import argparse
@@ -24,7 +25,8 @@ class Gemm:
         random = np.random.RandomState(seed)
         self._hidden = random.standard_normal((num_targets, hidden)).astype(np.float32)
         self._rows = random.standard_normal((num_items, hidden)).astype(np.float32)
-        tiles = [tile for tile in GEMM_TILES if 4 * tile * num_items <= GEMM_BYTES] or GEMM_TILES[:1]
+        tiles = [tile
+                 for tile in GEMM_TILES if 4 * tile * num_items <= GEMM_BYTES] or GEMM_TILES[:1]
         self._out = np.empty((max(tiles), num_items), np.float32)
         self._out.fill(0)  # touch the pages
         self.run(limit=4096, tile=tiles[0])  # warm-up
@@ -44,10 +46,12 @@ def make_sessions(args):
     if args.train_path:
         from gru4rec.data.reading import loader
         vocabulary, _, _ = sessions.index_train(loader.load_events(args.train_path))
-        return sessions.index_test(loader.load_events(args.test_path), vocabulary)[0], len(vocabulary)
+        return sessions.index_test(loader.load_events(args.test_path),
+                                   vocabulary)[0], len(vocabulary)
     items, offsets = common.zipf_sessions(args.targets, args.items, args.seed)
     count = len(offsets) - 1
-    return sessions.EvalSessions(items, offsets, np.zeros(count, bool), 0, np.arange(count)), args.items
+    return sessions.EvalSessions(items, offsets, np.zeros(count, bool), 0,
+                                 np.arange(count)), args.items
 
 
 def measure(args):
@@ -76,7 +80,8 @@ def measure(args):
     evaluator.close()
     seconds = {name: common.summary(values) for name, values in times.items()}
     flops = 2.0 * num_targets * num_items * args.size
-    return {"targets": num_targets, "sessions": len(found.offsets) - 1, "items": num_items, "size": args.size,
+    return {"targets": num_targets, "sessions": len(found.offsets) - 1, "items": num_items,
+            "size": args.size,
             "device": chosen.name, "gemm_tile": gemm.tile, "seconds": seconds,
             "evaluator_mib": memory, "table_mib": 4.0 * num_items * (args.size + 1) / 2 ** 20,
             "targets_per_s": num_targets / seconds["evaluator"]["median"],
@@ -89,24 +94,33 @@ def show(found):
     print("%d targets, %d items, size %d, device %s" % tuple(
         found[name] for name in ("targets", "items", "size", "device")))
     for name, row in found["seconds"].items():
-        print("  %-10s %8.3f s (min %.3f, max %.3f)" % (name, row["median"], row["min"], row["max"]))
+        print("  %-10s %8.3f s (min %.3f, max %.3f)" % (name, row["median"], row["min"],
+                                                        row["max"]))
     value = found["ratios"]["evaluator/gemm"]
-    print("  evaluator/gemm %.2f (best repeats %.2f); %.0f targets/s, product %.1f Gflop/s in tiles of %d rows"
-          % (value["median"], value["best"], found["targets_per_s"], found["gemm_gflops"], found["gemm_tile"]))
+    print("  evaluator/gemm %.2f (best repeats %.2f); %.0f targets/s, product %.1f Gflop/s in "
+          "tiles of %d rows"
+          % (value["median"], value["best"], found["targets_per_s"], found["gemm_gflops"],
+             found["gemm_tile"]))
     if found["evaluator_mib"]:
-        print("  memory of the evaluator %.0f MiB, of which two tables of %.0f MiB, one of them twice"
+        print("  memory of the evaluator %.0f MiB, of which two tables of %.0f MiB, one of them "
+              "twice"
               % (found["evaluator_mib"], found["table_mib"]))
     sys.stdout.flush()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser)
-    parser.add_argument("--targets", type=int, default=55400, help="targets of the synthetic data [%(default)s]")
-    parser.add_argument("--items", type=int, default=17376, help="catalogue of the synthetic data [%(default)s]")
+    parser.add_argument("--targets", type=int, default=55400,
+                        help="targets of the synthetic data [%(default)s]")
+    parser.add_argument("--items", type=int, default=17376,
+                        help="catalogue of the synthetic data [%(default)s]")
     parser.add_argument("--size", type=int, default=100, help="hidden units [%(default)s]")
-    parser.add_argument("--eval_batch_size", type=int, default=512, help="sessions side by side [%(default)s]")
-    parser.add_argument("--train_path", help="training events, for the catalogue; needs --test_path")
+    parser.add_argument("--eval_batch_size", type=int, default=512,
+                        help="sessions side by side [%(default)s]")
+    parser.add_argument("--train_path",
+                        help="training events, for the catalogue; needs --test_path")
     parser.add_argument("--test_path", help="test events; needs --train_path")
     parser.add_argument("--device", default="cpu", help="cpu or gpu [%(default)s]")
     args = parser.parse_args()

@@ -20,12 +20,15 @@ CASES = ("load", "schedule")
 
 
 def generate(path, rows, num_items, seed):
-    """Write a tab-separated file of about `rows` events (SessionId, ItemId, Time), sessions in time order."""
+    """Write a tab-separated file of about `rows` events (SessionId, ItemId, Time), sessions in time
+    order.
+    """
     import pandas as pd
     items, offsets = common.zipf_sessions(int(rows * 3.5 / 4.5), num_items, seed)
     lengths = np.diff(offsets)
     session = np.repeat(np.arange(1, len(lengths) + 1), lengths)
-    seconds = 1396310400 + 7 * session + 30 * (np.arange(len(items)) - np.repeat(offsets[:-1], lengths))
+    seconds = 1396310400 + 7 * session + 30 * (np.arange(len(items))
+                                               - np.repeat(offsets[:-1], lengths))
     pd.DataFrame({"SessionId": session, "ItemId": 214500000 + items, "Time": seconds}).to_csv(
         path, sep="\t", index=False)
 
@@ -38,12 +41,15 @@ def run_load(args):
     seconds = common.seconds_of(lambda: found.update(events=loader.load_events(args.file)))
     rows = len(found["events"].item)
     index_seconds = common.seconds_of(lambda: found.update(index=sessions.index_train(found["events"])))
-    return {"seconds": seconds, "rows": rows, "index_seconds": index_seconds, "peak_mib": common.peak_mib(),
+    return {"seconds": seconds, "rows": rows, "index_seconds": index_seconds,
+            "peak_mib": common.peak_mib(),
             "start_mib": before}
 
 
 def run_schedule(args):
-    """In a process of its own; inputs are made small at a time, so that their making does not set the peak."""
+    """In a process of its own; inputs are made small at a time, so that their making does not set
+    the peak.
+    """
     from gru4rec.data import schedule
     random = np.random.RandomState(args.seed)
     offsets = np.zeros(args.sessions + 1, np.int64)
@@ -57,10 +63,12 @@ def run_schedule(args):
         part = items[first:first + (1 << 20)]
         part[:] = random.randint(0, 37483, len(part))
     before, found = common.peak_mib(), {}
-    seconds = common.seconds_of(lambda: found.update(epoch=schedule.build(items, offsets, args.batch_size)))
+    seconds = common.seconds_of(lambda: found.update(epoch=schedule.build(items, offsets,
+                                                                          args.batch_size)))
     if int(found["epoch"].weight.sum()) != len(items) - args.sessions:
         raise RuntimeError("the schedule does not hold every target once")
-    return {"seconds": seconds, "events": len(items), "steps": found["epoch"].num_steps, "peak_mib": common.peak_mib(),
+    return {"seconds": seconds, "events": len(items), "steps": found["epoch"].num_steps,
+            "peak_mib": common.peak_mib(),
             "start_mib": before}
 
 
@@ -92,7 +100,8 @@ def summarised(rounds):
     """Per case a summary of every number, and what follows from them."""
     found = {}
     for case, rows in rounds.items():
-        found[case] = {key: common.summary([row[key] for row in rows]) for key in rows[0] if rows[0][key] is not None}
+        found[case] = {key: common.summary([row[key] for row in rows])
+                       for key in rows[0] if rows[0][key] is not None}
     if "load" in found:
         load = found["load"]
         load["rows_per_s"] = load["rows"]["median"] / load["seconds"]["median"]
@@ -105,7 +114,8 @@ def show(found):
     for case, row in found.items():
         for key, value in row.items():
             if isinstance(value, dict):
-                print("  %-26s %-14s %12.2f (min %.2f, max %.2f)" % (case, key, value["median"], value["min"],
+                print("  %-26s %-14s %12.2f (min %.2f, max %.2f)"
+                      % (case, key, value["median"], value["min"],
                                                                     value["max"]))
             else:
                 print("  %-26s %-14s %12.0f" % (case, key, value))
@@ -113,15 +123,22 @@ def show(found):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser, repeats=5)
     parser.add_argument("--cases", default=",".join(CASES), help="which to run [%(default)s]")
-    parser.add_argument("--rows", type=int, default=4000000, help="events of the generated file [%(default)s]")
-    parser.add_argument("--items", type=int, default=37483, help="distinct items of that file [%(default)s]")
-    parser.add_argument("--sessions", type=int, default=8000000, help="sessions of the schedule [%(default)s]")
-    parser.add_argument("--events", type=int, default=32000000, help="events of the schedule, about [%(default)s]")
-    parser.add_argument("--batch_size", type=int, default=50, help="lanes of the schedule [%(default)s]")
-    parser.add_argument("--case", choices=("load", "schedule"), help=argparse.SUPPRESS)  # the process of one case
+    parser.add_argument("--rows", type=int, default=4000000,
+                        help="events of the generated file [%(default)s]")
+    parser.add_argument("--items", type=int, default=37483,
+                        help="distinct items of that file [%(default)s]")
+    parser.add_argument("--sessions", type=int, default=8000000,
+                        help="sessions of the schedule [%(default)s]")
+    parser.add_argument("--events", type=int, default=32000000,
+                        help="events of the schedule, about [%(default)s]")
+    parser.add_argument("--batch_size", type=int, default=50,
+                        help="lanes of the schedule [%(default)s]")
+    # the process of one case
+    parser.add_argument("--case", choices=("load", "schedule"), help=argparse.SUPPRESS)
     parser.add_argument("--file", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:

@@ -1,9 +1,11 @@
-"""Time and memory of `python -m gru4rec.prepare` on a generated log of the size and shape of RSC15's.
+"""Time and memory of `python -m gru4rec.prepare` on a generated log of the size and shape of
+RSC15's.
 
-The log has the form of yoochoose-clicks.dat (or of REES46's files): sessions of 3.57 events on average, more than a quarter
-of one event, 182 days, 52,739 items by Zipf's law with exponent 1.4, so that every filter has work. Each figure comes from a
-process of its own; its peak memory is the largest resident size the system saw. The report also says what the outputs hold.
-"""
+The log has the form of yoochoose-clicks.dat (or of REES46's files): sessions of 3.57 events on
+average, more than a quarter of one event, 182 days, 52,739 items by Zipf's law with exponent 1.4,
+so that every filter has work. Each figure comes from a
+process of its own; its peak memory is the largest resident size the system saw. The report also
+says what the outputs hold."""
 
 import argparse
 import hashlib
@@ -28,7 +30,9 @@ REES46 = ("SELECT strftime(make_timestamp(t * 1000), '%Y-%m-%d %H:%M:%S UTC') AS
 
 
 def generate(path, dataset, rows, num_items, seed):
-    """Write about `rows` lines in the raw form of the dataset, a million sessions at a time; the number written."""
+    """Write about `rows` lines in the raw form of the dataset, a million sessions at a time; the
+    number written.
+    """
     import duckdb
     import pandas as pd
     random, written, first = np.random.RandomState(seed), 0, 0
@@ -45,10 +49,13 @@ def generate(path, dataset, rows, num_items, seed):
             begin = (session * (DAYS * 86400000.0 / num_sessions)).astype(np.int64)
             ms = START_MS + begin + 60000 * place + random.randint(0, 60000, len(session))
             ranks = np.searchsorted(bounds, random.random_sample(len(session)) * bounds[-1])
-            frame = pd.DataFrame({"s": session + 1, "t": ms, "i": ids[np.minimum(ranks, num_items - 1)]})
+            frame = pd.DataFrame({"s": session + 1, "t": ms,
+                                  "i": ids[np.minimum(ranks, num_items - 1)]})
             connection.register("frame", frame)
             part = path + ".part"
-            query = REES46.replace("{users}", str(max(1, num_sessions // 4))) if dataset == "rees46" else YOOCHOOSE
+            query = REES46.replace("{users}",
+                                   str(max(1,
+                                           num_sessions // 4))) if dataset == "rees46" else YOOCHOOSE
             connection.execute("COPY (%s) TO '%s' (FORMAT csv, HEADER %s)" % (
                 query, part.replace("'", "''"), str(dataset == "rees46" and not first).lower()))
             connection.unregister("frame")
@@ -60,14 +67,20 @@ def generate(path, dataset, rows, num_items, seed):
 
 
 def prepare(args, out):
-    """One run of the command in a new process: seconds, peak MiB, what it reports, checksum of the outputs."""
-    words = [sys.executable, "-m", "gru4rec.prepare", args.dataset, args.file, "--out", out, "--memory", str(args.memory),
+    """One run of the command in a new process: seconds, peak MiB, what it reports, checksum of the
+    outputs.
+    """
+    words = [sys.executable, "-m", "gru4rec.prepare", args.dataset, args.file, "--out", out,
+             "--memory", str(args.memory),
              "--threads", str(args.threads)]
     start = time.perf_counter()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=common.ROOT)
     peak = 0
-    while process.poll() is None:  # VmHWM only grows, so that only the last fraction of a second can be missed
-        peak = max(peak, int((common.field("/proc/%d/status" % process.pid, "VmHWM") or "0 kB").split()[0]))
+    # VmHWM only grows, so that only the last fraction of a second can be missed
+    while process.poll() is None:
+        peak = max(peak,
+                   int((common.field("/proc/%d/status" % process.pid, "VmHWM")
+                        or "0 kB").split()[0]))
         time.sleep(0.05)
     seconds = time.perf_counter() - start
     if process.returncode:
@@ -78,7 +91,8 @@ def prepare(args, out):
             for block in iter(lambda: source.read(1 << 22), b""):
                 digest.update(block)
     with open(os.path.join(out, args.dataset + "_summary.json"), encoding="utf-8") as source:
-        return {"seconds": seconds, "peak_mib": peak / 1024.0, "sha256": digest.hexdigest(), "summary": json.load(source)}
+        return {"seconds": seconds, "peak_mib": peak / 1024.0, "sha256": digest.hexdigest(),
+                "summary": json.load(source)}
 
 
 def measure(args):
@@ -91,29 +105,38 @@ def measure(args):
         for number in range(args.repeats):
             out = os.path.join(directory, "out-%d" % number)
             runs.append(prepare(args, out))
-            print("  %s: %d rows in %.1f s, peak %.0f MiB" % (args.dataset, rows, runs[-1]["seconds"], runs[-1]["peak_mib"]))
+            print("  %s: %d rows in %.1f s, peak %.0f MiB"
+                  % (args.dataset, rows, runs[-1]["seconds"], runs[-1]["peak_mib"]))
             sys.stdout.flush()
             shutil.rmtree(out)
         if len({run["sha256"] for run in runs}) > 1:
             raise RuntimeError("two runs gave different outputs")
         return {"rows": rows, "file_bytes": os.path.getsize(args.file), "sha256": runs[0]["sha256"],
-                "summary": runs[0]["summary"], "seconds": common.summary([run["seconds"] for run in runs]),
+                "summary": runs[0]["summary"],
+                "seconds": common.summary([run["seconds"] for run in runs]),
                 "peak_mib": common.summary([run["peak_mib"] for run in runs])}
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser, repeats=5)
     parser.add_argument("--dataset", choices=("rsc15", "yoochoose", "rees46"), default="rsc15",
                         help="which preparation, and which raw form [%(default)s]")
-    parser.add_argument("--rows", type=int, default=33000000, help="events of the generated file, about [%(default)s]")
+    parser.add_argument("--rows", type=int, default=33000000,
+                        help="events of the generated file, about [%(default)s]")
     parser.add_argument("--items", type=int, default=52739, help="distinct items [%(default)s]")
-    parser.add_argument("--memory", type=float, default=2.5, help="--memory of the command [%(default)s]")
-    parser.add_argument("--threads", type=int, default=2, help="--threads of the command [%(default)s]")
-    parser.add_argument("--directory", help="where the generated file and the outputs go [the system's temporary one]")
-    parser.add_argument("--once", action="store_true", help="one run, for sizes at which memory is the question, not time")
+    parser.add_argument("--memory", type=float, default=2.5,
+                        help="--memory of the command [%(default)s]")
+    parser.add_argument("--threads", type=int, default=2,
+                        help="--threads of the command [%(default)s]")
+    parser.add_argument("--directory",
+                        help="where the generated file and the outputs go [the system's temporary "
+                             "one]")
+    parser.add_argument("--once", action="store_true",
+                        help="one run, for sizes at which memory is the question, not time")
     args = parser.parse_args()
     if args.quick:
         args.rows, args.items = 3000, 200

@@ -1,9 +1,11 @@
 """Load test of `python -m gru4rec.serve` on loopback: requests/s, latency and errors.
 
-The server is the real command in a process of its own, on a checkpoint of random weights (or --checkpoint_dir); this process
-is the clients. `closed`: --clients connections, each asks again when it has its answer. `steady`: requests at --rate, whoever
-is free sends them; latency counts from when a request was due. `alone`: one connection. Sessions are seeded, items by Zipf's
-law, 1 to 20 of them. `cpu_cores` is what the server's process used of the processors meanwhile. Writing the random checkpoint
+The server is the real command in a process of its own, on a checkpoint of random weights (or
+--checkpoint_dir); this process is the clients. `closed`: --clients connections, each asks again
+when it has its answer. `steady`: requests at --rate, whoever
+is free sends them; latency counts from when a request was due. `alone`: one connection. Sessions
+are seeded, items by Zipf's law, 1 to 20 of them. `cpu_cores` is what the server's process used of
+the processors meanwhile. Writing the random checkpoint
 needs TensorFlow.
 """
 
@@ -36,8 +38,10 @@ def write_checkpoint(directory, args):
 @contextlib.contextmanager
 def server(directory, flags=()):
     """(process, port) of the command."""
-    process = subprocess.Popen([sys.executable, "-m", "gru4rec.serve", "--checkpoint_dir", directory, "--port", "0"]
-                               + list(flags), cwd=common.ROOT, stdout=subprocess.PIPE, universal_newlines=True)
+    process = subprocess.Popen([sys.executable, "-m", "gru4rec.serve", "--checkpoint_dir",
+                                directory, "--port", "0"]
+                               + list(flags), cwd=common.ROOT, stdout=subprocess.PIPE,
+                               universal_newlines=True)
     try:
         line = process.stdout.readline()
         found = re.search(r":(\d+)\n\Z", line)
@@ -56,10 +60,12 @@ def requests(args, path, ids):
     items = ids[common.zipf_items(random, int(lengths.sum()), len(ids))].tolist()
     made, at = [], 0
     for number, length in enumerate(lengths):
-        body = {"items": items[at:at + length], "k": args.k} if path == "/recommend" else {"item": items[at], "k": args.k}
+        body = {"items": items[at:at + length],
+                "k": args.k} if path == "/recommend" else {"item": items[at], "k": args.k}
         where = path if path == "/recommend" else "/sessions/%d/click" % (number % 1000)
         content = json.dumps(body).encode()
-        made.append(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+        made.append(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                    b"application/json\r\nContent-Length: %d\r\n\r\n%s"
                     % (where.encode(), len(content), content))
         at += length
     return made
@@ -152,12 +158,16 @@ def cpu_seconds(process):
 
 
 def summary(process, run):
-    """A dict of one load: {"requests_per_s", "errors", "p50_ms", "p90_ms", "p99_ms", "max_ms", "cpu_cores"}."""
+    """A dict of one load: {"requests_per_s", "errors", "p50_ms", "p90_ms", "p99_ms", "max_ms",
+    "cpu_cores"}.
+    """
     before = cpu_seconds(process)
     times, errors, seconds = asyncio.run(run)
-    found = dict(zip(("p50_ms", "p90_ms", "p99_ms", "max_ms"), 1e3 * np.percentile(times, [50, 90, 99, 100])))
+    found = dict(zip(("p50_ms", "p90_ms", "p99_ms", "max_ms"),
+                     1e3 * np.percentile(times, [50, 90, 99, 100])))
     used = None if before is None else (cpu_seconds(process) - before) / seconds
-    return dict(found, requests=len(times), requests_per_s=len(times) / seconds, errors=errors, cpu_cores=used)
+    return dict(found, requests=len(times), requests_per_s=len(times) / seconds, errors=errors,
+                cpu_cores=used)
 
 
 def mean_batch(port):
@@ -165,7 +175,8 @@ def mean_batch(port):
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
-    total, count = (float(re.search(r"^gru4rec_batch_requests_%s (\S+)" % name, text, re.M).group(1))
+    total, count = (float(re.search(r"^gru4rec_batch_requests_%s (\S+)" % name, text,
+                                    re.M).group(1))
                     for name in ("sum", "count"))
     return total / count
 
@@ -176,43 +187,54 @@ def measure(args):
     with tempfile.TemporaryDirectory() as directory:
         if not args.checkpoint_dir:
             write_checkpoint(directory, args)
-        rows, ids = [], Vocabulary.load(os.path.join(args.checkpoint_dir or directory, "vocabulary.npz")).ids
+        rows, ids = [], Vocabulary.load(os.path.join(args.checkpoint_dir or directory,
+                                                     "vocabulary.npz")).ids
         with server(args.checkpoint_dir or directory, args.server_flags.split()) as (process, port):
             for path in ("/recommend", "/sessions/{id}/click"):
                 made = requests(args, path, ids)
                 asyncio.run(closed(port, made, args.clients, args.seconds / 5))  # warm-up
                 loads = {"closed": lambda made=made: closed(port, made, args.clients, args.seconds),
-                         "steady": lambda made=made: steady(port, made, args.clients, args.seconds, args.rate),
+                         "steady": lambda made=made: steady(port, made, args.clients, args.seconds,
+                                                            args.rate),
                          "alone": lambda made=made: closed(port, made, 1, args.seconds / 2)}
                 for round_ in range(args.repeats):
                     for load in args.loads.split(","):
-                        rows.append(dict(summary(process, loads[load]()), load=load, path=path, round=round_))
+                        rows.append(dict(summary(process, loads[load]()), load=load, path=path,
+                                         round=round_))
                         show(rows[-1])
             batch = mean_batch(port)
-    return {"items": len(ids), "size": args.size, "k": args.k, "clients": args.clients, "rate": args.rate, "rows": rows,
+    return {"items": len(ids), "size": args.size, "k": args.k, "clients": args.clients,
+            "rate": args.rate, "rows": rows,
             "mean_batch": batch, "load_average": os.getloadavg()}
 
 
 def show(row):
-    print("%-22s %-7s %7.0f requests/s  p50 %6.2f  p90 %6.2f  p99 %6.2f  max %6.1f ms  errors %d  server %.2f cores"
-          % (row["path"], row["load"], row["requests_per_s"], row["p50_ms"], row["p90_ms"], row["p99_ms"], row["max_ms"],
+    print("%-22s %-7s %7.0f requests/s  p50 %6.2f  p90 %6.2f  p99 %6.2f  max %6.1f ms  errors %d  "
+          "server %.2f cores"
+          % (row["path"], row["load"], row["requests_per_s"], row["p50_ms"], row["p90_ms"],
+             row["p99_ms"], row["max_ms"],
              row["errors"], row["cpu_cores"] or 0))
     sys.stdout.flush()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser, repeats=5)
     parser.add_argument("--checkpoint_dir", help="model to serve [random weights]")
     parser.add_argument("--items", type=int, default=17376, help="catalogue [%(default)s]")
     parser.add_argument("--size", type=int, default=100, help="hidden units [%(default)s]")
     parser.add_argument("-k", type=int, default=20, help="length of a list [%(default)s]")
     parser.add_argument("--clients", type=int, default=64, help="connections [%(default)s]")
-    parser.add_argument("--rate", type=float, default=1000.0, help="requests/s of the load `steady` [%(default)s]")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of a load in a round [%(default)s]")
-    parser.add_argument("--requests", type=int, default=5000, help="different requests [%(default)s]")
+    parser.add_argument("--rate", type=float, default=1000.0,
+                        help="requests/s of the load `steady` [%(default)s]")
+    parser.add_argument("--seconds", type=float, default=5.0,
+                        help="of a load in a round [%(default)s]")
+    parser.add_argument("--requests", type=int, default=5000,
+                        help="different requests [%(default)s]")
     parser.add_argument("--loads", default="closed,steady,alone", help="which [%(default)s]")
-    parser.add_argument("--server_flags", default="", help="flags of the server, in one text [none]")
+    parser.add_argument("--server_flags", default="",
+                        help="flags of the server, in one text [none]")
     args = parser.parse_args()
     common.check_repeats(args)
     if args.quick:

@@ -1,6 +1,8 @@
-"""Time from the command to its first training step, beside that of `import tensorflow`; both in every round.
+"""Time from the command to its first training step, beside that of `import tensorflow`; both in
+every round.
 
-Cases, each a process of its own, on the bundled sample and with files in memory (one round runs before the timing):
+Cases, each a process of its own, on the bundled sample and with files in memory (one round runs
+before the timing):
   import      from the command to the end of `import tensorflow`
   first_step  from the training command to the line of its first step
   graph       the same with --xla off: what is left without a compilation
@@ -21,23 +23,28 @@ CASES = ("import", "first_step", "graph", "evaluate")
 
 
 def until(words, begin, cwd=None):
-    """Seconds from starting a command to its first output line that begins with `begin`; the command is then ended."""
+    """Seconds from starting a command to its first output line that begins with `begin`; the
+    command is then ended.
+    """
     with tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, cwd=cwd, universal_newlines=True)
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, cwd=cwd,
+                                   universal_newlines=True)
         found = any(line.startswith(begin) for line in process.stdout)
         seconds = time.perf_counter() - start
         process.terminate()
         process.communicate()
         if not found:
             errors.seek(0)
-            raise RuntimeError("%s ended without a line %r: %s" % (words[1:], begin, errors.read()[-500:]))
+            raise RuntimeError("%s ended without a line %r: %s"
+                               % (words[1:], begin, errors.read()[-500:]))
     return seconds
 
 
 def command(args, directory, *flags):
     """The words of a gru4rec command."""
-    return [sys.executable, "-m", "gru4rec.main", "--checkpoint_dir", directory, "--device", args.device] + list(flags)
+    return [sys.executable, "-m", "gru4rec.main", "--checkpoint_dir", directory, "--device",
+            args.device] + list(flags)
 
 
 def timers(args, directory):
@@ -49,11 +56,15 @@ def timers(args, directory):
         return until(command(args, scratch, *flags), "Epoch 0\tStep 1\t", common.ROOT)
 
     if "evaluate" in args.cases:
-        subprocess.check_call(command(args, model, "--epoch", "1"), cwd=common.ROOT, stdout=subprocess.DEVNULL,
+        subprocess.check_call(command(args, model, "--epoch", "1"), cwd=common.ROOT,
+                              stdout=subprocess.DEVNULL,
                               stderr=subprocess.DEVNULL)
-    return {"import": lambda: until([sys.executable, "-c", "import tensorflow; print('imported', flush=True)"], "imported"),
+    return {"import": lambda: until([sys.executable, "-c",
+                                     "import tensorflow; print('imported', flush=True)"],
+                                    "imported"),
             "first_step": first_step, "graph": lambda: first_step("--xla", "off"),
-            "evaluate": lambda: until(command(args, model, "--train", "0"), "sequential rules", common.ROOT)}
+            "evaluate": lambda: until(command(args, model, "--train", "0"), "sequential rules",
+                                      common.ROOT)}
 
 
 def measure(args):
@@ -68,9 +79,11 @@ def measure(args):
         rounds = common.interleaved(chosen, args.repeats)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    found = {"seconds": {name: common.summary(values) for name, values in rounds.items()}, "beyond_import": {}}
+    found = {"seconds": {name: common.summary(values) for name, values in rounds.items()},
+             "beyond_import": {}}
     for name in set(rounds) - {"import"} if "import" in rounds else ():
-        found["beyond_import"][name] = common.summary([a - b for a, b in zip(rounds[name], rounds["import"])])
+        found["beyond_import"][name] = common.summary([a - b for a,
+                                                       b in zip(rounds[name], rounds["import"])])
     return found
 
 
@@ -78,12 +91,14 @@ def show(found):
     """Print every case."""
     for label, rows in (("", found["seconds"]), (" - import", found["beyond_import"])):
         for name, row in sorted(rows.items()):
-            print("  %-20s %8.2f s (min %.2f, max %.2f)" % (name + label, row["median"], row["min"], row["max"]))
+            print("  %-20s %8.2f s (min %.2f, max %.2f)"
+                  % (name + label, row["median"], row["min"], row["max"]))
     sys.stdout.flush()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser)
     parser.add_argument("--cases", default=",".join(CASES), help="which to run [%(default)s]")
     parser.add_argument("--device", default="cpu", help="device of the commands [%(default)s]")

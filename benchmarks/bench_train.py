@@ -1,4 +1,5 @@
-"""Time of a training step: engine variants side by side, and the bare matrix products of the same step.
+"""Time of a training step: engine variants side by side, and the bare matrix products of the same
+step.
 
 Variants, timed in turn in every round (A B C A B C ...):
   original   one step per session call, states fed and fetched, stock Adam (benchmarks/original.py)
@@ -8,11 +9,12 @@ Variants, timed in turn in every round (A B C A B C ...):
   xla        engine `loop` with --xla on (TensorFlow 2.6 or later)
   products   numpy, float32: [B,2H]x[2H,2H], [B,2H]x[2H,H], [B,H]x[H,B], each forward and both backward products
   products_loop, products_xla
-             the same nine products and nothing else in TensorFlow's loop, and in that loop compiled: what the engine
-             `loop` and `xla` would take if all but the products were free
+             the same nine products and nothing else in TensorFlow's loop, and in that loop
+             compiled: what the engine `loop` and `xla` would take if all but the products were free
 
-The gain of the fast engine is printed as three factors: optimizer = original / lazy1, loop = lazy1 / loop,
-compilation = loop / xla. With --other_python the variants `original` and `loop` of another interpreter's TensorFlow
+The gain of the fast engine is printed as three factors: optimizer = original / lazy1, loop = lazy1
+/ loop, compilation = loop / xla. With --other_python the variants `original` and `loop` of another
+interpreter's TensorFlow
 run in the same rounds, in a process of their own that sleeps while it is not its turn.
 """
 
@@ -28,14 +30,17 @@ import numpy as np
 
 PRODUCTS = ("products", "products_loop", "products_xla")
 VARIANTS = ("original", "plain", "lazy1", "loop", "xla") + PRODUCTS
-ENGINE_FLAGS = {"plain": dict(engine="plain"), "lazy1": dict(engine="loop", steps_per_run=1, xla="off"),
+ENGINE_FLAGS = {"plain": dict(engine="plain"),
+                "lazy1": dict(engine="loop", steps_per_run=1, xla="off"),
                 "loop": dict(engine="loop", xla="off"), "xla": dict(engine="loop", xla="on")}
 REMOTE = ("original", "loop", "products_loop")
 NEED_XLA = ("xla", "products_xla")
 BASE = dict(items=17376, batch_size=50, size=100)  # the published rsc15_64 with default flags
-# One quantity at a time around BASE, then everything large; not the full product, which would take hours.
+# One quantity at a time around BASE, then everything large; not the full product, which would take
+# hours.
 GRID = {"batch": [dict(BASE, batch_size=b) for b in (32, 50, 128, 256, 512)],
-        "size": [dict(BASE, size=h) for h in (100, 200, 512)] + [dict(BASE, batch_size=512, size=512)],
+        "size": [dict(BASE, size=h) for h in (100, 200, 512)]
+        + [dict(BASE, batch_size=512, size=512)],
         "items": [dict(BASE, items=n) for n in (10000, 17376, 100000, 1000000)]}
 # From here on a variant needs gigabytes: only those that answer the question of the catalogue run.
 MANY_ITEMS, MANY_ITEMS_VARIANTS = 500000, ("original", "loop", "xla", "products")
@@ -58,14 +63,17 @@ class Runner:
             raise RuntimeError("more than %d steps; give fewer --seconds" % RUN_STEPS)
         while self._done < stop_at:
             at = self._done % self._epoch.num_steps
-            stop = min(at + self._engine.steps_per_run, self._epoch.num_steps, at + stop_at - self._done)
+            stop = min(at + self._engine.steps_per_run, self._epoch.num_steps,
+                       at + stop_at - self._done)
             losses = self._engine.run(chunk_of(self._epoch, at, stop, self._done - at))
             if not np.isfinite(losses).all():
                 raise RuntimeError("the loss is not finite; the timing would mean nothing")
             self._done += stop - at
 
     def prepare(self, seconds):
-        """Compile, warm up, and settle how many steps fill `seconds`; whole session calls where that is possible."""
+        """Compile, warm up, and settle how many steps fill `seconds`; whole session calls where
+        that is possible.
+        """
         self.run(3)
         rough = common.seconds_of(lambda: self.run(3)) / 3
         per_run = self._engine.steps_per_run
@@ -82,8 +90,11 @@ class Runner:
 
 
 def shapes_of_products(batch, hidden, drawn=0):
-    """(rows, inner, columns) of the forward products of a step; drawn: negatives beside those of the batch."""
-    return (batch, 2 * hidden, 2 * hidden), (batch, 2 * hidden, hidden), (batch, hidden, batch + drawn)
+    """(rows, inner, columns) of the forward products of a step; drawn: negatives beside those of
+    the batch.
+    """
+    return (batch, 2 * hidden, 2 * hidden), (batch, 2 * hidden,
+                                             hidden), (batch, hidden, batch + drawn)
 
 
 def normal(random, rows, columns):
@@ -97,7 +108,8 @@ class Products:
         random = np.random.RandomState(seed)
         self._pairs = []
         for rows, inner, columns in shapes_of_products(batch, hidden, drawn):
-            a, b, g = normal(random, rows, inner), normal(random, inner, columns), normal(random, rows, columns)
+            a, b, g = normal(random, rows,
+                             inner), normal(random, inner, columns), normal(random, rows, columns)
             self._pairs += [(a, b, np.empty((rows, columns), np.float32)),
                             (g, b.T, np.empty((rows, inner), np.float32)),
                             (a.T, g, np.empty((inner, columns), np.float32))]
@@ -121,8 +133,8 @@ class Products:
 class GraphProducts(Products):
     """The same products in a loop of TensorFlow, compiled or not.
 
-    A round's a and g are products of the round before, so that no product can be moved out of the loop; b has the
-    largest singular value 1, so that they neither grow nor vanish.
+    A round's a and g are products of the round before, so that no product can be moved out of the
+    loop; b has the largest singular value 1, so that they neither grow nor vanish.
     """
 
     def __init__(self, batch, hidden, seed, device, compiled, drawn=0):
@@ -131,24 +143,28 @@ class GraphProducts(Products):
         for rows, inner, columns in shapes_of_products(batch, hidden, drawn):
             b = normal(random, inner, columns)
             fixed.append(b / np.float32(np.linalg.norm(b, 2)))
-            start += [normal(random, rows, inner), normal(random, rows, columns), np.zeros((inner, columns), np.float32)]
+            start += [normal(random, rows, inner), normal(random, rows, columns),
+                      np.zeros((inner, columns), np.float32)]
 
         def loop(count, *values):
             def body(i, *carried):
                 made = []
                 for at, b in enumerate(values[len(start):]):
                     a, g = carried[3 * at:3 * at + 2]
-                    made += [tf.matmul(g, b, transpose_b=True), tf.matmul(a, b), tf.matmul(a, g, transpose_a=True)]
+                    made += [tf.matmul(g, b, transpose_b=True), tf.matmul(a, b),
+                             tf.matmul(a, g, transpose_a=True)]
                 return [i + 1] + made
 
             first = [tf.constant(0)] + list(values[:len(start)])
-            end = tf.while_loop(lambda i, *_: i < count, body, first, parallel_iterations=1, back_prop=False)
+            end = tf.while_loop(lambda i, *_: i < count, body, first, parallel_iterations=1,
+                                back_prop=False)
             return tf.add_n([tf.reduce_sum(value) for value in end[1:]])
 
         with tf.Graph().as_default() as graph:
             self._count_ph = tf.placeholder(tf.int32, [])
             values = [tf.Variable(value, use_resource=True) for value in start + fixed]
-            self._sum = (jit_function(loop) if compiled else loop)(self._count_ph, *[v.read_value() for v in values])
+            self._sum = (jit_function(loop) if compiled
+                         else loop)(self._count_ph, *[v.read_value() for v in values])
             self._session = tf.Session(graph=graph, config=device.session_config())
             self._session.run(tf.global_variables_initializer())
         self.close = self._session.close
@@ -181,12 +197,14 @@ class Worker:
     """The other interpreter; one JSON line per request and per answer."""
 
     def __init__(self, python, point, args):
-        words = [python, os.path.abspath(__file__), "--worker", "--device", args.device, "--seed", str(args.seed)]
+        words = [python, os.path.abspath(__file__), "--worker", "--device", args.device, "--seed",
+                 str(args.seed)]
         if args.train_path:
             words += ["--train_path", args.train_path]
         for name in ("items", "batch_size", "size"):
             words += ["--" + name, str(point[name])]
-        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, universal_newlines=True)
+        self._process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         universal_newlines=True)
         self.tensorflow = self.ask({"do": "start", "variants": list(REMOTE)})
 
     def ask(self, request):
@@ -229,7 +247,8 @@ def make_epoch(point, args):
     """(data.schedule.Epoch, number of items): of the file given, else synthetic."""
     from gru4rec.data import schedule
     if not args.train_path:
-        items, offsets = common.zipf_sessions(EPOCH_STEPS * point["batch_size"], point["items"], args.seed)
+        items, offsets = common.zipf_sessions(EPOCH_STEPS * point["batch_size"], point["items"],
+                                              args.seed)
         return schedule.build(items, offsets, point["batch_size"]), point["items"]
     from gru4rec.data import sessions
     from gru4rec.data.reading import loader
@@ -259,7 +278,8 @@ def make_runners(names, point, args):
         made = (Original(cfg, chosen, arrays) if name == "original"
                 else engine.create(cfg, chosen, arrays, RUN_STEPS))
         runners[name] = Runner(made, epoch)
-    return runners, {"items": num_items, "events_per_step": float(epoch.weight.mean()) * epoch.num_lanes,
+    return runners, {"items": num_items,
+                     "events_per_step": float(epoch.weight.mean()) * epoch.num_lanes,
                      "device": chosen.name}
 
 
@@ -276,7 +296,8 @@ def measure(point, args):
         runners.update({"other_" + name: Remote(worker, name) for name in REMOTE})
     for runner in runners.values():
         runner.prepare(args.seconds)
-    times = common.interleaved({name: runner.milliseconds for name, runner in runners.items()}, args.repeats)
+    times = common.interleaved({name: runner.milliseconds for name, runner in runners.items()},
+                               args.repeats)
     for runner in runners.values():
         runner.close()
     if worker:
@@ -286,7 +307,8 @@ def measure(point, args):
     found = dict(point, **facts)
     found["ms_per_step"] = {name: common.summary(values) for name, values in times.items()}
     found["events_per_s"] = {name: 1e3 * found["events_per_step"] / row["median"]
-                             for name, row in found["ms_per_step"].items() if not _is_products(name)}
+                             for name,
+                             row in found["ms_per_step"].items() if not _is_products(name)}
     found["ratios"] = ratios(found["ms_per_step"])
     return found
 
@@ -296,10 +318,13 @@ def _is_products(name):
 
 
 def ratios(ms):
-    """Every variant over the products, original over every variant, and the three factors of the gain."""
+    """Every variant over the products, original over every variant, and the three factors of the
+    gain.
+    """
     engines = [name for name in ms if not _is_products(name)]
     pairs = {"%s/products" % name: (name, "products") for name in ms if name != "products"}
-    pairs.update({"%s%s/%sproducts_%s" % (who, name, who, name): (who + name, "%sproducts_%s" % (who, name))
+    pairs.update({"%s%s/%sproducts_%s" % (who, name, who,
+                                          name): (who + name, "%sproducts_%s" % (who, name))
                   for who in ("", "other_") for name in ("loop", "xla")})
     pairs.update({"%s/%s" % (first, name): (first, name) for first in ("original", "other_original")
                   for name in engines if name != first})
@@ -310,7 +335,8 @@ def ratios(ms):
 
 
 def catalogue_ratios(results):
-    """Time at each catalogue over that at BASE, of the points that differ from BASE in the catalogue alone.
+    """Time at each catalogue over that at BASE, of the points that differ from BASE in the
+    catalogue alone.
 
     Returns: dict items -> dict variant -> common.ratio; {} if BASE was not measured.
     """
@@ -335,20 +361,26 @@ def show(found):
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser)
     parser.add_argument("--items", type=int, default=BASE["items"],
                         help="catalogue of the synthetic data [%(default)s]")
-    parser.add_argument("--batch_size", type=int, default=BASE["batch_size"], help="lanes [%(default)s]")
+    parser.add_argument("--batch_size", type=int, default=BASE["batch_size"],
+                        help="lanes [%(default)s]")
     parser.add_argument("--size", type=int, default=BASE["size"], help="hidden units [%(default)s]")
-    parser.add_argument("--train_path", help="events file instead of synthetic data; --items is then the file's")
-    parser.add_argument("--grid", choices=sorted(GRID), help="several points instead of one, by what they vary: batch "
+    parser.add_argument("--train_path",
+                        help="events file instead of synthetic data; --items is then the file's")
+    parser.add_argument("--grid", choices=sorted(GRID),
+                        help="several points instead of one, by what they vary: batch "
                         "32-512, size 100-512 or items 1e4-1e6")
     parser.add_argument("--variants", default=",".join(VARIANTS), help="which to run [%(default)s]")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of one timed stretch [%(default)s]")
+    parser.add_argument("--seconds", type=float, default=1.0,
+                        help="length of one timed stretch [%(default)s]")
     parser.add_argument("--device", default="cpu", help="cpu or gpu [%(default)s]")
     parser.add_argument("--other_python", metavar="PY",
-                        help="interpreter with another TensorFlow: its original and loop run in the same rounds")
+                        help="interpreter with another TensorFlow: its original and loop run in "
+                             "the same rounds")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
     args.variants = args.variants.split(",")
@@ -376,7 +408,8 @@ def main():
     catalogue = catalogue_ratios(results)
     for items, row in catalogue.items():
         print("items %s against %d: %s" % (items, BASE["items"], ", ".join(
-            "%s %.2f" % (name, value["median"]) for name, value in row.items() if not _is_products(name))))
+            "%s %.2f" % (name, value["median"]) for name,
+            value in row.items() if not _is_products(name))))
     common.write(common.report(args, results, catalogue_ratios=catalogue), args.json)
 
 

@@ -1,4 +1,6 @@
-"""What all benchmarks share: interleaved timing, summaries, and the JSON report with everything needed to read it."""
+"""What all benchmarks share: interleaved timing, summaries, and the JSON report with everything
+needed to read it.
+"""
 
 import datetime
 import json
@@ -22,8 +24,10 @@ if ROOT not in sys.path:
 
 RESULTS = os.path.join(ROOT, "benchmarks", "results")
 # Environment that changes what numpy's or TensorFlow's kernels do.
-ENVIRONMENT = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS",
-               "TF_XLA_FLAGS", "XLA_FLAGS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TF_ENABLE_ONEDNN_OPTS",
+ENVIRONMENT = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS",
+               "MKL_NUM_THREADS",
+               "TF_XLA_FLAGS", "XLA_FLAGS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+               "TF_ENABLE_ONEDNN_OPTS",
                "CUDA_VISIBLE_DEVICES")
 MIN_REPEATS = 5
 
@@ -32,10 +36,13 @@ def add_flags(parser, repeats=7):
     """Flags every benchmark has."""
     parser.add_argument("--json", metavar="OUT", help="write the report to this file")
     parser.add_argument("--repeats", type=int, default=repeats,
-                        help="timed rounds, each runs every variant once; at least 5 for a result [%(default)s]")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the synthetic data [%(default)s]")
+                        help="timed rounds, each runs every variant once; at least 5 for a result "
+                             "[%(default)s]")
+    parser.add_argument("--seed", type=int, default=0,
+                        help="seed of the synthetic data [%(default)s]")
     parser.add_argument("--quick", action="store_true",
-                        help="tiny sizes and one round: checks that the benchmark runs, its numbers mean nothing")
+                        help="tiny sizes and one round: checks that the benchmark runs, its "
+                             "numbers mean nothing")
 
 
 def check_repeats(args):
@@ -70,7 +77,8 @@ def seconds_of(function):
 
 def summary(values):
     """{"median", "min", "max", "raw"} of repeated measurements of one thing."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values), "raw": list(values)}
+    return {"median": statistics.median(values), "min": min(values), "max": max(values),
+            "raw": list(values)}
 
 
 def ratio(above, below):
@@ -81,9 +89,12 @@ def ratio(above, below):
 def report(args, results, **more):
     """The report as a dict; `results` is the benchmark's own part."""
     flags = {name: _shown(value) for name, value in vars(args).items()}
-    return dict(more, benchmark=os.path.basename(sys.argv[0]), command=command(), config=flags, commit=commit(),
-                date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"), hardware=hardware(),
-                versions=versions(), environment={name: os.environ.get(name) for name in ENVIRONMENT}, results=results)
+    return dict(more, benchmark=os.path.basename(sys.argv[0]), command=command(), config=flags,
+                commit=commit(),
+                date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+                hardware=hardware(),
+                versions=versions(),
+                environment={name: os.environ.get(name) for name in ENVIRONMENT}, results=results)
 
 
 def write(found, path):
@@ -97,8 +108,10 @@ def write(found, path):
 
 
 def command():
-    """The command line, with directories outside the checkout cut off: they are this machine's own."""
-    return " ".join(["python%d.%d" % sys.version_info[:2], "benchmarks/" + os.path.basename(sys.argv[0])]
+    """The command line, with directories outside the checkout cut off: they are this machine's own.
+    """
+    return " ".join(["python%d.%d" % sys.version_info[:2],
+                     "benchmarks/" + os.path.basename(sys.argv[0])]
                     + [_shown(word) for word in sys.argv[1:]])
 
 
@@ -107,29 +120,35 @@ def _shown(value):
 
 
 def commit():
-    """Commit of the checkout, "+changes" where tracked files outside benchmarks/results differ; None without git."""
+    """Commit of the checkout, "+changes" where tracked files outside benchmarks/results differ;
+    None without git.
+    """
     try:
         head = _git("rev-parse", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!benchmarks/results")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".",
+                       ":!benchmarks/results")
     except (OSError, subprocess.CalledProcessError):
         return None
     return head + ("+changes" if changed else "")
 
 
 def _git(*words):
-    return subprocess.check_output(("git", "-C", ROOT) + words, stderr=subprocess.DEVNULL).decode().strip()
+    return subprocess.check_output(("git", "-C", ROOT) + words,
+                                   stderr=subprocess.DEVNULL).decode().strip()
 
 
 def hardware():
     """Processor, cores this process may use, memory, and the GPU if the driver lists one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"processor": field("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
+    found = {"processor": field("/proc/cpuinfo", "model name") or platform.processor()
+             or platform.machine(),
              "machine": platform.machine(), "system": platform.system(), "cores": cores}
     kib = field("/proc/meminfo", "MemTotal")
     if kib:
         found["memory_gib"] = round(int(kib.split()[0]) / 2.0 ** 20, 1)
     try:
-        found["gpu"] = subprocess.check_output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+        found["gpu"] = subprocess.check_output(["nvidia-smi", "--query-gpu=name",
+                                                "--format=csv,noheader"],
                                                stderr=subprocess.DEVNULL).decode().strip() or None
     except (OSError, subprocess.CalledProcessError):
         found["gpu"] = None
@@ -140,23 +159,29 @@ def field(path, name):
     """Value of the first `name : value` line of a file in /proc, or None."""
     try:
         with open(path, encoding="utf-8", errors="replace") as lines:
-            return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)), None)
+            return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)),
+                        None)
     except OSError:
         return None
 
 
 def peak_mib():
     """Largest resident memory of this process so far, MiB; None where the system does not tell."""
-    kib = field("/proc/self/status", "VmHWM")  # ru_maxrss would start from the peak of the parent process
+    # ru_maxrss would start from the peak of the parent process
+    kib = field("/proc/self/status", "VmHWM")
     if kib:
         return int(kib.split()[0]) / 1024.0
     if resource is None:
         return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0 if sys.platform != "darwin" else 2.0 ** 20)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024.0
+                                                                  if sys.platform != "darwin"
+                                                                  else 2.0 ** 20))
 
 
 def growth_mib(function):
-    """MiB by which resident memory at its highest during a call is above what it was before; None outside Linux."""
+    """MiB by which resident memory at its highest during a call is above what it was before; None
+    outside Linux.
+    """
     before = field("/proc/self/status", "VmRSS")
     try:
         with open("/proc/self/clear_refs", "w") as peak:
@@ -190,14 +215,17 @@ def _blas():
 
 
 def zipf_sessions(num_targets, num_items, seed, mean_length=4.5):
-    """Seeded sessions whose items follow Zipf's law with exponent 1; which item is popular is shuffled.
+    """Seeded sessions whose items follow Zipf's law with exponent 1; which item is popular is
+    shuffled.
 
     Args:
-      num_targets: events with a predecessor, in all. num_items: I. mean_length: events per session, at least 2 each.
+      num_targets: events with a predecessor, in all. num_items: I. mean_length: events per session,
+      at least 2 each.
     Returns: (items int32 [E], offsets int64 [S + 1]).
     """
     random = np.random.RandomState(seed)
-    steps = random.geometric(1.0 / (mean_length - 1.0), size=max(1, num_targets))  # more than enough
+    # more than enough
+    steps = random.geometric(1.0 / (mean_length - 1.0), size=max(1, num_targets))
     last = int(np.searchsorted(np.cumsum(steps), num_targets))
     steps = steps[:last + 1]
     steps[last] -= int(steps.sum()) - num_targets

@@ -1,7 +1,9 @@
-"""The baseline of bench_train: training as the original TensorFlow 1 script did it, with today's step definition.
+"""The baseline of bench_train: training as the original TensorFlow 1 script did it, with today's
+step definition.
 
-One step per session call, hidden states fed in and fetched back, stock AdamOptimizer on reference variables (what
-TensorFlow 1 makes by default), stock dropout, learning rate by tf.train.exponential_decay.
+One step per session call, hidden states fed in and fetched back, stock AdamOptimizer on reference
+variables (what TensorFlow 1 makes by default), stock dropout, learning rate by
+tf.train.exponential_decay.
 """
 
 import numpy as np
@@ -28,7 +30,8 @@ class Original:
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
             known = {id(var) for var in weights.values()}
-            made = [var for var in tf.global_variables() if id(var) not in known]  # slots, powers, step number
+            # slots, powers, step number
+            made = [var for var in tf.global_variables() if id(var) not in known]
             self._session.run(tf.variables_initializer(made))
 
     def _build(self, config, weights):
@@ -36,10 +39,13 @@ class Original:
         lanes = [training.batch_size]
         self._batch_phs = (tf.placeholder(tf.int32, lanes), tf.placeholder(tf.int32, lanes),
                            tf.placeholder(tf.bool, lanes), tf.placeholder(tf.float32, lanes))
-        self._state_phs = [tf.placeholder(tf.float32, [training.batch_size, hidden]) for hidden in model.size]
+        self._state_phs = [tf.placeholder(tf.float32, [training.batch_size, hidden])
+                           for hidden in model.size]
         x_b, y_b, _, _ = self._batch_phs
         dense = [weights[name] for name in state.dense_shapes(model)]
-        embedding, softmax_w, softmax_b = [weights[n] for n in (state.EMBEDDING, state.SOFTMAX_W, state.SOFTMAX_B)]
+        embedding, softmax_w, softmax_b = [weights[n]
+                                           for n in (state.EMBEDDING, state.SOFTMAX_W,
+                                                     state.SOFTMAX_B)]
 
         def dropout(tensor, layer):
             rate = 0.0 if layer == net.EMBED else model.dropout[layer]
@@ -47,8 +53,10 @@ class Original:
 
         outputs_bd = tf.concat([tf.gather(softmax_w, y_b), tf.gather(softmax_b, y_b)[:, None]], 1)
         batch = net.Batch(*self._batch_phs)
-        step = net.train_step(model, training, [tf.identity(w) for w in dense], [tf.gather(embedding, x_b), outputs_bd],
-                              batch, lookup.lookup(model, training, batch).columns, self._state_phs, dropout)
+        step = net.train_step(model, training, [tf.identity(w) for w in dense],
+                              [tf.gather(embedding, x_b), outputs_bd],
+                              batch, lookup.lookup(model, training, batch).columns, self._state_phs,
+                              dropout)
         hidden = model.size[-1]
         inputs, outputs = step.rows
         gradients = list(zip(step.dense, dense)) + [
@@ -56,7 +64,8 @@ class Original:
             (tf.IndexedSlices(outputs[:, :hidden], y_b, softmax_w.shape), softmax_w),
             (tf.IndexedSlices(outputs[:, hidden], y_b, softmax_b.shape), softmax_b)]
         number = tf.Variable(0, trainable=False, use_resource=False)
-        decayed = tf.train.exponential_decay(training.lr, number, training.decay_steps, training.decay, staircase=True)
+        decayed = tf.train.exponential_decay(training.lr, number, training.decay_steps,
+                                             training.decay, staircase=True)
         lr = tf.maximum(1e-5, decayed)
         train_op = tf.train.AdamOptimizer(lr).apply_gradients(gradients, global_step=number)
         self._fetches = [step.loss, list(step.states), number, lr, train_op]

@@ -1,4 +1,6 @@
-"""Plot of ms/step over the catalogue, from reports of bench_train.py; needs matplotlib (extra `plots`)."""
+"""Plot of ms/step over the catalogue, from reports of bench_train.py; needs matplotlib (extra
+`plots`).
+"""
 
 import argparse
 import json
@@ -11,7 +13,9 @@ SIZES = {name: BASE[name] for name in ("batch_size", "size")}
 
 
 def points(paths):
-    """dict label -> list of (items, {"median", "min", "max"}), of the points of SIZES in all reports."""
+    """dict label -> list of (items, {"median", "min", "max"}), of the points of SIZES in all
+    reports.
+    """
     found = {}
     for path in paths:
         with open(path, encoding="utf-8") as source:
@@ -20,24 +24,31 @@ def points(paths):
         for row in report["results"]:
             if all(row[name] == value for name, value in SIZES.items()):
                 for variant, ms in row["ms_per_step"].items():
-                    label = "products, numpy" if variant == "products" else "%s, %s" % (variant, version)
+                    label = ("products, numpy" if variant == "products"
+                             else "%s, %s" % (variant, version))
                     found.setdefault(label, {})[row["items"]] = ms
     return {label: sorted(rows.items()) for label, rows in found.items()}
 
 
 def draw(found, variants, path):
-    """Write one line per label whose variant is among `variants`; the bars are the fastest and slowest rounds."""
+    """Write one line per label whose variant is among `variants`; the bars are the fastest and
+    slowest rounds.
+    """
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    pyplot.rcParams.update({"svg.hashsalt": "gru4rec", "svg.fonttype": "none"})  # equal data, equal file; text stays text
+    # equal data, equal file; text stays text
+    pyplot.rcParams.update({"svg.hashsalt": "gru4rec", "svg.fonttype": "none"})
     figure, axes = pyplot.subplots(figsize=(7, 4.5), dpi=80)
     for label, rows in sorted(found.items()):
         if label.split(",")[0] in variants and len(rows) > 1:
             middle = [ms["median"] for _, ms in rows]
-            spread = [[ms["median"] - ms["min"] for _, ms in rows], [ms["max"] - ms["median"] for _, ms in rows]]
-            axes.errorbar([items for items, _ in rows], middle, yerr=spread, marker="o", capsize=3, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="items in the catalogue", ylabel="ms per step (median, min to max)",
+            spread = [[ms["median"] - ms["min"] for _, ms in rows],
+                      [ms["max"] - ms["median"] for _, ms in rows]]
+            axes.errorbar([items for items, _ in rows], middle, yerr=spread, marker="o", capsize=3,
+                          label=label)
+    axes.set(xscale="log", yscale="log", xlabel="items in the catalogue",
+             ylabel="ms per step (median, min to max)",
              title="batch_size %(batch_size)d, size %(size)d" % SIZES)
     axes.grid(True, which="both", alpha=0.3)
     axes.legend(fontsize=8)
@@ -49,7 +60,8 @@ def draw(found, variants, path):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("reports", nargs="+", help="JSON reports of bench_train.py")
-    parser.add_argument("--variants", default="original,loop,xla,products", help="which to draw [%(default)s]")
+    parser.add_argument("--variants", default="original,loop,xla,products",
+                        help="which to draw [%(default)s]")
     parser.add_argument("--out", default=os.path.join(common.RESULTS, "ms_per_step.svg"),
                         help=".svg or .png [benchmarks/results/ms_per_step.svg]")
     args = parser.parse_args()

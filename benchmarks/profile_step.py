@@ -1,7 +1,9 @@
-"""What a training step of the compiled loop is made of: the step again and again with one part left out.
+"""What a training step of the compiled loop is made of: the step again and again with one part left
+out.
 
-A part left out changes what is learned and nothing else of the step, so the time it saves is what it costs there; parts
-overlap in a compiled loop, so the savings need not add up to the step. Timed in turn in every round (A B C A B C ...):
+A part left out changes what is learned and nothing else of the step, so the time it saves is what
+it costs there; parts overlap in a compiled loop, so the savings need not add up to the step. Timed
+in turn in every round (A B C A B C ...):
 
   step            the loop engine as it is
   no dropout      rates of 0
@@ -48,7 +50,8 @@ def parts(config):
         return values_nd
 
     def one_row(self, rows, gradient_nd, same, lr, number):
-        # One row stands for all: the sum keeps every gradient alive, and a step still writes something.
+        # One row stands for all: the sum keeps every gradient alive, and a step still writes
+        # something.
         value = tf.reduce_sum(same.sum(gradient_nd), 0, keepdims=True)
         width = self._vars[0].shape.as_list()[1]
         return (tf.pad(value, [[0, 0], [0, width - value.shape.as_list()[1]]]) * 1e-30,)
@@ -65,13 +68,15 @@ def parts(config):
     found = {"step": contextlib.nullcontext,
              "no dropout": lambda: mock.patch.object(base.Device, "dropout", undropped),
              "no loss": lambda: mock.patch.object(losses, "total", squares),
-             "no row updates": lambda: mock.patch.multiple(tables.Table, updated=one_row, write=write_one),
+             "no row updates": lambda: mock.patch.multiple(tables.Table, updated=one_row,
+                                                           write=write_one),
              "no dense updates": lambda: mock.patch.object(loop, "_apply", only_copied)}
     if config.training.optimizer == "adam":
         found["no catch-up"] = lambda: mock.patch.object(lazy_adam, "catch_up", as_they_lie)
     if config.training.n_sample:
         found["no draw"] = lambda: mock.patch.object(negatives, "draw", same_negatives)
-    indices = config.training.batch_size * (2 if config.model.embedding == "shared" else 1) + config.training.n_sample
+    indices = config.training.batch_size * (2 if config.model.embedding == "shared"
+                                            else 1) + config.training.n_sample
     kind = duplicates._Pairs if indices <= duplicates.PAIRS else duplicates._Slots
     found["no duplicates"] = lambda: mock.patch.object(kind, "sum", unsummed)
     return found
@@ -93,16 +98,21 @@ def make_runners(config, args):
             runners[name] = Runner(engine.create(config, chosen, arrays, RUN_STEPS, support), epoch)
     sizes = training.batch_size, config.model.size[-1], training.seed
     runners["products"] = Products(*sizes, drawn=training.n_sample)
-    runners["products_loop"] = GraphProducts(*sizes, device=chosen, compiled=tf_compat.has_xla(), drawn=training.n_sample)
+    runners["products_loop"] = GraphProducts(*sizes, device=chosen, compiled=tf_compat.has_xla(),
+                                             drawn=training.n_sample)
     return runners
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     common.add_flags(parser)
-    parser.add_argument("--items", type=int, default=17376, help="catalogue of the synthetic data [%(default)s]")
-    parser.add_argument("--train_path", help="events file instead of synthetic data; --items is then the file's")
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of one timed stretch [%(default)s]")
+    parser.add_argument("--items", type=int, default=17376,
+                        help="catalogue of the synthetic data [%(default)s]")
+    parser.add_argument("--train_path",
+                        help="events file instead of synthetic data; --items is then the file's")
+    parser.add_argument("--seconds", type=float, default=1.0,
+                        help="length of one timed stretch [%(default)s]")
     parser.add_argument("flags", nargs="*", help="flags of gru4rec.main, after --")
     return parser.parse_args(argv)
 
@@ -118,16 +128,21 @@ def main():
     runners = make_runners(asked, args)
     for runner in runners.values():
         runner.prepare(args.seconds)
-    times = common.interleaved({name: runner.milliseconds for name, runner in runners.items()}, args.repeats)
+    times = common.interleaved({name: runner.milliseconds for name, runner in runners.items()},
+                               args.repeats)
     ms = {name: common.summary(values) for name, values in times.items()}
     whole = ms["step"]["median"]
     for name, row in ms.items():
-        saved = "  saves %.4f (%.0f %%)" % (whole - row["median"], 100 - 100 * row["median"] / whole) if " " in name else ""
-        print("%-17s %9.4f ms/step (min %.4f, max %.4f)%s" % (name, row["median"], row["min"], row["max"], saved))
+        saved = "  saves %.4f (%.0f %%)" % (whole - row["median"],
+                                            100 - 100
+                                            * row["median"] / whole) if " " in name else ""
+        print("%-17s %9.4f ms/step (min %.4f, max %.4f)%s"
+              % (name, row["median"], row["min"], row["max"], saved))
     ratios = {name: common.ratio(ms["step"], ms[name]) for name in ("products", "products_loop")}
     for name, value in ratios.items():
         print("step/%-14s %8.2f (best repeats %.2f)" % (name, value["median"], value["best"]))
-    common.write(common.report(args, {"ms_per_step": ms, "ratios": ratios, "model": asked.to_dict()}), args.json)
+    common.write(common.report(args, {"ms_per_step": ms, "ratios": ratios,
+                                      "model": asked.to_dict()}), args.json)
 
 
 if __name__ == "__main__":

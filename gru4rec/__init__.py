@@ -1,4 +1,5 @@
-"""Session-based recommendation with a GRU on CPU, GPU and Ascend NPU; importing this package needs no TensorFlow.
+"""Session-based recommendation with a GRU on CPU, GPU and Ascend NPU; importing this package needs
+no TensorFlow.
 
 `gru4rec.load(checkpoint_directory)` gives a model to recommend with (recommend.model).
 """

@@ -1,4 +1,5 @@
-"""Command: train and test file -> Recall and MRR of recommenders without learning, beside those of the model.
+"""Command: train and test file -> Recall and MRR of recommenders without learning, beside those of
+the model.
 
     python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv
 """
@@ -18,10 +19,12 @@ from gru4rec.evaluation.metrics import OF_LISTS
 from gru4rec.runlog.lines import counts_line
 from gru4rec.runlog.rows import Metrics
 
-_log = logging.getLogger("gru4rec.baselines")  # __name__ is "__main__" when this runs as the command
+# __name__ is "__main__" when this runs as the command
+_log = logging.getLogger("gru4rec.baselines")
 
 # --baseline -> what it is called in results
-NAMES = {"popularity": "popularity", "session_popularity": "session popularity", "markov": "Markov chain",
+NAMES = {"popularity": "popularity", "session_popularity": "session popularity",
+         "markov": "Markov chain",
          "rules": "sequential rules", "vsknn": "V-SKNN"}
 
 
@@ -29,11 +32,17 @@ NAMES = {"popularity": "popularity", "session_popularity": "session popularity",
 class BaselineConfig:
     """Which recommenders, and what they depend on."""
 
-    baseline: Tuple[str, ...] = flag(tuple(NAMES), "recommenders to measure", kind=name_list, choices=tuple(NAMES))
-    window: int = flag(10, "longest distance of a sequential rule", "events", kind=whole, low=1, high=20)
-    sample: int = flag(1000, "most recent sessions that V-SKNN compares with", "sessions", kind=whole, low=1, high=10 ** 6)
-    neighbours: int = flag(100, "most similar of them that V-SKNN lets vote", "sessions", kind=whole, low=1, high=10 ** 6)
-    metrics_dir: Optional[str] = flag(None, "existing directory whose metrics.jsonl gets a row per baseline", "directory",
+    baseline: Tuple[str, ...] = flag(tuple(NAMES), "recommenders to measure", kind=name_list,
+                                     choices=tuple(NAMES))
+    window: int = flag(10, "longest distance of a sequential rule", "events", kind=whole, low=1,
+                       high=20)
+    sample: int = flag(1000, "most recent sessions that V-SKNN compares with", "sessions",
+                       kind=whole, low=1, high=10 ** 6)
+    neighbours: int = flag(100, "most similar of them that V-SKNN lets vote", "sessions",
+                           kind=whole, low=1, high=10 ** 6)
+    metrics_dir: Optional[str] = flag(None,
+                                      "existing directory whose metrics.jsonl gets a row per "
+                                      "baseline", "directory",
                                       shown="none")
 
 
@@ -51,9 +60,11 @@ def parse(argv):
     which, _, options = found
     lists = [name for name in options.metrics if name in OF_LISTS]
     if lists:
-        raise ConfigError("--metrics %s looks at lists, which baselines do not make; use recall, mrr and ndcg" % lists[0])
+        raise ConfigError("--metrics %s looks at lists, which baselines do not make; use recall, "
+                          "mrr and ndcg" % lists[0])
     if options.ranks_out is not None and len(which.baseline) > 1:
-        raise ConfigError("--ranks_out %s holds the ranks of one recommender; name it, such as --baseline rules"
+        raise ConfigError("--ranks_out %s holds the ranks of one recommender; name it, such as "
+                          "--baseline rules"
                           % options.ranks_out)
     return found
 
@@ -72,7 +83,8 @@ def counts_of(name, options, train, vocabulary, sessions):
     if name == "vsknn":
         index = neighbours.Index(train, len(vocabulary), options.sample)
         return neighbours.vsknn(index, sessions, options.sample, options.neighbours)
-    return rules.build(train, len(vocabulary), 1 if name == "markov" else options.window).counts(sessions)
+    return rules.build(train, len(vocabulary),
+                       1 if name == "markov" else options.window).counts(sessions)
 
 
 def run(which, data, options):
@@ -81,16 +93,20 @@ def run(which, data, options):
     from gru4rec.data.reading import loader
     from gru4rec.evaluation import protocol, ranks_file
     from gru4rec.files import outputs
-    if which.metrics_dir is not None and not (os.path.isdir(which.metrics_dir) and os.access(which.metrics_dir, os.W_OK)):
-        raise InputError("--metrics_dir %s is no directory that can be written; make it first" % which.metrics_dir)
+    if which.metrics_dir is not None and not (os.path.isdir(which.metrics_dir)
+                                              and os.access(which.metrics_dir, os.W_OK)):
+        raise InputError("--metrics_dir %s is no directory that can be written; make it first"
+                         % which.metrics_dir)
     if (data.train_path is None) != (data.test_path is None):
-        raise InputError("--train_path and --test_path go together; give both, or none for the bundled sample")
+        raise InputError("--train_path and --test_path go together; give both, or none for the "
+                         "bundled sample")
     keys = data.session_key, data.item_key, data.time_key
     train_path = data.train_path or sample.path("train")
     test_path = data.test_path or sample.path("test")
     outputs.check_ranks_out(options.ranks_out, train_path, test_path)
     vocabulary, train, report = sessions.index_train(loader.load_events(train_path, *keys), "time")
-    _log.info("%s: %d events, %d sessions, %d items", train_path, report.events, report.sessions, report.items)
+    _log.info("%s: %d events, %d sessions, %d items", train_path, report.events, report.sessions,
+              report.items)
     test = protocol.load(loader.load_events(test_path, *keys), vocabulary, options)
     say(counts_line(test.report, options.unknown))
     splits = []
@@ -105,7 +121,8 @@ def run(which, data, options):
         ranks_file.write_ranks(test, ranks)
         if which.metrics_dir is not None:
             log = Metrics(which.metrics_dir)
-            log.add("eval", model=NAMES[name], test_path=test_path, **protocol.eval_row(test, results))
+            log.add("eval", model=NAMES[name], test_path=test_path,
+                    **protocol.eval_row(test, results))
             for row in rows:
                 log.add("split", **row)
     for line in protocol.split_lines(splits, options.cut_off):

@@ -1,7 +1,8 @@
-"""The console script: `gru4rec train ...`, `gru4rec recommend ...`; `python -m gru4rec` is the same.
+"""The console script: `gru4rec train ...`, `gru4rec recommend ...`; `python -m gru4rec` is the
+same.
 
-A subcommand is the module it names, run as `python -m` runs it, so both ways are one. Nothing of it is imported before.
-"""
+A subcommand is the module it names, run as `python -m` runs it, so both ways are one. Nothing of
+it is imported before."""
 
 import os
 import runpy
@@ -16,7 +17,8 @@ from gru4rec.version import __version__
 SUBCOMMANDS = {
     "train": ("gru4rec.main", 1, "train a model, on the bundled sample or on files of events"),
     "evaluate": ("gru4rec.main", 0, "measure a saved model on test events: Recall, MRR and more"),
-    "recommend": ("gru4rec.recommend", None, "next items for one session, or for a file of sessions"),
+    "recommend": ("gru4rec.recommend", None,
+                  "next items for one session, or for a file of sessions"),
     "serve": ("gru4rec.serve", None, "answer over HTTP (extra serve)"),
     "prepare": ("gru4rec.prepare", None, "raw logs to training and test files (extra prepare)"),
     "baselines": ("gru4rec.baselines", None, "measure recommenders that learn nothing"),
@@ -56,8 +58,10 @@ def find(program, argv):
         return module, flags
     if str(1 - train) in _given(flags, "--train"):
         raise ConfigError("--train %d contradicts %s %s; leave it out, or use %s %s"
-                          % (1 - train, program, name, program, "train" if name == "evaluate" else "evaluate"))
-    return module, ["--train", str(train)] + flags  # another value of theirs is the parser's to refuse
+                          % (1 - train, program, name, program,
+                             "train" if name == "evaluate" else "evaluate"))
+    # another value of theirs is the parser's to refuse
+    return module, ["--train", str(train)] + flags
 
 
 def _given(flags, name):
@@ -69,7 +73,8 @@ def _given(flags, name):
 def _unknown(program, name):
     import difflib
     if name.startswith("-"):
-        return "%s comes after a subcommand, such as %s train; %s --help lists them" % (name, program, program)
+        return ("%s comes after a subcommand, such as %s train; %s --help lists them"
+                % (name, program, program))
     near = difflib.get_close_matches(name.lower().replace("-", "_"), SUBCOMMANDS, 1, 0.5)
     return "unknown subcommand %r; %s%s --help lists them" % (
         name, "did you mean %s? " % near[0] if near else "", program)
@@ -81,7 +86,8 @@ def _program():
 
 
 def main():
-    """Run the command line of this process; does not return where a subcommand ends the process itself.
+    """Run the command line of this process; does not return where a subcommand ends the process
+    itself.
 
     Returns: exit status, 0 or 2.
     """

@@ -1,11 +1,13 @@
-"""Command: two tables of --ranks_out, of the same targets -> Recall and MRR of both and what their difference is worth.
+"""Command: two tables of --ranks_out, of the same targets -> Recall and MRR of both and what their
+difference is worth.
 
     python -m gru4rec.compare A.parquet B.parquet
 
-The interval is that of the paired bootstrap over sessions: sessions are drawn with replacement, both models are measured
-on the same draw, and the 2.5 % and 97.5 % quantiles of the difference are printed. Source: Efron and Tibshirani 1993, "An
-Introduction to the Bootstrap", percentile intervals. Sessions, not events, are drawn, because the targets of one
-session are not independent.
+The interval is that of the paired bootstrap over sessions: sessions are drawn with replacement,
+both models are measured on the same draw, and the 2.5 % and 97.5 % quantiles of the difference are
+printed. Source: Efron and Tibshirani 1993, "An
+Introduction to the Bootstrap", percentile intervals. Sessions, not events, are drawn, because the
+targets of one session are not independent.
 """
 
 import sys
@@ -24,7 +26,8 @@ from gru4rec.evaluation.ranks_file import read
 class CompareConfig:
     """What is compared, and how often it is drawn."""
 
-    cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; several: 5,10,20", "items",
+    cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; several: 5,10,20",
+                                    "items",
                                     kind=int_list, low=1)
     samples: int = flag(10000, "draws of the bootstrap", "draws", kind=whole, low=100, high=10 ** 7)
     seed: int = flag(0, "seed of the draws", kind=whole, low=0, high=2 ** 31 - 1)
@@ -40,15 +43,18 @@ def _run(argv):
     paths = []
     while argv and not argv[0].startswith("-"):
         paths.append(argv.pop(0))
-    options, = parse_groups(argv, (("comparison", CompareConfig),), prog="python -m gru4rec.compare A.parquet B.parquet",
+    options, = parse_groups(argv, (("comparison", CompareConfig),),
+                            prog="python -m gru4rec.compare A.parquet B.parquet",
                             description=__doc__.splitlines()[0])
     if len(paths) != 2:
-        raise ConfigError("give two files that --ranks_out wrote, before the flags; %d were given" % len(paths))
+        raise ConfigError("give two files that --ranks_out wrote, before the flags; %d were given"
+                          % len(paths))
     both = join(read(paths[0]), read(paths[1]), paths)
     say("events: %d sessions: %d" % (len(both), both["session"].nunique()))
     say("metric\tA\tB\tA - B\t95 % interval")
     for row in differences(both, options.cut_off, options.samples, options.seed):
-        say("%s\t%.4f\t%.4f\t%+.4f\t%+.4f .. %+.4f" % (row.name, row.first, row.second, row.first - row.second, row.low,
+        say("%s\t%.4f\t%.4f\t%+.4f\t%+.4f .. %+.4f" % (row.name, row.first, row.second,
+                                                       row.first - row.second, row.low,
                                                       row.high))
 
 

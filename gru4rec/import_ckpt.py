@@ -1,7 +1,9 @@
-"""`python -m gru4rec.import_ckpt`: a TensorFlow 1 checkpoint of the older port, and its training file, as one of ours.
+"""`python -m gru4rec.import_ckpt`: a TensorFlow 1 checkpoint of the older port, and its training
+file, as one of ours.
 
-The older port saves `gru_layer/embedding`, `gru_layer/softmax_w`, `gru_layer/softmax_b` and the kernels and biases of one
-GRUCell, which all its layers share. It saves no vocabulary: item indices are the order of first appearance in the training
+The older port saves `gru_layer/embedding`, `gru_layer/softmax_w`, `gru_layer/softmax_b` and the
+kernels and biases of one GRUCell, which all its layers share. It saves no vocabulary: item indices
+are the order of first appearance in the training
 file, so that file is needed, and it must be the one the model was trained on.
 """
 
@@ -33,11 +35,16 @@ _CELL = re.compile(r"gru_layer/(?:.*/)?cell_(\d+)/.*(gates|candidate)/(kernel|bi
 class ImportConfig:
     """What to import."""
 
-    old: Optional[str] = flag(None, "old checkpoint: its prefix (…/gru-model-2), or its directory for the newest", "path",
+    old: Optional[str] = flag(None,
+                              "old checkpoint: its prefix (…/gru-model-2), or its directory for "
+                              "the newest", "path",
                               shown="required")
-    train_path: Optional[str] = flag(None, "training file of the old model", "file", shown="required")
-    checkpoint_dir: Optional[str] = flag(None, "directory of the new checkpoint", "directory", shown="required")
-    layer: int = flag(1, "layers of the old model, which shared one cell", "layers", kind=whole, low=1, high=1000)
+    train_path: Optional[str] = flag(None, "training file of the old model", "file",
+                                     shown="required")
+    checkpoint_dir: Optional[str] = flag(None, "directory of the new checkpoint", "directory",
+                                         shown="required")
+    layer: int = flag(1, "layers of the old model, which shared one cell", "layers", kind=whole,
+                      low=1, high=1000)
     hidden_act: str = flag("tanh", "its --hidden_act", choices=("tanh", "relu"))
     loss: str = flag("cross-entropy", "its --loss", choices=("cross-entropy", "bpr", "top1"))
     session_key: str = flag("SessionId", "column of the session id", "column")
@@ -53,13 +60,15 @@ def main(argv=None):
 
 def _run(argv):
     options, = parse_groups(argv, (("import", ImportConfig),), prog="python -m gru4rec.import_ckpt",
-                            description="Turn a checkpoint of the older TensorFlow 1 port into one of ours.")
+                            description="Turn a checkpoint of the older TensorFlow 1 port into one "
+                                        "of ours.")
     for name in ("old", "train_path", "checkpoint_dir"):
         if getattr(options, name) is None:
             raise ConfigError("--%s is missing (%s)" % (name, invocation.see_help()))
     from gru4rec.data import sessions
     from gru4rec.data.reading import loader
-    events = loader.load_events(options.train_path, options.session_key, options.item_key, options.time_key)
+    events = loader.load_events(options.train_path, options.session_key, options.item_key,
+                                options.time_key)
     vocabulary, _, _ = sessions.index_train(events)
     path, tensors = read(options.old)
     arrays, config = convert(tensors, len(vocabulary), options, path)
@@ -68,7 +77,8 @@ def _run(argv):
     with RunDirectory(options.checkpoint_dir) as directory:
         directory.begin()
         saved = checkpoint.save(options.checkpoint_dir, config, vocabulary, arrays, 0, 0)
-    say("saved %s (%d items, %d layers of %d)" % (saved, len(vocabulary), config.model.layer, config.model.size[0]))
+    say("saved %s (%d items, %d layers of %d)" % (saved, len(vocabulary), config.model.layer,
+                                                  config.model.size[0]))
 
 
 def read(path):
@@ -83,13 +93,15 @@ def read(path):
     tf_compat.setup()
     prefix = tf.train.latest_checkpoint(path) if os.path.isdir(path) else path
     if prefix is None:
-        raise CheckpointError("%s holds no TensorFlow checkpoint (no file named checkpoint); give the prefix of one" % path)
+        raise CheckpointError("%s holds no TensorFlow checkpoint (no file named checkpoint); give "
+                              "the prefix of one" % path)
     try:
         reader = tf.train.load_checkpoint(prefix)
         return prefix, {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
                         if name.startswith("gru_layer/")}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        raise CheckpointError("%s cannot be read as a TensorFlow checkpoint: %s; give the prefix of its .index file"
+        raise CheckpointError("%s cannot be read as a TensorFlow checkpoint: %s; give the prefix "
+                              "of its .index file"
                               % (prefix, str(error).splitlines()[0])) from error
 
 
@@ -97,19 +109,24 @@ def convert(tensors, num_items, options, path):
     """Old tensors -> (arrays under our names, config.Config of a model that has them).
 
     Args:
-      tensors: dict of old name -> array. num_items: items of the training file. options: ImportConfig.
+      tensors: dict of old name -> array. num_items: items of the training file. options:
+      ImportConfig.
       path: of the old checkpoint, for messages.
-    Raises: CheckpointError naming the tensor that is missing or of another shape; InputError for another training file.
-    """
+    Raises: CheckpointError naming the tensor that is missing or of another shape; InputError for
+    another training file."""
     found, cells = _weights(tensors, path)
     items, hidden = found[state.SOFTMAX_W].shape
     if items != num_items:
-        raise InputError("%s was trained on %d items, --train_path has %d; give the file it was trained on"
+        raise InputError("%s was trained on %d items, --train_path has %d; give the file it was "
+                         "trained on"
                          % (path, items, num_items))
     asked = config_module.from_flags({
-        "size": str(hidden), "layer": str(options.layer), "hidden_act": options.hidden_act, "loss": options.loss,
-        "embed_size": str(found[state.EMBEDDING].shape[1]), "dropout": "0", "train_path": options.train_path,
-        "checkpoint_dir": options.checkpoint_dir, "session_key": options.session_key, "item_key": options.item_key,
+        "size": str(hidden), "layer": str(options.layer), "hidden_act": options.hidden_act,
+        "loss": options.loss,
+        "embed_size": str(found[state.EMBEDDING].shape[1]), "dropout": "0",
+        "train_path": options.train_path,
+        "checkpoint_dir": options.checkpoint_dir, "session_key": options.session_key,
+        "item_key": options.item_key,
         "time_key": options.time_key})
     config = replace(asked, explicit=())
     arrays = state.initial(config, items)
@@ -121,8 +138,10 @@ def convert(tensors, num_items, options, path):
             arrays["gru_layer_%d/%s" % (layer, part)] = value
     for name, (shape, _) in state.shapes(config, items).items():
         if arrays[name].shape != tuple(shape):
-            raise CheckpointError("%s: tensor for %s has the shape %s, a model of %d layers of %d needs %s; check --layer"
-                                  % (path, name, arrays[name].shape, options.layer, hidden, tuple(shape)))
+            raise CheckpointError("%s: tensor for %s has the shape %s, a model of %d layers of %d "
+                                  "needs %s; check --layer"
+                                  % (path, name, arrays[name].shape, options.layer, hidden,
+                                     tuple(shape)))
     return arrays, config
 
 
@@ -131,15 +150,18 @@ def _weights(tensors, path):
     found, cells = {}, {}
     for ours, theirs in _TABLES.items():
         if theirs not in tensors:
-            raise CheckpointError("%s has no tensor %s; it is no checkpoint of the older port" % (path, theirs))
+            raise CheckpointError("%s has no tensor %s; it is no checkpoint of the older port"
+                                  % (path, theirs))
         found[ours] = np.asarray(tensors[theirs], np.float32)
     for name, value in tensors.items():
         matched = _CELL.match(name)
         if matched:
             number, part = int(matched.group(1)), "%s/%s" % matched.group(2, 3)
             cells.setdefault(number, {})[part] = np.asarray(value, np.float32)
-    if sorted(cells.get(0, ())) != ["candidate/bias", "candidate/kernel", "gates/bias", "gates/kernel"]:
-        raise CheckpointError("%s has no GRUCell under gru_layer/…/cell_0; it is no checkpoint of the older port" % path)
+    if sorted(cells.get(0, ())) != ["candidate/bias", "candidate/kernel", "gates/bias",
+                                    "gates/kernel"]:
+        raise CheckpointError("%s has no GRUCell under gru_layer/…/cell_0; it is no checkpoint of "
+                              "the older port" % path)
     return found, cells
 
 

@@ -16,10 +16,13 @@ _log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this run
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (0 done, 2 input or device, 3 divergence, 130 or 143 stopped by a signal)."""
+    """Run the command; returns its exit status (0 done, 2 input or device, 3 divergence, 130 or 143
+    stopped by a signal).
+    """
     setup_logging()
     return exit_status(lambda: _run(sys.argv[1:] if argv is None else argv),
-                       "use fewer lanes (--batch_size, --eval_batch_size), units (--size) or --steps_per_run")
+                       "use fewer lanes (--batch_size, --eval_batch_size), units (--size) or "
+                       "--steps_per_run")
 
 
 def _run(argv):
@@ -39,7 +42,8 @@ def _print_device_config(config):
     tf_compat.setup()
     from gru4rec.device import describe
     run = config.run
-    found = describe.resolved(run.device, config_module.npu_session_options(run, config.accelerator),
+    found = describe.resolved(run.device,
+                              config_module.npu_session_options(run, config.accelerator),
                               "train" if run.train else "infer", config_module.npu_steps(run))
     found["accelerator"] = config.to_dict()["accelerator"]
     say(json.dumps(found, indent=2, sort_keys=True))
@@ -47,6 +51,7 @@ def _print_device_config(config):
 
 if __name__ == "__main__":
     ended = main()
-    if os.environ.get("TF_CONFIG"):  # a server of TensorFlow that waits for its cluster has been seen to hold the process
+    # a server of TensorFlow that waits for its cluster has been seen to hold the process
+    if os.environ.get("TF_CONFIG"):
         leave(ended)
     sys.exit(ended)

@@ -28,7 +28,8 @@ import warnings
 
 from gru4rec.command import invocation
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # C++ errors only, unless the user asked for more
+# C++ errors only, unless the user asked for more
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # Patterns of whole lines. Each says which TensorFlow writes it, and why it is no news.
 HARMLESS = (
@@ -127,7 +128,8 @@ _ready = False
 
 
 def setup():
-    """Switch TensorFlow to graph mode with version 1 behaviour, and silence deprecation notes; call before any graph.
+    """Switch TensorFlow to graph mode with version 1 behaviour, and silence deprecation notes; call
+    before any graph.
 
     The command and the test setup call it. A second call does nothing.
     """
@@ -167,8 +169,8 @@ def _one_order_of_sums():
     TensorFlow 2.6 shares a compiled product among threads, and the order in which their parts are
     summed is that in which they end: one run in about ten differs in the last place, and a resumed
     run is no longer the uninterrupted one. One thread has one order. XLA reads its flags when it
-    compiles for the first time. Other differences remain with 2.6 (docs/machines.md). 2.15 and later
-    have been seen to repeat their bits without it.
+    compiles for the first time. Other differences remain with 2.6 (docs/machines.md). 2.15 and
+    later have been seen to repeat their bits without it.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if TF_VERSION < (2, 15) and _EIGEN_THREADS not in flags:
@@ -195,7 +197,8 @@ def jit_function(fn):
 def jit_part(fn):
     """`fn` compiled by XLA, to be called inside the body of a `tf.while_loop` of version 1.
 
-    A `jit_function` called there for the first time ends up outside the loop; a concrete function does not.
+    A `jit_function` called there for the first time ends up outside the loop; a concrete function
+    does not.
 
     Args:
       fn: function of nested tuples and lists of tensors (static shapes) and None, to such.

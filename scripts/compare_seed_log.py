@@ -1,10 +1,13 @@
-"""Train on the oldest targets of a file and print learning rate and loss beside those of a published log:
+"""Train on the oldest targets of a file and print learning rate and loss beside those of a
+published log:
 
     python scripts/compare_seed_log.py LOG.csv TRAIN [--targets 152500] [--json OUT]
 
-LOG.csv has the columns device,epoch,step,lr,loss,step_seconds (loss: mean since the epoch began). TRAIN is an events
-file; its sessions are taken in the order of their first event until they hold `--targets` targets, and trained with
-the defaults, batch 50, 10 epochs. Exit status 0 if all three demands hold for every device of the log, else 1:
+LOG.csv has the columns device,epoch,step,lr,loss,step_seconds (loss: mean since the epoch began).
+TRAIN is an events file; its sessions are taken in the order of their first event until they hold
+`--targets` targets, and trained with
+the defaults, batch 50, 10 epochs. Exit status 0 if all three demands hold for every device of the
+log, else 1:
 
     step 1    the loss is within 0.01 of the log's
     lr        the column is the same, to the six decimals printed, in all rows
@@ -33,7 +36,8 @@ def read_log(path):
     with open(path, newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
             devices.setdefault(row["device"], []).append(
-                dict(epoch=int(row["epoch"]), step=int(row["step"]), lr=float(row["lr"]), loss=float(row["loss"])))
+                dict(epoch=int(row["epoch"]), step=int(row["step"]), lr=float(row["lr"]),
+                     loss=float(row["loss"])))
     return devices
 
 
@@ -42,8 +46,8 @@ def oldest_sessions(session, time, num_targets):
 
     Args:
       session: [E] ids. time: [E] seconds.
-    Returns: ([E] bool, targets held: the wanted number, or up to one session more; all there are if fewer).
-    """
+    Returns: ([E] bool, targets held: the wanted number, or up to one session more; all there are
+    if fewer)."""
     _, code = np.unique(session, return_inverse=True)
     first = np.full(code.max() + 1, np.inf)
     np.minimum.at(first, code, time)
@@ -56,25 +60,33 @@ def oldest_sessions(session, time, num_targets):
 
 
 def write_events(path, events, mask):
-    """The events of a mask as tab-separated text, order kept; times as printed by repr, so that none moves."""
+    """The events of a mask as tab-separated text, order kept; times as printed by repr, so that
+    none moves.
+    """
     with open(path, "w", encoding="utf-8") as out:
         out.write("SessionId\tItemId\tTime\n")
-        for row in zip(events.session[mask].tolist(), events.item[mask].tolist(), events.time[mask].tolist()):
+        for row in zip(events.session[mask].tolist(), events.item[mask].tolist(),
+                       events.time[mask].tolist()):
             out.write("%s\t%s\t%r\n" % row)
 
 
 def train(events, mask, device):
     """Rows dict(epoch, step, lr, loss) that the real command logs on those events."""
     with tempfile.TemporaryDirectory() as directory:
-        path, checkpoints = os.path.join(directory, "oldest.tsv"), os.path.join(directory, "checkpoint")
+        path, checkpoints = os.path.join(directory,
+                                         "oldest.tsv"), os.path.join(directory, "checkpoint")
         write_events(path, events, mask)
-        command = [sys.executable, "-m", "gru4rec.main", "--train", "1", "--train_path", path, "--checkpoint_dir",
+        command = [sys.executable, "-m", "gru4rec.main", "--train", "1", "--train_path", path,
+                   "--checkpoint_dir",
                    checkpoints, "--device", device] + FLAGS
-        environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")])))
+        environment = dict(os.environ,
+                           PYTHONPATH=os.pathsep.join(filter(None,
+                                                             [ROOT, os.environ.get("PYTHONPATH")])))
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
         with open(os.path.join(checkpoints, "metrics.jsonl"), encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
-    return [{key: row[key] for key in ("epoch", "step", "lr", "loss")} for row in rows if row["kind"] == "train"]
+    return [{key: row[key] for key in ("epoch", "step", "lr", "loss")}
+            for row in rows if row["kind"] == "train"]
 
 
 def compare(ours, theirs):
@@ -90,7 +102,8 @@ def compare(ours, theirs):
     for their in theirs:
         our = by_step.get(their["step"])
         if our is not None:
-            rows.append(dict(step=their["step"], epoch=their["epoch"], lr_ours=our["lr"], lr_theirs=their["lr"],
+            rows.append(dict(step=their["step"], epoch=their["epoch"], lr_ours=our["lr"],
+                             lr_theirs=their["lr"],
                              loss_ours=our["loss"], loss_theirs=their["loss"],
                              relative=our["loss"] / their["loss"] - 1.0))
     first = [abs(row["loss_ours"] - row["loss_theirs"]) for row in rows if row["step"] == 1]
@@ -98,7 +111,8 @@ def compare(ours, theirs):
     early = [abs(row["relative"]) for row in rows if row["epoch"] <= LAST_EPOCH]
     verdicts = {
         "step 1": (bool(first) and first[0] <= FIRST_LOSS,
-                   "loss differs by %.6f (at most %g)" % (first[0], FIRST_LOSS) if first else "no such row"),
+                   "loss differs by %.6f (at most %g)" % (first[0], FIRST_LOSS) if first
+                   else "no such row"),
         "lr": (same == len(theirs), "equal in %d of %d rows" % (same, len(theirs))),
         "loss": (bool(early) and max(early) <= RELATIVE_LOSS,
                  "differs by up to %.1f %% through epoch %d (at most %g %%)"
@@ -109,17 +123,21 @@ def compare(ours, theirs):
 
 def table(rows):
     """Lines of a Markdown table."""
-    lines = ["| step | epoch | lr ours | lr theirs | loss ours | loss theirs | relative difference |",
+    lines = ["| step | epoch | lr ours | lr theirs | loss ours | loss theirs | relative difference "
+             "|",
              "|---:|---:|---:|---:|---:|---:|---:|"]
-    return lines + ["| %(step)d | %(epoch)d | %(lr_ours).6f | %(lr_theirs).6f | %(loss_ours).6f | %(loss_theirs).6f | "
+    return lines + ["| %(step)d | %(epoch)d | %(lr_ours).6f | %(lr_theirs).6f | %(loss_ours).6f | "
+                    "%(loss_theirs).6f | "
                     % row + "%+.1f %% |" % (100 * row["relative"]) for row in rows]
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", help="published log, CSV")
     parser.add_argument("train", help="training events")
-    parser.add_argument("--targets", type=int, default=152500, help="targets to train on [%(default)s]")
+    parser.add_argument("--targets", type=int, default=152500,
+                        help="targets to train on [%(default)s]")
     parser.add_argument("--device", default="cpu", help="--device of the training [%(default)s]")
     parser.add_argument("--json", help="write rows, verdicts, machine and versions to this file")
     args = parser.parse_args(argv)
@@ -145,7 +163,8 @@ def _write_json(args, held, record):
     sys.path.insert(0, os.path.join(ROOT, "scripts"))
     import record_results
     command = ("python scripts/compare_seed_log.py $REALDATA/%s $REALDATA/%s --device %s"
-               % (os.path.basename(args.log), "/".join(os.path.abspath(args.train).split(os.sep)[-2:]), args.device))
+               % (os.path.basename(args.log),
+                  "/".join(os.path.abspath(args.train).split(os.sep)[-2:]), args.device))
     record_results.write(args.json, {
         "commands": [command], "date": record_results.today(), "machine": record_results.machine(),
         "versions": record_results.versions(), "targets": held, "devices": record})

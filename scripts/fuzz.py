@@ -2,10 +2,11 @@
 
     python scripts/fuzz.py [--cases 2000] [--seed 0] [TARGET ...]
 
-A case is a valid input with bytes, values or structure changed at random, or random altogether; checksums are made right
-again where there are any, as somebody who means harm would. It passes if the input is taken, or refused by one of the
-program's own errors, within 20 seconds of computing and 4 GiB, and no file was written. Exit status 1 and the case if one
-does not pass.
+A case is a valid input with bytes, values or structure changed at random, or random altogether;
+checksums are made right again where there are any, as somebody who means harm would. It passes if
+the input is taken, or refused by one of the
+program's own errors, within 20 seconds of computing and 4 GiB, and no file was written. Exit status
+1 and the case if one does not pass.
 """
 
 import argparse
@@ -47,9 +48,11 @@ from gru4rec.training import start as start_module  # noqa: E402
 from gru4rec.training.directory import RunDirectory  # noqa: E402
 
 SECONDS, MEMORY = 20, 4 << 30
-WORDS = ["", "0", "-1", "1e999", "nan", "NaN", "9" * 30, "1e-320", "null", "\ud800", "\x00", "../../etc/passwd", "é", "true",
+WORDS = ["", "0", "-1", "1e999", "nan", "NaN", "9" * 30, "1e-320", "null", "\ud800", "\x00",
+         "../../etc/passwd", "é", "true",
          "-0", "0x10", "1_000", "٣", "100,50", ",", "'", '"', "\t", "\n", "%s", "1" * 5000]
-NUMBERS = [0, -1, 1, 2 ** 31, 2 ** 63, -2 ** 63 - 1, 10 ** 400, 1e308, float("inf"), float("nan"), 0.1, True, None]
+NUMBERS = [0, -1, 1, 2 ** 31, 2 ** 63, -2 ** 63 - 1, 10 ** 400, 1e308, float("inf"), float("nan"),
+           0.1, True, None]
 
 
 class Executed:
@@ -76,7 +79,9 @@ def mutated(chance, data, pieces=()):
         elif kind == 4 and pieces:
             data[at:at + chance.randrange(4)] = chance.choice(pieces)
         else:
-            data[at:at + 8] = struct.pack("<q", chance.choice([0, -1, 1, 2 ** 31, 2 ** 40, 2 ** 62, -2 ** 63]))
+            data[at:at + 8] = struct.pack("<q",
+                                          chance.choice([0, -1, 1, 2 ** 31, 2 ** 40, 2 ** 62,
+                                                         -2 ** 63]))
     return bytes(data)
 
 
@@ -111,7 +116,8 @@ def changed(chance, value, depth=0):
         return out
     if isinstance(value, list) and value:
         at = chance.randrange(len(value))
-        return value[:at] + [changed(chance, value[at], depth + 1)] + value[at + 1 + (chance.random() < 0.1):]
+        return value[:at] + [changed(chance, value[at],
+                                     depth + 1)] + value[at + 1 + (chance.random() < 0.1):]
     return junk(chance)
 
 
@@ -125,14 +131,17 @@ class Corpus:
         with contextlib.redirect_stdout(io.StringIO()):
             events = self.events("clicks.tsv", self.text)
         self.vocabulary, self.sessions, _ = sessions.index_train(events)
-        self.config = config.parse(["--size", "4", "--batch_size", "2", "--valid_fraction", "0.5", "--checkpoint_dir", "."])
+        self.config = config.parse(["--size", "4", "--batch_size", "2", "--valid_fraction", "0.5",
+                                    "--checkpoint_dir", "."])
         self.arrays = state.initial(self.config, len(self.vocabulary))
         self.arrays[state.GLOBAL_STEP] = np.array(7)
         if not real_tensors:
             bundle_writer.write = _stand_in
         rules.save("rules.npz", rules.build(self.sessions, len(self.vocabulary)), self.vocabulary)
-        record = {"metric": "recall@20", "value": 0.5, "best_epoch": 0, "best_value": 0.5, "values": [0.5]}
-        checkpoint.save(".", self.config, self.vocabulary, self.arrays, 0, 70, record, phase="train",
+        record = {"metric": "recall@20", "value": 0.5, "best_epoch": 0, "best_value": 0.5,
+                  "values": [0.5]}
+        checkpoint.save(".", self.config, self.vocabulary, self.arrays, 0, 70, record,
+                        phase="train",
                         position={"epoch": 0, "steps": 7, "loss_sum": 1.5, "seconds": 2.0,
                                   "mean_loss": 1.5, "best_loss": 1.0},
                         data={"train": "x", "validation": "y", "events": 9, "items": 5})
@@ -156,12 +165,14 @@ class Corpus:
                 _write(other, content)
         _write(name, data)
         if name in self.manifest["files"]:
-            manifest = dict(self.manifest, files=dict(self.manifest["files"], **{name: hashes.fingerprint(name)}))
+            manifest = dict(self.manifest,
+                            files=dict(self.manifest["files"], **{name: hashes.fingerprint(name)}))
             self.put_manifest(manifest)
 
     def put_manifest(self, manifest):
         rest = {key: value for key, value in manifest.items() if key not in ("sha256", "format")}
-        _write("gru-model-0.json", manifests.dump(manifests.make(**rest)).encode("utf-8", "surrogatepass"))
+        _write("gru-model-0.json",
+               manifests.dump(manifests.make(**rest)).encode("utf-8", "surrogatepass"))
 
 
 def _stand_in(prefix, arrays):
@@ -177,11 +188,14 @@ def _write(name, data):
 # A target: function (chance, corpus) -> function () that reads the case it has put there.
 
 def text_events(chance, corpus):
-    pieces = [word.encode("utf-8", "replace") for word in WORDS] + [b"SessionId", b"\r\n", b"\xef\xbb\xbf", b";", b","]
-    data = corpus.text if chance.random() < 0.9 else bytes(chance.randrange(256) for _ in range(chance.randrange(300)))
+    pieces = [word.encode("utf-8", "replace")
+              for word in WORDS] + [b"SessionId", b"\r\n", b"\xef\xbb\xbf", b";", b","]
+    data = (corpus.text if chance.random() < 0.9
+            else bytes(chance.randrange(256) for _ in range(chance.randrange(300))))
     data = mutated(chance, data, pieces)
     if chance.random() < 0.2:
-        data = mutated(chance, gzip.compress(data)) if chance.random() < 0.7 else gzip.compress(data)
+        data = mutated(chance,
+                       gzip.compress(data)) if chance.random() < 0.7 else gzip.compress(data)
     name = chance.choice(["case.tsv", "case.csv.gz", "case.txt"])
     _write(name, data)
 
@@ -205,8 +219,10 @@ def flags(chance, corpus):
     names = [item.name for _, _, item in flags_module.fields_of(config.GROUPS)]
     argv = []
     for _ in range(chance.randrange(1, 6)):
-        value = chance.choice(WORDS + [str(n) for n in NUMBERS[:6]] + ["fast", "rsc15", "adam", "bpr", "tanh", "90s"])
-        argv += ["--" + chance.choice(names), value] if chance.random() < 0.95 else [chance.choice(WORDS)]
+        value = chance.choice(WORDS + [str(n) for n in NUMBERS[:6]]
+                              + ["fast", "rsc15", "adam", "bpr", "tanh", "90s"])
+        argv += ["--" + chance.choice(names),
+                 value] if chance.random() < 0.95 else [chance.choice(WORDS)]
     return lambda: config.parse(argv)
 
 
@@ -257,11 +273,13 @@ def _npz(chance, data, name):
     elif kind == 2:
         values = arrays[key].astype(chance.choice(["i8", "f8", "u1", "S3", "c16", "M8[s]", "?"]))
         arrays[key] = chance.choice([
-            values[:-1] if values.ndim else values, values.reshape(-1, 1), np.zeros_like(values), values,
+            values[:-1] if values.ndim else values, values.reshape(-1, 1), np.zeros_like(values),
+            values,
             np.zeros(0, np.int64), np.full(values.shape, 2 ** 62), np.full(values.shape, -1)])
     out = io.BytesIO()
     if kind == 3:  # a header that promises much, or a raw pickle
-        with zipfile.ZipFile(out, "w", chance.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
+        with zipfile.ZipFile(out, "w",
+                             chance.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
             for other in arrays:
                 member = io.BytesIO()
                 np.save(member, arrays[other])
@@ -269,7 +287,8 @@ def _npz(chance, data, name):
                 if other == key:
                     much = b"'shape': (%d," % 10 ** chance.randrange(3, 18)
                     body = chance.choice([
-                        pickle.dumps(Executed()), body.replace(b"'shape': (", much), body + bytes(10 ** 6), b"",
+                        pickle.dumps(Executed()), body.replace(b"'shape': (", much),
+                        body + bytes(10 ** 6), b"",
                         body.replace(b"<i8", b"|O8"), body[:100]])
                 archive.writestr(other + ".npy", body)
     else:
@@ -300,7 +319,8 @@ def preset(chance, corpus):
     _write("presets/case.json", mutated(chance, data) if chance.random() < 0.4 else data)
 
     def read():
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Gru4RecError, SystemExit):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Gru4RecError,
+                                                                            SystemExit):
             config.parse(["--preset", "list"])
         config.parse(["--preset", "case"])
     return read
@@ -318,7 +338,8 @@ def tensors(chance, corpus):
 
 
 TARGETS = {function.__name__: function for function in (
-    text_events, parquet_events, flags, configuration, manifest, refit, vocabulary, rule_file, preset, tensors)}
+    text_events, parquet_events, flags, configuration, manifest, refit, vocabulary, rule_file,
+    preset, tensors)}
 
 
 def _snapshot():
@@ -346,7 +367,9 @@ def limits():
 
 
 def run(name, cases, seed):
-    """Run a target -> {"taken": n, "refused": n}. Raises AssertionError with the case that does not pass."""
+    """Run a target -> {"taken": n, "refused": n}. Raises AssertionError with the case that does not
+    pass.
+    """
     here, made = os.getcwd(), (presets._HERE, bundle_writer.write)
     scratch = tempfile.mkdtemp(prefix="gru4rec-fuzz-")
     count = {"taken": 0, "refused": 0}
@@ -370,7 +393,8 @@ def run(name, cases, seed):
                     signal.setitimer(signal.ITIMER_PROF, 0)
                 assert _snapshot() == before, "files were written"
     except Exception as error:
-        raise AssertionError("%s: seed %d, case %d: %s: %s" % (name, seed, case, type(error).__name__, error)) from error
+        raise AssertionError("%s: seed %d, case %d: %s: %s"
+                             % (name, seed, case, type(error).__name__, error)) from error
     finally:
         os.chdir(here)
         presets._HERE, bundle_writer.write = made
@@ -379,10 +403,12 @@ def run(name, cases, seed):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=2000, help="for each target [default: 2000]")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("targets", nargs="*", help="some of: %s [default: all]" % ", ".join(TARGETS))
+    parser.add_argument("targets", nargs="*",
+                        help="some of: %s [default: all]" % ", ".join(TARGETS))
     args = parser.parse_args(argv)
     total = 0
     for name in args.targets or TARGETS:
@@ -390,7 +416,8 @@ def main(argv=None):
         count = run(name, args.cases, args.seed)
         total += args.cases
         print("%-14s %7d cases: %7d refused in one line, %7d taken, %.0f s" % (
-            name, args.cases, count["refused"], count["taken"], time.monotonic() - begun), flush=True)
+            name, args.cases, count["refused"], count["taken"], time.monotonic() - begun),
+              flush=True)
     print("%d cases, nothing else happened, nothing was written" % total)
     return 0
 

@@ -1,11 +1,14 @@
-"""Kill a training with SIGKILL at random moments, resume it, and compare it with one that was never interrupted:
+"""Kill a training with SIGKILL at random moments, resume it, and compare it with one that was never
+interrupted:
 
     python scripts/kill_test.py --kills 100 [--seed 0] [--fork 1] [FLAG ...]
 
-Each resume is killed in its turn, until the run gets to its end; then weights and rows of metrics.jsonl must be those of the
-uninterrupted run, which saves at other moments. If kills are left, another run begins. More than half of the kills wait
-until a save has begun. FLAGs go to both trainings (after --, such as -- --engine plain). With --fork 1 processes are forks of
-one that has imported TensorFlow, so that a kill costs tenths of a second; without it each is the real command. Exit status
+Each resume is killed in its turn, until the run gets to its end; then weights and rows of
+metrics.jsonl must be those of the uninterrupted run, which saves at other moments. If kills are
+left, another run begins. More than half of the kills wait
+until a save has begun. FLAGs go to both trainings (after --, such as -- --engine plain). With
+--fork 1 processes are forks of one that has imported TensorFlow, so that a kill costs tenths of a
+second; without it each is the real command. Exit status
 1 if anything differs.
 """
 
@@ -25,7 +28,8 @@ sys.path.insert(0, ROOT)
 
 from gru4rec.data import synthetic  # noqa: E402
 
-SMALL = ["--size", "8", "--batch_size", "4", "--xla", "off", "--log_every", "50", "--epoch", "4", "--device", "cpu",
+SMALL = ["--size", "8", "--batch_size", "4", "--xla", "off", "--log_every", "50", "--epoch", "4",
+         "--device", "cpu",
          "--train_path", "clicks.tsv"]
 OFTEN = ["--save_every", "60", "--keep", "0", "--resume", "1"]
 TIMES = ("seconds", "seconds_per_step", "events_per_s")  # of a row, what no two runs have in common
@@ -50,7 +54,8 @@ def start_fork(flags, log):
 def start_command(flags, log):
     """Process id of the real command."""
     with open(log, "ab") as out:
-        return subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + flags, stdout=out, stderr=out,
+        return subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + flags, stdout=out,
+                                stderr=out,
                                 env=dict(os.environ, PYTHONPATH=ROOT)).pid
 
 
@@ -62,7 +67,8 @@ def is_saving(directory):
 
 
 def wait(pid, until=None):
-    """Exit status of a process (negative: the signal); None if `until()` was true before its end."""
+    """Exit status of a process (negative: the signal); None if `until()` was true before its end.
+    """
     while True:
         done, status = os.waitpid(pid, os.WNOHANG if until else 0)
         if done:
@@ -78,7 +84,8 @@ def kill_once(pid, directory, chance, seconds):
       chance: random.Random. seconds: about how long a process runs.
     """
     in_save, skip = chance.random() < 0.6, chance.randrange(4)
-    deadline = time.monotonic() + seconds * chance.random() ** 0.5  # a start is the larger part of a small run
+    # a start is the larger part of a small run
+    deadline = time.monotonic() + seconds * chance.random() ** 0.5
     state = {"saves": 0, "saving": False}
 
     def moment():
@@ -100,26 +107,31 @@ def kill_once(pid, directory, chance, seconds):
 
 
 def final(directory):
-    """{file or row number: what must be equal}: tensors and vocabulary of every epoch, rows without their times.
+    """{file or row number: what must be equal}: tensors and vocabulary of every epoch, rows without
+    their times.
 
-    With --refit 1 also those of the first part, which lies in a previous-<N> that holds checkpoints.
-    """
+    With --refit 1 also those of the first part, which lies in a previous-<N> that holds
+    checkpoints."""
     found = {}
     for name in sorted(os.listdir(directory)):
         path = os.path.join(directory, name)
-        if name.startswith("previous-") and any(part.startswith("gru-model") for part in os.listdir(path)):
+        if name.startswith("previous-") and any(part.startswith("gru-model")
+                                                for part in os.listdir(path)):
             found.update(("first part: " + key, value) for key, value in final(path).items())
         elif name.startswith("gru-model") and not name.endswith(".json") or name.endswith(".npz"):
             with open(path, "rb") as file:
                 found[name] = file.read()
     with open(os.path.join(directory, "metrics.jsonl")) as rows:
         for number, row in enumerate(map(json.loads, rows)):
-            found["row %d" % number] = {key: value for key, value in row.items() if key not in TIMES}
+            found["row %d" % number] = {key: value for key,
+                                        value in row.items() if key not in TIMES}
     return found
 
 
 def chain(start, flags, directory, chance, kills, count, seconds):
-    """Run to the end under at most `kills` kills; counts them. Raises SystemExit if a process ends otherwise."""
+    """Run to the end under at most `kills` kills; counts them. Raises SystemExit if a process ends
+    otherwise.
+    """
     log, flags = directory + ".log", flags + OFTEN + ["--checkpoint_dir", directory]
     while True:
         pid = start(flags, log)
@@ -132,15 +144,18 @@ def chain(start, flags, directory, chance, kills, count, seconds):
         count["kills"] += 1
         count["in a save"] += is_saving(directory)
         if os.path.isdir(directory):
-            saved = [name for name in os.listdir(directory) if name.startswith("gru-model") and name.endswith(".json")]
+            saved = [name for name in os.listdir(directory) if name.startswith("gru-model")
+                     and name.endswith(".json")]
             count["before the first checkpoint"] += not saved
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sessions", type=int, default=300, help="of the training file [default: 300]")
+    parser.add_argument("--sessions", type=int, default=300,
+                        help="of the training file [default: 300]")
     parser.add_argument("--fork", type=int, choices=(0, 1), default=0)
     parser.add_argument("flags", nargs="*", help="flags of the trainings, after --")
     args = parser.parse_args(argv)
@@ -153,7 +168,8 @@ def main(argv=None):
     start = start_fork if args.fork else start_command
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
-        synthetic.markov_sessions(args.sessions, 40, 1, noise=0.4).to_csv("clicks.tsv", sep="\t", index=False)
+        synthetic.markov_sessions(args.sessions, 40, 1,
+                                  noise=0.4).to_csv("clicks.tsv", sep="\t", index=False)
         flags, before = SMALL + args.flags, time.monotonic()
         if wait(start(flags + ["--checkpoint_dir", "whole"], "whole.log")):
             with open("whole.log") as text:
@@ -166,12 +182,15 @@ def main(argv=None):
             found = final(directory)
             for key in sorted(set(whole) | set(found)):
                 if whole.get(key) != found.get(key):
-                    raise SystemExit("%s of %s differs after %d kills" % (key, directory, count["kills"]))
+                    raise SystemExit("%s of %s differs after %d kills"
+                                     % (key, directory, count["kills"]))
             count["files and rows equal"] += len(whole)
         os.chdir(ROOT)
-    print("%d kills survived: %d in a save, %d before the first checkpoint; %d runs got to their end; %d files and rows "
+    print("%d kills survived: %d in a save, %d before the first checkpoint; %d runs got to their "
+          "end; %d files and rows "
           "equal those of the uninterrupted run, bit for bit; nothing lost (%.0f s)" % (
-              count["kills"], count["in a save"], count["before the first checkpoint"], count["runs"],
+              count["kills"], count["in a save"], count["before the first checkpoint"],
+              count["runs"],
               count["files and rows equal"], time.monotonic() - begun))
     return 0
 

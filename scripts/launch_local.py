@@ -1,4 +1,6 @@
-"""What launch_local.sh runs: TF_CONFIG for each of N processes on this machine, and one exit status for all."""
+"""What launch_local.sh runs: TF_CONFIG for each of N processes on this machine, and one exit status
+for all.
+"""
 
 import contextlib
 import os
@@ -26,7 +28,8 @@ def start(addresses, index, flags, pin):
 
     return subprocess.Popen([sys.executable, "-u", "-m", "gru4rec.main"] + flags, env=environment,
                             stdout=None if index == 0 else subprocess.DEVNULL,
-                            stderr=None if index == 0 else subprocess.PIPE, preexec_fn=on_core if pin else None)
+                            stderr=None if index == 0 else subprocess.PIPE,
+                            preexec_fn=on_core if pin else None)
 
 
 def show(index, stream):
@@ -38,7 +41,8 @@ def show(index, stream):
 
 def main(argv):
     if not argv or not argv[0].isdigit() or not 1 <= int(argv[0]) <= MOST:
-        sys.stderr.write("error: launch_local.sh %s: the first argument is the number of processes, 1 to %d\n"
+        sys.stderr.write("error: launch_local.sh %s: the first argument is the number of "
+                         "processes, 1 to %d\n"
                          % (argv[0] if argv else "", MOST))
         return 2
     count, flags = int(argv[0]), argv[1:]
@@ -53,10 +57,12 @@ def main(argv):
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, forward)
-    readers = [threading.Thread(target=show, args=(index, worker.stderr)) for index, worker in enumerate(workers) if index]
+    readers = [threading.Thread(target=show, args=(index, worker.stderr)) for index,
+               worker in enumerate(workers) if index]
     for reader in readers:
         reader.start()
-    ended = []  # statuses, in the order the processes end: the first that is not 0 is the cause of the others
+    # statuses, in the order the processes end: the first that is not 0 is the cause of the others
+    ended = []
     lock = threading.Lock()
 
     def wait(worker):

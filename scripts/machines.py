@@ -1,10 +1,12 @@
-"""The runs of scripts/test_machines.sh: write one down, and make the table of docs/machines.md from all of them.
+"""The runs of scripts/test_machines.sh: write one down, and make the table of docs/machines.md from
+all of them.
 
-    python scripts/machines.py record FILE --row NAME --settings TEXT --junit XML --log LOG [--tests ARGUMENTS]
-    python scripts/machines.py table [--check 1]
+    python scripts/machines.py record FILE --row NAME --settings TEXT --junit XML --log LOG [--tests
+    ARGUMENTS] python scripts/machines.py table [--check 1]
 
-`record` is for the script; it reads pytest's own counts and measures nothing. Run it with the Python of the run. `table`
-writes the table between the markers of docs/machines.md; with --check 1 it only says whether the page has it (status 1:
+`record` is for the script; it reads pytest's own counts and measures nothing. Run it with the
+Python of the run. `table` writes the table between the markers of docs/machines.md; with --check 1
+it only says whether the page has it (status 1:
 no). Of a row that was run several times on a kind of processor, the last run counts.
 """
 
@@ -166,7 +168,8 @@ def main(args=None):
     if args.check:
         if page != wanted:
             print(
-                "error: docs/machines.md differs from its results; run python scripts/machines.py table",
+                "error: docs/machines.md differs from its results; run python scripts/machines.py "
+                "table",
                 file=sys.stderr,
             )
         return int(page != wanted)

@@ -24,24 +24,32 @@ class TableConfig:
     """What the table says."""
 
     check: Optional[str] = flag(None, "only check this table", "file", shown="none")
-    size: Optional[int] = flag(None, "ranks the table to check must have", kind=whole, low=1, shown="any number")
+    size: Optional[int] = flag(None, "ranks the table to check must have", kind=whole, low=1,
+                               shown="any number")
     server_id: str = flag("127.0.0.1", "this server's address, or another name of it", "address")
-    devices: Tuple[int, ...] = flag(tuple(range(8)), "device numbers (/dev/davinci<n>), in rank order", "devices",
+    devices: Tuple[int, ...] = flag(tuple(range(8)),
+                                    "device numbers (/dev/davinci<n>), in rank order", "devices",
                                     kind=int_list, low=0)
-    hccn_conf: str = flag("/etc/hccn.conf", "file of the devices' addresses (address_0=...)", "file")
-    device_ips: Optional[Tuple[str, ...]] = flag(None, "addresses of the devices, in the order of --devices; none leaves "
-                                                 "them out, which chips newer than 910A allow on one server", "addresses",
+    hccn_conf: str = flag("/etc/hccn.conf", "file of the devices' addresses (address_0=...)",
+                          "file")
+    device_ips: Optional[Tuple[str, ...]] = flag(None,
+                                                 "addresses of the devices, in the order of "
+                                                 "--devices; none leaves "
+                                                 "them out, which chips newer than 910A allow on "
+                                                 "one server", "addresses",
                                                  kind=name_list, shown="those of --hccn_conf")
     out: str = flag("rank_table.json", "where to", "file")
 
 
 def run(argv):
     """Write or check a table."""
-    options, = parse_groups(argv, (("table", TableConfig),), prog="python scripts/make_rank_table.py",
+    options, = parse_groups(argv, (("table", TableConfig),),
+                            prog="python scripts/make_rank_table.py",
                             description="Write the rank table of one server, or check one.")
     if options.check is not None:
         table = rank_table.load(options.check, options.size)
-        say("%s is a rank table of %d devices" % (options.check, sum(len(s["device"]) for s in table["server_list"])))
+        say("%s is a rank table of %d devices"
+            % (options.check, sum(len(s["device"]) for s in table["server_list"])))
         return
     table = rank_table.make(options.server_id, options.devices, _addresses(options))
     with open(options.out, "w", encoding="utf-8") as out:
@@ -55,7 +63,8 @@ def _addresses(options):
     if options.device_ips == ("none",):
         return {}
     if len(options.device_ips) != len(options.devices):
-        raise ConfigError("--device_ips has %d addresses, --devices %d" % (len(options.device_ips), len(options.devices)))
+        raise ConfigError("--device_ips has %d addresses, --devices %d"
+                          % (len(options.device_ips), len(options.devices)))
     return dict(zip(options.devices, options.device_ips))
 
 

@@ -1,10 +1,12 @@
-"""The summary that scripts for the older Ascend port write after a training: `Key = value` lines in <CaseName>.log.
+"""The summary that scripts for the older Ascend port write after a training: `Key = value` lines in
+<CaseName>.log.
 
     python scripts/modelzoo_summary.py LOGS SECONDS [flags of the training]
 
-LOGS: one training log (--log_format modelzoo) for each device, with a comma between; the summary is put beside the first.
-SECONDS: of the whole training. FPS is targets trained in a second, added up over the devices, since the last log line.
-"""
+LOGS: one training log (--log_format modelzoo) for each device, with a comma between; the summary is
+put beside the first.
+SECONDS: of the whole training. FPS is targets trained in a second, added up over the devices,
+since the last log line."""
 
 import os
 import platform
@@ -17,7 +19,8 @@ sys.path.insert(0, ROOT)
 from gru4rec import config  # noqa: E402
 
 NETWORK = "GRU4Rec_for_TensorFlow"
-PATTERNS = {"fps": re.compile(r"TimeHistory: ([\d.]+)"), "seconds": re.compile(r"Each Step npu time is: ([\d.]+)"),
+PATTERNS = {"fps": re.compile(r"TimeHistory: ([\d.]+)"),
+            "seconds": re.compile(r"Each Step npu time is: ([\d.]+)"),
             "loss": re.compile(r"Epoch \d+\tStep \d+\tlr: \S+\tloss: (\S+)")}
 
 
@@ -39,7 +42,8 @@ def summary(logs, seconds, flags):
     values = [last_values(log) for log in logs]
     case = "%s_bs%d_%dp_acc" % (NETWORK, options.training.batch_size, len(logs))
     fps = "%.2f" % sum(float(v["fps"]) for v in values) if all(v["fps"] for v in values) else ""
-    return case, [("Network", NETWORK), ("RankSize", len(logs)), ("BatchSize", options.training.batch_size),
+    return case, [("Network", NETWORK), ("RankSize", len(logs)),
+                  ("BatchSize", options.training.batch_size),
                   ("DeviceType", platform.machine()), ("CaseName", case), ("ActualFPS", fps),
                   ("TrainingTime", values[0]["seconds"]), ("TrainAccuracy", values[0]["loss"]),
                   ("ActualLoss", values[0]["loss"]), ("E2ETrainingTime", seconds)]

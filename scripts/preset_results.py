@@ -1,10 +1,12 @@
-"""Train and evaluate presets with several seeds, and write down mean, spread and intervals as JSON for docs/results/:
+"""Train and evaluate presets with several seeds, and write down mean, spread and intervals as JSON
+for docs/results/:
 
     python scripts/preset_results.py rsc15 rsc15-gru --train_path $REALDATA/rsc15_64/train.tsv.gz \
         --test_path $REALDATA/rsc15_64/test.tsv.gz --out docs/results/rsc15_64_presets.json
 
-Each run is the pair of commands a user would type. The interval is the 95 % bootstrap over the sessions of the first seed's
-run. Results of other presets already in --out are kept, and the table of docs/results.md is printed at the end. Run it with
+Each run is the pair of commands a user would type. The interval is the 95 % bootstrap over the
+sessions of the first seed's run. Results of other presets already in --out are kept, and the table
+of docs/results.md is printed at the end. Run it with
 the Python that is to be measured.
 """
 
@@ -32,14 +34,18 @@ def train_command(preset, seed):
 
 
 def run(preset, seed, args):
-    """dict: metrics of one seed under both treatments of unknown items, with intervals, and seconds of each epoch."""
+    """dict: metrics of one seed under both treatments of unknown items, with intervals, and seconds
+    of each epoch.
+    """
     with tempfile.TemporaryDirectory() as directory:
         where = ["--checkpoint_dir", directory, "--device", "cpu"]
-        _main(where + train_command(preset, seed) + ["--train_path", args.train_path, "--test_path", args.test_path])
+        _main(where + train_command(preset, seed) + ["--train_path", args.train_path, "--test_path",
+                                                     args.test_path])
         found = {"seed": seed}
         for unknown in ("drop", "miss"):
             ranks = os.path.join(directory, unknown + ".parquet")
-            _main(where + ["--train", "0", "--unknown", unknown, "--cut_off", str(CUT_OFF), "--ranks_out", ranks])
+            _main(where + ["--train", "0", "--unknown", unknown, "--cut_off", str(CUT_OFF),
+                           "--ranks_out", ranks])
             found[unknown] = _interval(ranks)
         with open(os.path.join(directory, "metrics.jsonl"), encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
@@ -54,30 +60,36 @@ def run(preset, seed, args):
 
 
 def _main(flags):
-    subprocess.run([sys.executable, "-m", "gru4rec.main"] + flags, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "gru4rec.main"] + flags, check=True, cwd=ROOT,
+                   stdout=subprocess.DEVNULL)
 
 
 def _interval(path):
     frame = ranks_file.read(path)
-    both = frame.rename(columns={"rank": "rank_a"}).assign(rank_b=np.inf)  # against a model that finds nothing
+    # against a model that finds nothing
+    both = frame.rename(columns={"rank": "rank_a"}).assign(rank_b=np.inf)
     recall, mrr = bootstrap.differences(both, (CUT_OFF,), samples=2000, seed=0)
     return {"recall_interval": [recall.low, recall.high], "mrr_interval": [mrr.low, mrr.high],
             "recall_of_ranks": recall.first}
 
 
 def summary(runs):
-    """dict: per treatment of unknown items mean, lowest and highest of each metric over the seeds."""
+    """dict: per treatment of unknown items mean, lowest and highest of each metric over the seeds.
+    """
     out = {}
     for unknown in ("drop", "miss"):
         for name in ("recall@20", "mrr@20"):
             values = [r[unknown][name] for r in runs]
-            out["%s %s" % (unknown, name)] = {"mean": float(np.mean(values)), "min": min(values), "max": max(values)}
+            out["%s %s" % (unknown, name)] = {"mean": float(np.mean(values)), "min": min(values),
+                                              "max": max(values)}
     return out
 
 
 def table(presets):
-    """Markdown of the JSON's "presets", one line for each of them and treatment of unknown items."""
-    lines = ["| preset | protocol | events | Recall@20, mean | lowest to highest | 95 % of sessions | MRR@20, mean | "
+    """Markdown of the JSON's "presets", one line for each of them and treatment of unknown items.
+    """
+    lines = ["| preset | protocol | events | Recall@20, mean | lowest to highest | 95 % of "
+             "sessions | MRR@20, mean | "
              "lowest to highest | 95 % of sessions |", "|---|---|---|---|---|---|---|---|---|"]
     for name, found in presets.items():
         for unknown in ("drop", "miss"):
@@ -92,12 +104,14 @@ def table(presets):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("presets", nargs="+")
     parser.add_argument("--train_path", required=True)
     parser.add_argument("--test_path", required=True)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0, 1, ...")
-    parser.add_argument("--jobs", type=int, default=1, help="runs side by side; their times are then no benchmark")
+    parser.add_argument("--jobs", type=int, default=1,
+                        help="runs side by side; their times are then no benchmark")
     parser.add_argument("--out", required=True)
     args = parser.parse_args(argv)
     record = {"presets": {}}
@@ -110,11 +124,14 @@ def main(argv=None):
     for preset in args.presets:
         of_preset = [found for (name, _), found in zip(todo, runs) if name == preset]
         record["presets"][preset] = {
-            "date": record_results.today(), "machine": record_results.machine(), "versions": record_results.versions(),
+            "date": record_results.today(), "machine": record_results.machine(),
+            "versions": record_results.versions(),
             "runs_side_by_side": args.jobs, "runs": of_preset, "summary": summary(of_preset),
-            "commands": ["python -m gru4rec.main --preset %s --seed SEED --train_path $REALDATA/rsc15_64/train.tsv.gz "
+            "commands": ["python -m gru4rec.main --preset %s --seed SEED --train_path "
+                         "$REALDATA/rsc15_64/train.tsv.gz "
                          "--test_path $REALDATA/rsc15_64/test.tsv.gz" % preset,
-                         "python -m gru4rec.main --train 0 --unknown UNKNOWN --cut_off 20 --ranks_out RANKS.parquet"]}
+                         "python -m gru4rec.main --train 0 --unknown UNKNOWN --cut_off 20 "
+                         "--ranks_out RANKS.parquet"]}
         record_results.write(args.out, record)
     print(table(record["presets"]))
 

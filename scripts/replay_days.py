@@ -1,12 +1,14 @@
-"""What a warm start is worth: for each of the last days of a training file, train on what was known the evening before, in
-full or from yesterday's model (--init_from), and measure both on the day:
+"""What a warm start is worth: for each of the last days of a training file, train on what was known
+the evening before, in full or from yesterday's model (--init_from), and measure both on the day:
 
-    python scripts/replay_days.py --train_path clicks.tsv --days 3 --out replay.json [-- --preset fast]
+    python scripts/replay_days.py --train_path clicks.tsv --days 3 --out replay.json [-- --preset
+    fast]
 
-The model of the day before the first is trained in full. Each warm model is trained on one day's events alone, from the warm
-model of the day before; the full ones on all events so far. Old items are those the first model knew. A session belongs to
-the day of its last event; --day_sessions N takes so many sessions for a day instead, where the file's clock is made up.
-FLAGs after -- go to every training, --warm_flags to the warm ones besides.
+The model of the day before the first is trained in full. Each warm model is trained on one day's
+events alone, from the warm model of the day before; the full ones on all events so far. Old items
+are those the first model knew. A session belongs to
+the day of its last event; --day_sessions N takes so many sessions for a day instead, where the
+file's clock is made up. FLAGs after -- go to every training, --warm_flags to the warm ones besides.
 """
 
 import argparse
@@ -42,21 +44,26 @@ def days_of(frame, day_seconds, day_sessions):
 def command(*flags):
     """Seconds a command took."""
     begun = time.monotonic()
-    subprocess.run([sys.executable, "-m", "gru4rec.main", "--device", "cpu"] + [str(flag) for flag in flags], check=True,
+    subprocess.run([sys.executable, "-m", "gru4rec.main", "--device",
+                    "cpu"] + [str(flag) for flag in flags], check=True,
                    cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     return time.monotonic() - begun
 
 
 def measured(directory, test, old_items):
-    """{"all" | "old" | "new": targets, Recall and MRR} of a model on a day; unknown items count as misses."""
+    """{"all" | "old" | "new": targets, Recall and MRR} of a model on a day; unknown items count as
+    misses.
+    """
     ranks = os.path.join(directory, "ranks.csv")
-    command("--train", 0, "--checkpoint_dir", directory, "--test_path", test, "--unknown", "miss", "--ranks_out", ranks,
+    command("--train", 0, "--checkpoint_dir", directory, "--test_path", test, "--unknown", "miss",
+            "--ranks_out", ranks,
             "--compare_rules", 0)
     frame = pd.read_csv(ranks)
     old, out = frame["target"].isin(old_items), {}
     for name, part in (("all", frame), ("old", frame[old]), ("new", frame[~old])):
         hit = part["rank"] <= CUT_OFF
-        out[name] = {"targets": len(part), "recall@%d" % CUT_OFF: float(hit.mean()) if len(part) else None,
+        out[name] = {"targets": len(part),
+                     "recall@%d" % CUT_OFF: float(hit.mean()) if len(part) else None,
                      "mrr@%d" % CUT_OFF: float((hit / part["rank"]).mean()) if len(part) else None}
     return out
 
@@ -75,38 +82,46 @@ def replay(frame, day, num_days, flags, warm_flags, scratch):
     old_items, before = set(frame.loc[day < first - 1, "ItemId"]), base
     for number in range(first, int(day.max()) + 1):
         test = write("test.tsv", day == number)
-        for way, part, source in (("full", day < number, None), ("warm", day == number - 1, before)):
+        for way, part, source in (("full", day < number, None),
+                                  ("warm", day == number - 1, before)):
             directory = os.path.join(scratch, "%s-%d" % (way, number))
             more = [] if source is None else ["--init_from", source] + warm_flags
-            seconds = command("--train_path", write("train.tsv", part), "--checkpoint_dir", directory, *(flags + more))
+            seconds = command("--train_path", write("train.tsv", part), "--checkpoint_dir",
+                              directory, *(flags + more))
             rows.append(dict(day=number, way=way, seconds=round(seconds, 1), events=int(part.sum()),
                              **measured(directory, test, old_items)))
-        rows.append(dict(day=number, way="yesterday's model", seconds=0.0, events=0, **measured(before, test, old_items)))
+        rows.append(dict(day=number, way="yesterday's model", seconds=0.0, events=0,
+                         **measured(before, test, old_items)))
         before = directory
         for row in rows[-3:]:
             print(table_row(row), flush=True)
     return rows
 
 
-HEAD = ("| day | way | trained on, events | seconds | Recall@20 all | old items | new items | MRR@20 all | old | new |\n"
+HEAD = ("| day | way | trained on, events | seconds | Recall@20 all | old items | new items | "
+        "MRR@20 all | old | new |\n"
         "|---|---|---|---|---|---|---|---|---|---|")
 
 
 def table_row(row):
     cells = [row["day"], row["way"], "{:,}".format(row["events"]), "%.1f" % row["seconds"]]
     for metric in ("recall@20", "mrr@20"):
-        cells += ["-" if row[part][metric] is None else "%.4f" % row[part][metric] for part in ("all", "old", "new")]
+        cells += ["-" if row[part][metric] is None else "%.4f" % row[part][metric]
+                  for part in ("all", "old", "new")]
     return "| %s |" % " | ".join(map(str, cells))
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train_path", required=True)
     parser.add_argument("--days", type=int, default=3, help="how many days to replay [default: 3]")
     parser.add_argument("--day_seconds", type=float, default=86400.0)
     parser.add_argument("--day_sessions", type=int, help="sessions of a day, instead of seconds")
-    parser.add_argument("--keys", default="SessionId,ItemId,Time", help="columns [default: SessionId,ItemId,Time]")
-    parser.add_argument("--warm_flags", default="", help="further flags of the warm trainings, in quotes")
+    parser.add_argument("--keys", default="SessionId,ItemId,Time",
+                        help="columns [default: SessionId,ItemId,Time]")
+    parser.add_argument("--warm_flags", default="",
+                        help="further flags of the warm trainings, in quotes")
     parser.add_argument("--out", required=True, help="JSON file to write")
     parser.add_argument("flags", nargs="*", help="flags of every training, after --")
     args = parser.parse_args(argv)
@@ -114,7 +129,8 @@ def main(argv=None):
     frame = pd.DataFrame({"SessionId": events.session, "ItemId": events.item, "Time": events.time})
     day = days_of(frame, args.day_seconds, args.day_sessions)
     if args.days < 1 or day.max() - args.days < 1:
-        parser.error("--days %d leaves nothing to begin with: the file has %d days" % (args.days, day.max() + 1))
+        parser.error("--days %d leaves nothing to begin with: the file has %d days"
+                     % (args.days, day.max() + 1))
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         rows = replay(frame, day, args.days, args.flags, shlex.split(args.warm_flags), scratch)
@@ -122,8 +138,10 @@ def main(argv=None):
     real = os.environ.get("REALDATA", "")
     shown = " ".join(shlex.quote(a) for a in given)
     record_results.write(args.out, {
-        "date": record_results.today(), "machine": record_results.machine(), "versions": record_results.versions(),
-        "command": "python scripts/replay_days.py " + (shown.replace(real, "$REALDATA") if real else shown), "days": rows})
+        "date": record_results.today(), "machine": record_results.machine(),
+        "versions": record_results.versions(),
+        "command": "python scripts/replay_days.py "
+        + (shown.replace(real, "$REALDATA") if real else shown), "days": rows})
     return 0
 
 

@@ -1,12 +1,14 @@
-"""Search for the flags of a preset with Optuna, on sessions held out of the training file; the test file is never read.
+"""Search for the flags of a preset with Optuna, on sessions held out of the training file; the test
+file is never read.
 
     pip install -e ".[cpu,search]"
     python scripts/search.py --train_path train.tsv.gz --log search.jsonl --trials 20
 
-Each trial trains one model with `python -m gru4rec.main --valid_fraction ...` and is scored by its best epoch,
-score = recall@20 / 0.7 + mrr@20 / 0.3 of the held-out sessions. One JSON line per finished trial goes to --log: its
-flags, its score and the values of every epoch. A log that exists is continued: its trials are told to the sampler, not
-run again. Trials named in --start (a JSON list of {flag: value}) are run first.
+Each trial trains one model with `python -m gru4rec.main --valid_fraction ...` and is scored by its
+best epoch, score = recall@20 / 0.7 + mrr@20 / 0.3 of the held-out sessions. One JSON line per
+finished trial goes to --log: its
+flags, its score and the values of every epoch. A log that exists is continued: its trials are told
+to the sampler, not run again. Trials named in --start (a JSON list of {flag: value}) are run first.
 """
 
 import argparse
@@ -21,7 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 import optuna
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-FIXED = {"--loss": "cross-entropy", "--embedding": "shared", "--optimizer": "adagrad", "--session_order": "time",
+FIXED = {"--loss": "cross-entropy", "--embedding": "shared", "--optimizer": "adagrad",
+         "--session_order": "time",
          "--decay": 1, "--logq": 1, "--cell": "gru", "--score": "cosine"}
 SPACE = {
     "size": optuna.distributions.CategoricalDistribution([100, 128, 160, 192, 256, 384]),
@@ -45,10 +48,14 @@ def run(params, args):
     """Train one trial; rows of kind "valid", one per epoch."""
     with tempfile.TemporaryDirectory() as directory:
         flags = {"--" + name: value for name, value in params.items()}
-        flags.update(FIXED, **{"--train_path": args.train_path, "--checkpoint_dir": directory, "--epoch": args.epoch,
-                               "--valid_fraction": args.valid_fraction, "--patience": args.patience, "--seed": args.seed,
+        flags.update(FIXED,
+                     **{"--train_path": args.train_path, "--checkpoint_dir": directory,
+                        "--epoch": args.epoch,
+                               "--valid_fraction": args.valid_fraction, "--patience": args.patience,
+                        "--seed": args.seed,
                                "--log_every": 10 ** 9})
-        command = [sys.executable, "-m", "gru4rec.main"] + [str(part) for item in flags.items() for part in item]
+        command = [sys.executable, "-m",
+                   "gru4rec.main"] + [str(part) for item in flags.items() for part in item]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         with open(os.path.join(directory, "metrics.jsonl"), encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
@@ -84,9 +91,12 @@ def main(argv=None):
     args = parser.parse_args(argv)
     args.train_path = os.path.abspath(args.train_path)
 
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=args.seed, constant_liar=True))
+    study = optuna.create_study(direction="maximize",
+                                sampler=optuna.samplers.TPESampler(seed=args.seed,
+                                                                   constant_liar=True))
     for trial in read_log(args.log):
-        study.add_trial(optuna.trial.create_trial(params=trial["params"], distributions=SPACE, value=trial["score"]))
+        study.add_trial(optuna.trial.create_trial(params=trial["params"], distributions=SPACE,
+                                                  value=trial["score"]))
     if args.start:
         with open(args.start, encoding="utf-8") as file:
             for params in json.load(file):
@@ -95,10 +105,12 @@ def main(argv=None):
     def one_trial(_):
         trial = study.ask(SPACE)
         try:
-            line = dict(outcome(run(trial.params, args)), params=trial.params, fixed=FIXED, seed=args.seed,
+            line = dict(outcome(run(trial.params, args)), params=trial.params, fixed=FIXED,
+                        seed=args.seed,
                         valid_fraction=args.valid_fraction)
         except subprocess.CalledProcessError as error:
-            logging.warning("trial %d failed with status %d: %s", trial.number, error.returncode, trial.params)
+            logging.warning("trial %d failed with status %d: %s", trial.number, error.returncode,
+                            trial.params)
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
             return
         with open(args.log, "a", encoding="utf-8") as out:

@@ -12,7 +12,8 @@ import tempfile
 
 def find():
     """Path of a Chromium, or None."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
+                None)
 
 
 def _pipe():
@@ -25,22 +26,28 @@ def _pipe():
 
 
 class Page:
-    """One page. `run` evaluates JavaScript in it; `problems` are uncaught errors and requests to other hosts."""
+    """One page. `run` evaluates JavaScript in it; `problems` are uncaught errors and requests to
+    other hosts.
+    """
 
     def __init__(self, url, width=1180, height=760):
         self._profile = tempfile.mkdtemp(prefix="chromium-")
         ours_read, theirs_write = _pipe()
         theirs_read, ours_write = _pipe()
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--remote-debugging-pipe",
-                 "--user-data-dir=" + self._profile, "--window-size=%d,%d" % (width, height), "--no-first-run", "about:blank"]
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                 "--remote-debugging-pipe",
+                 "--user-data-dir=" + self._profile, "--window-size=%d,%d" % (width, height),
+                 "--no-first-run", "about:blank"]
         script = 'exec "$0" "$@" 3<&%d 4>&%d' % (theirs_read, theirs_write)
-        self._process = subprocess.Popen(["bash", "-c", script, find()] + flags, pass_fds=(theirs_read, theirs_write),
+        self._process = subprocess.Popen(["bash", "-c", script, find()] + flags,
+                                         pass_fds=(theirs_read, theirs_write),
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(theirs_read), os.close(theirs_write)
         self._in, self._out = os.fdopen(ours_read, "rb"), os.fdopen(ours_write, "wb")
         self._numbers, self._session, self._buffer, self.problems, self.urls = itertools.count(1), None, b"", [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = self.call("Target.attachToTarget", targetId=target,
+                                  flatten=True)["sessionId"]
         for domain in ("Runtime", "Network", "Page"):
             self.call(domain + ".enable")
         self.call("Page.navigate", url=url)
@@ -75,15 +82,18 @@ class Page:
 
     def run(self, script):
         """Value of a JavaScript expression, of its promise where it is one."""
-        found = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        found = self.call("Runtime.evaluate", expression=script, awaitPromise=True,
+                          returnByValue=True)
         if "exceptionDetails" in found:
             raise RuntimeError(found["exceptionDetails"])
         return found["result"].get("value")
 
     def until(self, condition, seconds=20):
         """Wait until a JavaScript expression is true."""
-        script = ("new Promise((done, failed) => { const end = Date.now() + %d; const look = () => (%s) ? done(true) : "
-                  "Date.now() > end ? failed(new Error('not within %d s: ' + %s)) : setTimeout(look, 20); look(); })")
+        script = ("new Promise((done, failed) => { const end = Date.now() + %d; const look = () => "
+                  "(%s) ? done(true) : "
+                  "Date.now() > end ? failed(new Error('not within %d s: ' + %s)) : "
+                  "setTimeout(look, 20); look(); })")
         self.run(script % (1000 * seconds, condition, seconds, json.dumps(condition)))
 
     def screenshot(self, path):

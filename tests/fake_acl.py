@@ -1,7 +1,9 @@
-"""A stand-in for pyACL and for atc: what atc.sh passes becomes an .om that runs the .pb beside it in TensorFlow.
+"""A stand-in for pyACL and for atc: what atc.sh passes becomes an .om that runs the .pb beside it
+in TensorFlow.
 
-Memory is real (addresses that ctypes may read and write), sizes and directions of copies are checked, and whatever is
-left when the device is finalised is in `leaks`. An .om has its inputs in another order than the graph, after the one of
+Memory is real (addresses that ctypes may read and write), sizes and directions of copies are
+checked, and whatever is left when the device is finalised is in `leaks`. An .om has its inputs in
+another order than the graph, after the one of
 the gear.
 """
 
@@ -51,7 +53,8 @@ class _Model:
         self.session = tf.Session(graph=tf.Graph())
         with self.session.graph.as_default():
             tf.import_graph_def(definition, name="")
-        zeros = {t: np.zeros(self.shape(t, self.largest), self.dtype(t)) for t, _ in self.inputs if t != GEAR}
+        zeros = {t: np.zeros(self.shape(t, self.largest), self.dtype(t)) for t,
+                 _ in self.inputs if t != GEAR}
         self.outputs = [value.shape for value in self.run(zeros)]
 
     @property
@@ -65,8 +68,10 @@ class _Model:
         return np.float32 if name.startswith("rnn_state") else np.int32
 
     def run(self, values):
-        out = self.session.run(self.out_nodes, {name + ":0": value for name, value in values.items()})
-        return [v.astype(np.float16) if v.dtype == np.float32 and name.split(":")[0] in self.halves else v
+        out = self.session.run(self.out_nodes,
+                               {name + ":0": value for name, value in values.items()})
+        return [v.astype(np.float16) if v.dtype == np.float32
+                and name.split(":")[0] in self.halves else v
                 for name, v in zip(self.out_nodes, out)]
 
 
@@ -74,7 +79,8 @@ def module(halves=(), fail=()):
     """A fake `acl`.
 
     Args:
-      halves: names of outputs that come as float16. fail: names of calls, such as "mdl.execute", that return status 7.
+      halves: names of outputs that come as float16. fail: names of calls, such as "mdl.execute",
+      that return status 7.
     """
     acl = types.ModuleType("acl")
     acl.rt, acl.mdl = types.SimpleNamespace(), types.SimpleNamespace()
@@ -90,7 +96,8 @@ def module(halves=(), fail=()):
         return (value, code) if value != () else code
 
     def block(address):
-        return next(((start, len(b)) for start, b in memory.items() if start <= address < start + len(b)), None)
+        return next(((start, len(b)) for start,
+                     b in memory.items() if start <= address < start + len(b)), None)
 
     def malloc(size, policy):
         assert policy in (0, 1, 2)
@@ -100,7 +107,8 @@ def module(halves=(), fail=()):
 
     def memcpy(dst, room, src, count, kind):
         assert count <= room
-        assert (block(dst) is not None, block(src) is not None) == {1: (True, False), 2: (False, True)}[kind]
+        assert (block(dst) is not None,
+                block(src) is not None) == {1: (True, False), 2: (False, True)}[kind]
         start, size = block(dst if kind == 1 else src)
         assert count <= size and start == (dst if kind == 1 else src)
         ctypes.memmove(dst, src, count)
@@ -165,7 +173,8 @@ def module(halves=(), fail=()):
         return status("mdl.execute")
 
     acl.init, acl.finalize = lambda: status("init"), finalize
-    acl.create_data_buffer, acl.destroy_data_buffer = lambda p, size: handle((p, size)), drop("destroy_data_buffer")
+    acl.create_data_buffer, acl.destroy_data_buffer = lambda p, size: handle((p,
+                                                                              size)), drop("destroy_data_buffer")
     rt, mdl = acl.rt, acl.mdl
     rt.set_device, rt.reset_device = lambda i: status("rt.set_device"), lambda i: status("rt.reset_device")
     rt.create_context = lambda i: status("rt.create_context", handle("context"))

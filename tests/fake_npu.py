@@ -1,13 +1,16 @@
-"""Fakes of both Ascend adapters, `npu_bridge` (TF 1.15) and `npu_device` (TF 2), that behave enough to run on CPU.
+"""Fakes of both Ascend adapters, `npu_bridge` (TF 1.15) and `npu_device` (TF 2), that behave enough
+to run on CPU.
 
 `installed(...)` puts one where `import` finds it and takes every trace away afterwards:
 
     with fake_npu.installed("npu_bridge") as fake:
         device.choose("npu")
-        assert fake.imported == ["npu_bridge", "npu_bridge.estimator", "npu_bridge.estimator.npu_ops"]
+        assert fake.imported == ["npu_bridge", "npu_bridge.estimator",
+        "npu_bridge.estimator.npu_ops"]
 
-As in the real ones, modules run code when imported (`npu_init` patches Session), and everything of `npu_device` lies
-under `npu_device.compat.v1` while the attribute `npu_device.compat` is another object.
+As in the real ones, modules run code when imported (`npu_init` patches Session), and everything of
+`npu_device` lies under `npu_device.compat.v1` while the attribute `npu_device.compat` is another
+object.
 """
 
 import contextlib
@@ -27,7 +30,8 @@ ADAPTERS = ("npu_bridge", "npu_device")
 class Fake:
     """One fake adapter: what it holds, and what was done with it.
 
-    name: top-level package. imported: module names in order of import. calls: (function, arguments) in order.
+    name: top-level package. imported: module names in order of import. calls: (function, arguments)
+    in order.
     failure: None, or how the import fails, see `installed`.
     """
 
@@ -36,19 +40,25 @@ class Fake:
         self.failure = failure
         self.rank_size = rank_size
         self.collective = None
-        self.float_status, self.float_status_api, self.inf_nan = 0.0, "v2", False  # of a chip that clamps
+        # of a chip that clamps
+        self.float_status, self.float_status_api, self.inf_nan = 0.0, "v2", False
         self.imported = []
         self.calls = []
-        self.builders = {name: self._root, "hccl": _nothing, "hccl.manage": _nothing, "hccl.manage.api": self._manage}
+        self.builders = {name: self._root, "hccl": _nothing, "hccl.manage": _nothing,
+                         "hccl.manage.api": self._manage}
         base = name
         if name == "npu_device":
             base = "npu_device.compat.v1"
             self.builders.update({"npu_device.compat": _nothing, base: _nothing})
         leaves = {
-            "npu_init": self._npu_init, "helper": _nothing, "helper.helper": self._helper, "hccl": _nothing,
-            "hccl.hccl_ops": self._hccl_ops, "estimator": _nothing, "estimator.npu_ops": self._npu_ops,
-            "estimator.npu": _nothing, "estimator.npu.util": self._util, "estimator.npu.npu_scope": self._npu_scope,
-            "estimator.npu.npu_optimizer": self._npu_optimizer, "estimator.npu.npu_plugin": self._npu_plugin,
+            "npu_init": self._npu_init, "helper": _nothing, "helper.helper": self._helper,
+            "hccl": _nothing,
+            "hccl.hccl_ops": self._hccl_ops, "estimator": _nothing,
+            "estimator.npu_ops": self._npu_ops,
+            "estimator.npu": _nothing, "estimator.npu.util": self._util,
+            "estimator.npu.npu_scope": self._npu_scope,
+            "estimator.npu.npu_optimizer": self._npu_optimizer,
+            "estimator.npu.npu_plugin": self._npu_plugin,
         }
         if name == "npu_bridge":  # both need contrib, which TF 2 does not have
             leaves["estimator.npu.npu_loss_scale_manager"] = _loss_scale_manager
@@ -82,22 +92,27 @@ class Fake:
     def _root(self, module):
         module.__version__ = "fake"
         if self.failure == "no libraries" and self.name == "npu_bridge":
-            importlib.import_module("npu_bridge.helper.helper")  # prints, goes on, and stays in sys.modules
-            raise ImportError("cannot import name 'npu_bridge_handle' from 'npu_bridge.helper.helper'")
+            # prints, goes on, and stays in sys.modules
+            importlib.import_module("npu_bridge.helper.helper")
+            raise ImportError("cannot import name 'npu_bridge_handle' from "
+                              "'npu_bridge.helper.helper'")
         if self.failure == "no hccl":
-            importlib.import_module(self.name + ".helper" if self.name == "npu_bridge" else "npu_device.compat")
+            importlib.import_module(self.name + ".helper" if self.name == "npu_bridge"
+                                    else "npu_device.compat")
             importlib.import_module("hccl.manage.api")
         if self.failure == "no module":
             raise ModuleNotFoundError("No module named 'decorator'", name="decorator")
         if self.failure == "broken":
             raise AttributeError("two\nlines")
         if self.name == "npu_device":
-            module.compat = types.SimpleNamespace(enable_v1=self._enable_v1, v1=types.SimpleNamespace())
+            module.compat = types.SimpleNamespace(enable_v1=self._enable_v1,
+                                                  v1=types.SimpleNamespace())
 
     def _enable_v1(self):
         self.calls.append(("enable_v1",))
         if self.failure == "no libraries":
-            raise tf.errors.NotFoundError(None, None, "libge_runner.so: cannot open shared object file")
+            raise tf.errors.NotFoundError(None, None,
+                                          "libge_runner.so: cannot open shared object file")
 
     def _helper(self, module):
         if self.failure == "no libraries":
@@ -107,7 +122,9 @@ class Fake:
             module.get_gen_ops = self._gen_ops
 
     def _gen_ops(self):
-        """The generated ops: the float status of this chip, read or cleared, in the form of old or new releases."""
+        """The generated ops: the float status of this chip, read or cleared, in the form of old or
+        new releases.
+        """
         def status(api, value):
             self.calls.append(("float_status", api))
             return tf.constant([value] * 8)
@@ -138,7 +155,8 @@ class Fake:
     def _npu_ops(self, module):
         def dropout(x, keep_prob, noise_shape=None, seed=None, name=None):
             self.calls.append(("dropout", keep_prob, seed))
-            return tf.nn.dropout(x, rate=1.0 - keep_prob, noise_shape=noise_shape, seed=seed, name=name)
+            return tf.nn.dropout(x, rate=1.0 - keep_prob, noise_shape=noise_shape, seed=seed,
+                                 name=name)
 
         module.dropout = dropout
         module.initialize_system = lambda name=None: tf.no_op(name)
@@ -151,18 +169,24 @@ class Fake:
             self.calls.append(("set_iteration_per_loop", iterations_per_loop))
             if iterations_per_loop == 1:
                 return train_op
-            looped = tf.group(train_op, name="IterationOp")  # IterationOp_1 if there is one already, or inside a scope
-            if looped.name == "IterationOp":  # the device knows it by this name, and runs any other once
+            # IterationOp_1 if there is one already, or inside a scope
+            looped = tf.group(train_op, name="IterationOp")
+            # the device knows it by this name, and runs any other once
+            if looped.name == "IterationOp":
                 self._repeat(session, looped, iterations_per_loop)
             return looped
 
         module.set_iteration_per_loop = set_iteration_per_loop
 
     def _repeat(self, session, op, times):
-        """A run of the session that names `op` makes it `times` times; what else it fetches is of the last."""
-        options = {key: (value.b or value.i) for key, value in session._config.graph_options.rewrite_options
+        """A run of the session that names `op` makes it `times` times; what else it fetches is of
+        the last.
+        """
+        options = {key: (value.b or value.i) for key,
+                   value in session._config.graph_options.rewrite_options
                    .custom_optimizers[0].parameter_map.items()}
-        assert options["iterations_per_loop"] == times and options["enable_data_pre_proc"], "the session knows no such loop"
+        assert options["iterations_per_loop"] == times, "the session knows no such loop"
+        assert options["enable_data_pre_proc"], "the session knows no such loop"
         assert not options["mix_compile_mode"]
         run = session.run
 
@@ -204,7 +228,8 @@ class Fake:
         def broadcast(tensor, root_rank, fusion=2, fusion_id=0, group="hccl_world_group"):
             assert isinstance(tensor, list), "broadcast takes a list"
             self.calls.append(("broadcast", len(tensor), root_rank))
-            return [self._together(tf.identity(t), lambda parts: parts[root_rank], "broadcast") for t in tensor]
+            return [self._together(tf.identity(t), lambda parts: parts[root_rank], "broadcast")
+                    for t in tensor]
 
         def allreduce(tensor, reduction, fusion=1, fusion_id=-1, group="hccl_world_group"):
             assert reduction == "sum"
@@ -219,9 +244,12 @@ class Fake:
         module.broadcast, module.allreduce, module.allgather = broadcast, allreduce, allgather
 
     def _together(self, tensor, combine, kind=""):
-        """`combine` of the tensor's values on all ranks, which are threads (`Collective`); without them all are alike."""
+        """`combine` of the tensor's values on all ranks, which are threads (`Collective`); without
+        them all are alike.
+        """
         if self.collective is None:
-            return tf.py_func(lambda value: combine([value] * self.rank_size), [tensor], tensor.dtype)
+            return tf.py_func(lambda value: combine([value] * self.rank_size), [tensor],
+                              tensor.dtype)
         return self.collective.op(tensor, combine, kind)
 
     def _manage(self, module):
@@ -230,10 +258,12 @@ class Fake:
 
 
 class Collective:
-    """Ranks as threads of one process: what one gives to a collective op waits for what all others give to the same.
+    """Ranks as threads of one process: what one gives to a collective op waits for what all others
+    give to the same.
 
-    A thread says `me.rank = …` before it builds its graph. The n-th collective op of every graph is the same one; each
-    waits for the one before it in its graph, as different orders would be a deadlock.
+    A thread says `me.rank = …` before it builds its graph. The n-th collective op of every graph is
+    the same one; each waits for the one before it in its graph, as different orders would be a
+    deadlock.
     """
 
     def __init__(self, size, seconds=120):
@@ -246,8 +276,10 @@ class Collective:
             me.graph, me.count, me.last = tf.get_default_graph(), 0, {}
         me.count += 1
         rank, number = me.rank, me.count
-        with tf.control_dependencies(me.last.get(kind, [])):  # broadcasts are run apart from the others
-            out = tf.py_func(lambda value: self._meet(rank, number, value, combine), [tensor], tensor.dtype.base_dtype)
+        # broadcasts are run apart from the others
+        with tf.control_dependencies(me.last.get(kind, [])):
+            out = tf.py_func(lambda value: self._meet(rank, number, value, combine), [tensor],
+                             tensor.dtype.base_dtype)
         me.last[kind] = [out]
         return out
 
@@ -280,7 +312,9 @@ def _loss_scale_optimizer(module):
 
 
 def break_sessions(ending):
-    """Make sessions of this process end as real ones do: "abort" | "error" | "compiled" (they work, and say so) | "hang"."""
+    """Make sessions of this process end as real ones do: "abort" | "error" | "compiled" (they work,
+    and say so) | "hang".
+    """
     import os
     import time
     real, sign = tf.Session.run, "[GePlugin] Initialize ge failed"

@@ -1,4 +1,6 @@
-"""What several tests of the engines need: configurations, an epoch, runs of an engine and of the twin, wide rows."""
+"""What several tests of the engines need: configurations, an epoch, runs of an engine and of the
+twin, wide rows.
+"""
 
 import re
 import threading
@@ -23,9 +25,13 @@ if has_xla():
 
 
 def engines(names, release=()):
-    """Parameters of a test of engines: CI runs the compiled ones on TensorFlow 2, those of `release` not at all."""
-    marks = {name: [pytest.mark.slow] if name == "xla" else [pytest.mark.once_on_1] for name in names}
-    return [pytest.param(name, marks=marks[name] + [pytest.mark.release] * (name in release)) for name in names]
+    """Parameters of a test of engines: CI runs the compiled ones on TensorFlow 2, those of
+    `release` not at all.
+    """
+    marks = {name: [pytest.mark.slow] if name == "xla" else [pytest.mark.once_on_1]
+             for name in names}
+    return [pytest.param(name, marks=marks[name] + [pytest.mark.release] * (name in release))
+            for name in names]
 
 
 # What tf_compat says that it cannot hide, of TensorFlow 2.15 alone.
@@ -44,7 +50,8 @@ def foreign_lines(stderr):
 
 def make_config(engine="loop", **flags):
     """config.Config; engine: name in ENGINES."""
-    return config.from_flags({name: str(value) for name, value in dict(ENGINES[engine], **flags).items()})
+    return config.from_flags({name: str(value) for name,
+                              value in dict(ENGINES[engine], **flags).items()})
 
 
 def cpu():
@@ -54,14 +61,19 @@ def cpu():
 
 
 def lengths_to_epoch(lengths, num_items, num_lanes, seed=0):
-    """data.schedule.Epoch of random sessions of these lengths; few items, so that batches hold duplicates."""
+    """data.schedule.Epoch of random sessions of these lengths; few items, so that batches hold
+    duplicates.
+    """
     random = np.random.RandomState(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return schedule.build(random.randint(0, num_items, offsets[-1]).astype(np.int32), offsets, num_lanes)
+    return schedule.build(random.randint(0, num_items, offsets[-1]).astype(np.int32), offsets,
+                          num_lanes)
 
 
 def start_arrays(config_, num_items, scale=1.0, seed=1):
-    """A start whose weights are `scale` times standard normal, so that no gradient is lost in float32 rounding."""
+    """A start whose weights are `scale` times standard normal, so that no gradient is lost in
+    float32 rounding.
+    """
     arrays, random = state.initial(config_, num_items), np.random.RandomState(seed)
     for name, shape in state.weight_shapes(config_.model, num_items).items():
         arrays[name] = (scale * random.standard_normal(shape)).astype(np.float32)
@@ -69,7 +81,9 @@ def start_arrays(config_, num_items, scale=1.0, seed=1):
 
 
 def run_steps(engine, epoch, start, stop, per_run=None):
-    """Losses of rows start..stop of one epoch, in chunks of at most `per_run` (default: what the engine takes)."""
+    """Losses of rows start..stop of one epoch, in chunks of at most `per_run` (default: what the
+    engine takes).
+    """
     per_run, out = per_run or engine.steps_per_run, []
     while start < stop:
         end = min(start + per_run, stop)
@@ -109,11 +123,13 @@ def on_threads(count, job):
 
 
 def dropout_masks(config_, steps):
-    """Per step a list of per layer [B, H]: what the layer's output is multiplied by in that update."""
+    """Per step a list of per layer [B, H]: what the layer's output is multiplied by in that update.
+    """
     model, training, device = config_.model, config_.training, cpu()
     with tf.Graph().as_default(), tf.Session(config=device.session_config()) as session:
         step_ph = tf.placeholder(tf.int32, [])
-        masks = [device.dropout(tf.ones([training.batch_size, hidden]), model.dropout[layer], training.seed, step_ph, layer)
+        masks = [device.dropout(tf.ones([training.batch_size, hidden]), model.dropout[layer],
+                                training.seed, step_ph, layer)
                  for layer, hidden in enumerate(model.size)]
         return [session.run(masks, {step_ph: step}) for step in steps]
 
@@ -122,7 +138,8 @@ def train_reference(config_, arrays, epoch, num_steps):
     """The same steps by the float64 twin: (losses, weights, slots, states)."""
     model, training = config_.model, config_.training
     weights = {name: arrays[name].astype(np.float64) for name in state.weight_shapes(model, 0)}
-    slots, states = reference.zero_slots(weights), reference.zero_states(weights, training.batch_size)
+    slots, states = reference.zero_slots(weights), reference.zero_states(weights,
+                                                                         training.batch_size)
     losses, masks = [], dropout_masks(config_, range(1, num_steps + 1))
     for t in range(num_steps):
         loss, weights, slots, states = reference.train_step(
@@ -148,7 +165,9 @@ class LazyTable:
     """One table of wide rows in a graph of its own, fed with indices and gradients."""
 
     def __init__(self, p, m, v, last, adam, num_rows):
-        """p, m, v: [I, D]. last: [I] int32. adam: model.lazy_adam.Tables, float64. num_rows: indices per step."""
+        """p, m, v: [I, D]. last: [I] int32. adam: model.lazy_adam.Tables, float64. num_rows:
+        indices per step.
+        """
         from gru4rec.graph import duplicates, tables
         self._wide, self._adam, dtype = tables, adam, p.dtype
         graph = tf.Graph()
@@ -176,7 +195,8 @@ class LazyTable:
 
     def step(self, index, gradient, step):
         """Update `step`: index [num_rows], gradient [num_rows, D], one row for each occurrence."""
-        self._session.run(self._write_op, {self._index_ph: index, self._gradient_ph: gradient, self._step_ph: step})
+        self._session.run(self._write_op,
+                          {self._index_ph: index, self._gradient_ph: gradient, self._step_ph: step})
 
     def unpack(self):
         """(p, m, v, last), raw."""

@@ -28,22 +28,28 @@ def _field(number, value):
 
 
 def _block(pairs):
-    """One block of a LevelDB table, each key sharing what it can with the one before, and its trailer."""
+    """One block of a LevelDB table, each key sharing what it can with the one before, and its
+    trailer.
+    """
     out, before = b"", b""
     for key, value in pairs:
         shared = len(os.path.commonprefix([before, key]))
-        out += varint(shared) + varint(len(key) - shared) + varint(len(value)) + key[shared:] + value
+        out += varint(shared) + varint(len(key)
+                                       - shared) + varint(len(value)) + key[shared:] + value
         before = key
     return out + struct.pack("<II", 0, 1)
 
 
 def write_bundle(prefix, arrays):
-    """A TensorFlow V2 checkpoint as tensor_bundle reads it; checksums are 0, which TensorFlow itself would refuse."""
+    """A TensorFlow V2 checkpoint as tensor_bundle reads it; checksums are 0, which TensorFlow
+    itself would refuse.
+    """
     data, pairs = bytearray(), [(b"", _field(1, 1))]
     for name in sorted(arrays):
         array = np.asarray(arrays[name])
         dims = b"".join(_field(2, _field(1, int(size))) for size in array.shape)
-        pairs.append((name.encode(), _field(1, _TYPES[array.dtype.name]) + _field(2, dims) + _field(4, len(data))
+        pairs.append((name.encode(),
+                      _field(1, _TYPES[array.dtype.name]) + _field(2, dims) + _field(4, len(data))
                       + _field(5, array.nbytes)))
         data += array.tobytes()
     with open(prefix + ".data-00000-of-00001", "wb") as out:
@@ -61,11 +67,14 @@ def write_bundle(prefix, arrays):
 
 
 def make_config(**flags):
-    return config.from_flags({name: str(value) for name, value in dict(dict(size=6, batch_size=3), **flags).items()})
+    return config.from_flags({name: str(value) for name,
+                              value in dict(dict(size=6, batch_size=3), **flags).items()})
 
 
 def random_arrays(config_, num_items, seed=0, scale=0.7, step=40):
-    """A state in the middle of a run: moments of every row, some rows never touched and some left behind."""
+    """A state in the middle of a run: moments of every row, some rows never touched and some left
+    behind.
+    """
     random, arrays = np.random.RandomState(seed), state.initial(config_, num_items)
     for name, (shape, dtype) in state.shapes(config_, num_items).items():
         if dtype == np.float32:
@@ -92,7 +101,8 @@ def vocabulary(num_items, text=False, seed=0):
     return Vocabulary(1000 + 7 * np.arange(num_items, dtype=np.int64), support)
 
 
-def save(directory, monkeypatch, config_=None, arrays=None, vocab=None, epoch=0, num_items=40, validation=None):
+def save(directory, monkeypatch, config_=None, arrays=None, vocab=None, epoch=0, num_items=40,
+         validation=None):
     """A checkpoint in `directory`; returns (config, arrays, vocabulary)."""
     config_ = config_ or make_config()
     vocab = vocab or vocabulary(num_items)

@@ -1,9 +1,10 @@
 """How equal two results must be. Imports without TensorFlow.
 
-Bit for bit are two runs of one program on one machine: a run and its continuation, the ranks of a training, a run that
-was killed. Two programs for the same numbers (another engine, another number of rows in a product, a graph that was
-exported) are equal but for rounding, which each processor and each version of a library does in its own way.
-"""
+Bit for bit are two runs of one program on one machine: a run and its continuation, the ranks of a
+training, a run that was killed. Two programs for the same numbers (another engine, another number
+of rows in a product, a graph that was
+exported) are equal but for rounding, which each processor and each version of a library does in
+its own way."""
 
 import re
 
@@ -21,15 +22,18 @@ def assert_same_bits(ours, theirs):
 def assert_ulps(ours, theirs, ulps, err_msg=""):
     """What two programs make of the same computation: equal but for rounding.
 
-    Two graphs of the same formulas (with XLA or without, other chunks, other batch sizes, a scale in between) may be
-    compiled to other instructions, to fused multiply-adds and to other orders of summing, on each processor in its own
+    Two graphs of the same formulas (with XLA or without, other chunks, other batch sizes, a scale
+    in between) may be compiled to other instructions, to fused multiply-adds and to other orders of
+    summing, on each processor in its own
     way. So their bits may differ, though each of them always gives the same bits on one machine.
 
-    The unit is the place of the last bit of the largest magnitude in the two tensors: what an element near zero is off
-    by comes from the numbers that cancelled in it, and those are of the size of the tensor, not of the element.
+    The unit is the place of the last bit of the largest magnitude in the two tensors: what an
+    element near zero is off by comes from the numbers that cancelled in it, and those are of the
+    size of the tensor, not of the element.
 
     Args:
-      ours, theirs: arrays of one shape and dtype. Whole numbers and truth values must be equal, and so must the places
+      ours, theirs: arrays of one shape and dtype. Whole numbers and truth values must be equal, and
+      so must the places
         of what is not finite. ulps: how many units an element may be off.
     """
     ours, theirs = np.asarray(ours), np.asarray(theirs)
@@ -64,8 +68,9 @@ def assert_ulps_of_all(ours, theirs, ulps):
 def assert_same_evaluation(ours, theirs, targets=2):
     """Two evaluations, as they are printed, by different programs.
 
-    Scores that differ in the last place may change the rank of a target whose rival is as near as that, which moves
-    a mean by no more than 1 / events. So many `targets` may do that; all else is equal.
+    Scores that differ in the last place may change the rank of a target whose rival is as near as
+    that, which moves a mean by no more than 1 / events. So many `targets` may do that; all else is
+    equal.
     """
     number = r"\d\.\d{4}"
     assert re.sub(number, "#", ours) == re.sub(number, "#", theirs)
@@ -82,7 +87,9 @@ def assert_same_evaluation(ours, theirs, targets=2):
 
 
 def assert_same_ranks(ours, theirs, targets=2):
-    """Two tables of --ranks_out by different programs, as `assert_same_evaluation`: pandas.DataFrame."""
+    """Two tables of --ranks_out by different programs, as `assert_same_evaluation`:
+    pandas.DataFrame.
+    """
     others = [name for name in theirs.columns if name != "rank"]
     assert list(ours.columns) == list(theirs.columns) and ours[others].equals(theirs[others])
     with np.errstate(invalid="ignore"):  # the rank of a miss is infinite

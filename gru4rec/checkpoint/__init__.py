@@ -8,8 +8,9 @@ In the checkpoint directory lie, for epoch 2,
     rules.npz                                            sequential rules to compare with (rules), if asked for
     checkpoint                                           names the newest, for tf.train.latest_checkpoint
 
-A moment within an epoch is called gru-model-2-step5000, by the number of updates made. Everything is written to a temporary
-directory, synced and renamed; the manifest comes last, so a checkpoint without one was never finished and is not seen.
+A moment within an epoch is called gru-model-2-step5000, by the number of updates made. Everything
+is written to a temporary directory, synced and renamed; the manifest comes last, so a checkpoint
+without one was never finished and is not seen.
 Tensors are read as arrays: no engine, optimizer layout or device is baked in.
 """
 
@@ -44,7 +45,8 @@ class Checkpoint(NamedTuple):
     arrays: Dict[str, np.ndarray]  # names and dtypes of model.state
     epoch: int  # 0-based
     num_steps: int  # steps of the whole run it belongs to
-    validation: Optional[Dict[str, Any]] = None  # validation.Validation.record of its epoch; None without a validation
+    # validation.Validation.record of its epoch; None without a validation
+    validation: Optional[Dict[str, Any]] = None
     version: Optional[str] = None  # epoch and checksum of the manifest, and so of everything in it
 
     @property
@@ -60,7 +62,8 @@ def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=Non
       directory: exists. config: config.Config. vocabulary: Vocabulary. arrays: engine.arrays().
       epoch: int, 0-based. num_steps: int, steps of the whole run.
       validation: None, or training.validation.Validation.record of the epoch.
-      more: `position`, `data` and `phase` of the manifest, and `is_moment`: whether the epoch is not at its end.
+      more: `position`, `data` and `phase` of the manifest, and `is_moment`: whether the epoch is
+      not at its end.
     Returns: path prefix.
     Raises: CheckpointError if the disk refuses.
     """
@@ -70,26 +73,33 @@ def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=Non
         temporary = tempfile.mkdtemp(prefix=durable.TEMPORARY, dir=directory)
         try:
             files = _write_parts(temporary, name, directory, vocabulary, arrays)
-            manifest = manifests.make(epoch=epoch, step=step, num_steps=num_steps, num_items=len(vocabulary),
-                                      config=config.to_dict(), files=files, validation=validation, **more)
+            manifest = manifests.make(epoch=epoch, step=step, num_steps=num_steps,
+                                      num_items=len(vocabulary),
+                                      config=config.to_dict(), files=files, validation=validation,
+                                      **more)
             _write_text(os.path.join(temporary, name.manifest), manifests.dump(manifest))
             _write_text(os.path.join(temporary, STATE_FILE),
-                        'model_checkpoint_path: "%s"\nall_model_checkpoint_paths: "%s"\n' % (name, name))
+                        'model_checkpoint_path: "%s"\nall_model_checkpoint_paths: "%s"\n'
+                        % (name, name))
             _move_into_place(temporary, directory, name)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise CheckpointError("checkpoint %s cannot be written: %s; free space or give another --checkpoint_dir"
+        raise CheckpointError("checkpoint %s cannot be written: %s; free space or give another "
+                              "--checkpoint_dir"
                               % (os.path.join(directory, str(name)), error)) from error
     return os.path.join(directory, str(name))
 
 
 def _write_parts(temporary, name, directory, vocabulary, arrays):
-    """Tensor files, and the vocabulary unless the directory has the same; returns name -> [size, sha256]."""
+    """Tensor files, and the vocabulary unless the directory has the same; returns name -> [size,
+    sha256].
+    """
     bundle_writer.write(os.path.join(temporary, str(name)), arrays)
     vocabulary_path = os.path.join(temporary, VOCABULARY)
     vocabulary.save(vocabulary_path)
-    files = {part: hashes.fingerprint(os.path.join(temporary, part)) for part in sorted(os.listdir(temporary))}
+    files = {part: hashes.fingerprint(os.path.join(temporary, part))
+             for part in sorted(os.listdir(temporary))}
     existing = os.path.join(directory, VOCABULARY)
     if os.path.exists(existing) and hashes.fingerprint(existing) == files[VOCABULARY]:
         os.remove(vocabulary_path)
@@ -107,7 +117,8 @@ def _write_text(path, text):
 
 def _move_into_place(temporary, directory, name):
     last = [name.manifest, STATE_FILE]
-    if os.path.exists(os.path.join(directory, last[0])):  # of the same name: its manifest must not speak of other files
+    # of the same name: its manifest must not speak of other files
+    if os.path.exists(os.path.join(directory, last[0])):
         os.remove(os.path.join(directory, last[0]))
     for part in sorted(set(os.listdir(temporary)) - set(last)):
         os.replace(os.path.join(temporary, part), os.path.join(directory, part))
@@ -118,12 +129,15 @@ def _move_into_place(temporary, directory, name):
 
 
 def record_validation(directory, epoch, record):
-    """Put validation.Validation.record into the manifest of an epoch that is saved; CheckpointError if it cannot be."""
+    """Put validation.Validation.record into the manifest of an epoch that is saved; CheckpointError
+    if it cannot be.
+    """
     path = os.path.join(directory, Name(epoch).manifest)
     try:
         manifests.amend(path, validation=record)
     except OSError as error:
-        raise CheckpointError("%s cannot be written: %s; free space or give another --checkpoint_dir"
+        raise CheckpointError("%s cannot be written: %s; free space or give another "
+                              "--checkpoint_dir"
                               % (path, error)) from error
 
 
@@ -139,11 +153,14 @@ def load(directory, epoch=None, checksums=True):
         name, found = pick(directory, epoch, checksums)
         try:
             vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
-            arrays = tensors(directory, name, found["config"], len(vocabulary), manifests.workers(found))
-            return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary, arrays, name.epoch,
+            arrays = tensors(directory, name, found["config"], len(vocabulary),
+                             manifests.workers(found))
+            return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary,
+                              arrays, name.epoch,
                               found["num_steps"], found.get("validation"), _version(name, found))
         except CheckpointError:
-            if attempts == 0 or name in listing(directory):  # else a run that is training here has removed it
+            # else a run that is training here has removed it
+            if attempts == 0 or name in listing(directory):
                 raise
             attempts -= 1
 
@@ -161,7 +178,8 @@ def pick(directory, epoch=None, checksums=True, level=logging.INFO):
     """The checkpoint to use, also in a directory in which a run is training; needs no TensorFlow.
 
     Args:
-      epoch: 0-based, or None for the best of a run with validation, else the newest epoch; where no epoch is finished the
+      epoch: 0-based, or None for the best of a run with validation, else the newest epoch; where no
+      epoch is finished the
         newest moment. One that is damaged is reported, and the one before it used.
       checksums: as for `load`. level: at which the choice is logged.
     Returns: (Name, its manifest as from `verified`).
@@ -169,11 +187,14 @@ def pick(directory, epoch=None, checksums=True, level=logging.INFO):
     if epoch is None:
         def read(name):
             best = _best(directory, name, level)
-            return (name, verified(directory, name, checksums)) if best in (None, name.epoch) else (Name(best), None)
+            return (name,
+                    verified(directory, name,
+                             checksums)) if best in (None, name.epoch) else (Name(best), None)
 
         name, found = newest(directory, read, epochs_first=True)
         if not name.is_epoch:
-            _log.log(level, "%s of %s is used, a moment within epoch %d: no epoch is finished", name, directory, name.epoch)
+            _log.log(level, "%s of %s is used, a moment within epoch %d: no epoch is finished",
+                     name, directory, name.epoch)
         if found:
             return name, found
         epoch = name.epoch
@@ -181,7 +202,8 @@ def pick(directory, epoch=None, checksums=True, level=logging.INFO):
 
 
 def newest(directory, read, epochs_first=False):
-    """What `read(Name)` returns for the newest checkpoint that is not damaged; those that are, are reported.
+    """What `read(Name)` returns for the newest checkpoint that is not damaged; those that are, are
+    reported.
 
     Args:
       epochs_first: whether the end of any epoch comes before all moments within one.
@@ -202,7 +224,8 @@ def newest(directory, read, epochs_first=False):
                     removed = True
                 continue
             for error in errors:
-                _log.warning("%s", str(error).replace(manifests.REMEDY, "the one before it is used"))
+                _log.warning("%s",
+                             str(error).replace(manifests.REMEDY, "the one before it is used"))
             return found
         if not removed:
             break
@@ -219,11 +242,14 @@ def _named(directory, epoch):
 
 
 def _best(directory, name, level):
-    """The best epoch by validation, as the manifest of a newer one says; None without a validation."""
+    """The best epoch by validation, as the manifest of a newer one says; None without a validation.
+    """
     found = manifests.read(os.path.join(directory, name.manifest)).get("validation") or {}
     best = found.get("best_epoch")
     if best is not None:
-        _log.log(level, "epoch %d of %s is used, the best by validation (%s %.4f); --test takes another", best, directory,
+        _log.log(level,
+                 "epoch %d of %s is used, the best by validation (%s %.4f); --test takes another",
+                 best, directory,
                  found["metric"], found["best_value"])
     return best
 
@@ -246,7 +272,8 @@ def verified(directory, name, checksums=True):
 
 
 def tensors(directory, name, config, num_items, workers=1):
-    """name -> array, everything model.state says a run of this configuration has, as `bundle_reader.read` gives it.
+    """name -> array, everything model.state says a run of this configuration has, as
+    `bundle_reader.read` gives it.
 
     Args:
       workers: processes that trained together (Position.workers).
@@ -275,5 +302,6 @@ def check_flags(asked, checkpoint):
     Raises: CheckpointError naming flag, both values and the checkpoint.
     """
     for flag, ours, theirs in config_module.contradictions(asked, checkpoint.config):
-        raise CheckpointError("--%s %s contradicts %s, which was trained with --%s %s; leave the flag out"
+        raise CheckpointError("--%s %s contradicts %s, which was trained with --%s %s; leave the "
+                              "flag out"
                               % (flag, ours, checkpoint.path, flag, theirs))

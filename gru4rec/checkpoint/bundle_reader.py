@@ -1,11 +1,14 @@
-"""Tensors of a TensorFlow V2 checkpoint (`.index` and one `.data` file) as arrays, without TensorFlow.
+"""Tensors of a TensorFlow V2 checkpoint (`.index` and one `.data` file) as arrays, without
+TensorFlow.
 
-The index is a sorted table of LevelDB: blocks of (key, value) whose keys share prefixes, and a footer that says where the
-block of blocks lies. A value is a BundleEntryProto: type, shape, and where in the data file the tensor's bytes lie. Only
-what TensorFlow's SaveV2 writes on a little-endian machine is read: uncompressed blocks, whole tensors, one shard.
+The index is a sorted table of LevelDB: blocks of (key, value) whose keys share prefixes, and a
+footer that says where the block of blocks lies. A value is a BundleEntryProto: type, shape, and
+where in the data file the tensor's bytes lie. Only
+what TensorFlow's SaveV2 writes on a little-endian machine is read: uncompressed blocks, whole
+tensors, one shard.
 
-Source: leveldb doc/table_format.md; tensorflow/core/protobuf/tensor_bundle.proto. Differs: checksums of blocks and tensors
-are left to the caller, whose manifest has one for each file.
+Source: leveldb doc/table_format.md; tensorflow/core/protobuf/tensor_bundle.proto. Differs:
+checksums of blocks and tensors are left to the caller, whose manifest has one for each file.
 """
 
 import struct
@@ -29,12 +32,14 @@ class Entry(NamedTuple):
 
 
 def read(prefix, shapes):
-    """Arrays of the tensors in `shapes`: read-only views of the mapped data file, so nothing is read before it is used.
+    """Arrays of the tensors in `shapes`: read-only views of the mapped data file, so nothing is
+    read before it is used.
 
     Args:
       prefix: path without the endings. shapes: name -> (shape, dtype) as they must be found.
     Returns: dict name -> array.
-    Raises: ValueError saying why the files cannot be read, or naming the first tensor that is missing or of another type
+    Raises: ValueError saying why the files cannot be read, or naming the first tensor that is
+    missing or of another type
       or shape.
     """
     try:
@@ -53,7 +58,8 @@ def read(prefix, shapes):
             raise ValueError("tensor %s is missing" % name)
         if (entry.shape, entry.dtype) != (tuple(shape), dtype):
             raise ValueError("tensor %s is of type and shape %s %s, the configuration says %s %s"
-                             % (name, np.dtype(entry.dtype), entry.shape, np.dtype(dtype), tuple(shape)))
+                             % (name, np.dtype(entry.dtype), entry.shape, np.dtype(dtype),
+                                tuple(shape)))
         size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         if entry.size != size or entry.offset + size > len(data):
             raise ValueError("tensor %s is cut short" % name)
@@ -91,7 +97,8 @@ def _entry(fields):
     if not all(isinstance(value, int) for number in (4, 5) for value in fields.get(number, [])):
         raise ValueError("a place is no number")
     dims = _message(fields[2][0]).get(2, []) if 2 in fields else []
-    return Entry(_DTYPES[fields[1][0]], tuple(_message(dim).get(1, [0])[0] for dim in dims), fields.get(4, [0])[0],
+    return Entry(_DTYPES[fields[1][0]], tuple(_message(dim).get(1, [0])[0] for dim in dims),
+                 fields.get(4, [0])[0],
                  fields.get(5, [0])[0])
 
 

@@ -1,6 +1,8 @@
-"""The manifest of a checkpoint: one JSON file that says what the others hold and what their bytes must be.
+"""The manifest of a checkpoint: one JSON file that says what the others hold and what their bytes
+must be.
 
-Keys: format, epoch, step, num_steps, num_items, config, files (name -> [size, SHA-256]), sha256 (of all the rest), and
+Keys: format, epoch, step, num_steps, num_items, config, files (name -> [size, SHA-256]), sha256 (of
+all the rest), and
 
     position    Position of the run, None for a checkpoint that no run can go on from
     data        what was trained on (`training.fingerprint.data_of`), None likewise
@@ -34,8 +36,11 @@ class Position(NamedTuple):
     loss_sum: float  # of the losses of these steps
     seconds: float  # spent on them
     workers: int = 1  # processes that trained together
-    divisions: tuple = ()  # how the epoch was trained before these steps: (workers, lanes of each, steps), see data/epochs.py
-    mean_loss: Optional[float] = None  # of a model.divergence.Watch; None where it was told of nothing
+    # how the epoch was trained before these steps: (workers, lanes of each, steps), see
+    # data/epochs.py
+    divisions: tuple = ()
+    # of a model.divergence.Watch; None where it was told of nothing
+    mean_loss: Optional[float] = None
     best_loss: Optional[float] = None  # likewise
 
 
@@ -52,7 +57,9 @@ def dump(manifest):
 
 
 def checksum(manifest):
-    """SHA-256 of everything else in a manifest: a changed configuration would change what the tensors mean."""
+    """SHA-256 of everything else in a manifest: a changed configuration would change what the
+    tensors mean.
+    """
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
 
@@ -74,7 +81,8 @@ def read(path):
             raise damaged(path, "%s is missing or of the wrong type" % key)
     if manifest.get("sha256") != checksum(manifest):
         raise damaged(path, "its checksum is not that of its content")
-    for key in ("position", "data", "phase", "validation"):  # absent where nothing can go on from it
+    # absent where nothing can go on from it
+    for key in ("position", "data", "phase", "validation"):
         manifest.setdefault(key, None)
     if manifest["position"]:
         manifest["position"] = Position(**manifest["position"])
@@ -84,7 +92,9 @@ def read(path):
 
 
 def workers(manifest):
-    """Processes that trained together when it was saved: their hidden states lie one below the other."""
+    """Processes that trained together when it was saved: their hidden states lie one below the
+    other.
+    """
     return manifest["position"].workers if manifest["position"] else 1
 
 
@@ -93,11 +103,14 @@ def amend(path, **values):
     manifest = dict(read(path), **values)
     if manifest["position"]:
         manifest["position"] = manifest["position"]._asdict()
-    durable.write_text(path, dump(make(**{key: value for key, value in manifest.items() if key != "sha256"})))
+    durable.write_text(path,
+                       dump(make(**{key: value for key,
+                                    value in manifest.items() if key != "sha256"})))
 
 
 def verify(directory, names, manifest, where, checksums=True):
-    """CheckpointError unless each of these files is there with its size and checksum; `where` is the manifest's path.
+    """CheckpointError unless each of these files is there with its size and checksum; `where` is
+    the manifest's path.
 
     checksums: False compares sizes only.
     """
@@ -122,7 +135,10 @@ def _divisions(value):
 
 
 def _division(value):
-    return isinstance(value, (list, tuple)) and len(value) == 3 and all(map(positive, value[:2])) and whole(value[2])
+    return isinstance(value,
+                      (list,
+                       tuple)) and len(value) == 3 and all(map(positive,
+                                                               value[:2])) and whole(value[2])
 
 
 def _history(value):
@@ -130,7 +146,8 @@ def _history(value):
 
 
 def _record(value):
-    return (object_of(metric=_metric, value=or_none(number), best_epoch=or_none(whole), best_value=or_none(number),
+    return (object_of(metric=_metric, value=or_none(number), best_epoch=or_none(whole),
+                      best_value=or_none(number),
                       values=_history)(value)
             and (value["best_epoch"] is None) == (value["best_value"] is None))
 

@@ -1,4 +1,6 @@
-"""What the files of a checkpoint are called, which checkpoints a directory has, and which are removed."""
+"""What the files of a checkpoint are called, which checkpoints a directory has, and which are
+removed.
+"""
 
 import os
 import re
@@ -41,7 +43,8 @@ def prune(directory, keep, spare=None):
     """Remove all but the newest checkpoints.
 
     Args:
-      keep: int, how many of epochs and how many of moments within one stay; 0 for all epochs and two moments.
+      keep: int, how many of epochs and how many of moments within one stay; 0 for all epochs and
+      two moments.
       spare: None, or the epoch (0-based) that stays however old.
     """
     names = listing(directory)
@@ -59,11 +62,14 @@ def remove(directory, names):
             except FileNotFoundError:
                 pass
             except OSError as error:
-                raise CheckpointError("%s cannot be removed: %s" % (os.path.join(directory, part), error.strerror)) from error
+                raise CheckpointError("%s cannot be removed: %s"
+                                      % (os.path.join(directory, part), error.strerror)) from error
 
 
 def listing(directory):
-    """Names of all checkpoints that were finished, oldest first; CheckpointError if the directory cannot be read."""
+    """Names of all checkpoints that were finished, oldest first; CheckpointError if the directory
+    cannot be read.
+    """
     if not os.path.isdir(directory):
         return []
     try:

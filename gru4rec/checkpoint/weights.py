@@ -10,7 +10,9 @@ from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import DivergenceError
 from gru4rec.model import lazy_adam, similarity, state
 
-ROWS = 16384  # of a table that are brought up to date at once: float64 copies of three times as many stay near the cores
+# of a table that are brought up to date at once: float64 copies of three times as many stay near
+# the cores
+ROWS = 16384
 THREADS = 2
 
 
@@ -28,14 +30,16 @@ class Weights(NamedTuple):
 
 
 def load(directory, epoch=None, checksums=True):
-    """Read the weights of a checkpoint and catch up rows that lazy Adam left behind (model.state.caught_up, bit for bit).
+    """Read the weights of a checkpoint and catch up rows that lazy Adam left behind
+    (model.state.caught_up, bit for bit).
 
     Args:
-      directory: checkpoint directory. epoch: 0-based, or None for the best of a run with validation, else the newest.
+      directory: checkpoint directory. epoch: 0-based, or None for the best of a run with
+      validation, else the newest.
       checksums: False compares file sizes only.
     Returns: Weights.
-    Raises: CheckpointError if it does not exist or is damaged; DivergenceError if a weight is not finite.
-    """
+    Raises: CheckpointError if it does not exist or is damaged; DivergenceError if a weight is
+    not finite."""
     found = checkpoint.load(directory, epoch, checksums)
     model, num_items = found.config.model, len(found.vocabulary)
     arrays = found.arrays
@@ -55,17 +59,20 @@ def load(directory, epoch=None, checksums=True):
     dense = {name: np.array(arrays[name]) for name in state.dense_shapes(model)}
     for name, values in list(dense.items()) + [("of items", vectors), ("of inputs", inputs)]:
         if not np.isfinite(values).all():
-            raise DivergenceError("%s: weight %s is not finite; use an earlier epoch, or train with a lower --lr"
+            raise DivergenceError("%s: weight %s is not finite; use an earlier epoch, or train "
+                                  "with a lower --lr"
                                   % (found.path, name))
     for values in list(dense.values()) + [vectors, inputs]:
         values.setflags(write=False)
-    return Weights(found.config, found.vocabulary, dense, inputs, vectors, found.path, found.epoch, found.version)
+    return Weights(found.config, found.vocabulary, dense, inputs, vectors, found.path, found.epoch,
+                   found.version)
 
 
 def _current(config, arrays, name, rates, out):
     """Fill `out` [I, D] with the rows of a table as they are after the last step."""
     now, row_step = int(arrays[state.GLOBAL_STEP]), state.last_steps(config).get(name)
-    columns = [arrays[name + ending].reshape(out.shape) for ending in ("",) + state.slots(config.training)[:2]]
+    columns = [arrays[name + ending].reshape(out.shape)
+               for ending in ("",) + state.slots(config.training)[:2]]
 
     def fill(start):
         part = slice(start, start + ROWS)
@@ -73,10 +80,12 @@ def _current(config, arrays, name, rates, out):
         if row_step is None:
             return
         last = arrays[row_step][part]
-        late = np.flatnonzero((last > 0) & (last < now))  # a row that was never touched has no moment to move by
+        # a row that was never touched has no moment to move by
+        late = np.flatnonzero((last > 0) & (last < now))
         if len(late):
             wide = [column[part][late].astype(np.float64) for column in columns]
-            out[start + late] = lazy_adam.catch_up(lazy_adam.NUMPY, rates, *wide, last=last[late], now=now)[0]
+            out[start + late] = lazy_adam.catch_up(lazy_adam.NUMPY, rates, *wide, last=last[late],
+                                                   now=now)[0]
 
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(fill, range(0, len(out), ROWS)))

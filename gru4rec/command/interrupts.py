@@ -1,7 +1,8 @@
 """Stopping between two steps: a signal is noted at once and obeyed where nothing is half done.
 
-Python raises KeyboardInterrupt wherever it happens to be. Inside TensorFlow's calls that can end the process by a
-segmentation fault, and in the middle of a save it is no better; so while steps are run, signals only set a mark.
+Python raises KeyboardInterrupt wherever it happens to be. Inside TensorFlow's calls that can end
+the process by a segmentation fault, and in the middle of a save it is no better; so while steps are
+run, signals only set a mark.
 """
 
 import os
@@ -32,10 +33,11 @@ def restore(handlers):
 
 
 def run_command(load):
-    """Import and run a command, so that a signal leaves one line, and its own status, at any moment.
+    """Import and run a command, so that a signal leaves one line, and its own status, at any
+    moment.
 
-    While modules are imported nothing is there to be cleaned up, so the process ends at once; once the command has ended
-    its status stands.
+    While modules are imported nothing is there to be cleaned up, so the process ends at once; once
+    the command has ended its status stands.
     Args:
       load: function () -> the command's main, itself a function () -> exit status.
     """
@@ -52,10 +54,12 @@ def _end(number, _):
 
 
 class StopRequest:
-    """Context in which SIGINT and SIGTERM wait for the next `check`; a second signal ends the process at once.
+    """Context in which SIGINT and SIGTERM wait for the next `check`; a second signal ends the
+    process at once.
 
-    A signal that was ignored before (nohup, a background job) stays ignored. Outside the main thread, where Python
-    cannot set handlers, nothing changes. Inside another one it is that one: what comes after its last check is obeyed by
+    A signal that was ignored before (nohup, a background job) stays ignored. Outside the main
+    thread, where Python cannot set handlers, nothing changes. Inside another one it is that one:
+    what comes after its last check is obeyed by
     the next check of the outer.
     """
 

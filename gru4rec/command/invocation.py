@@ -1,4 +1,6 @@
-"""Whether a command runs in this process, and what the user typed to start it, for its help and errors."""
+"""Whether a command runs in this process, and what the user typed to start it, for its help and
+errors.
+"""
 
 _typed = None
 _running = False
@@ -16,7 +18,9 @@ def is_running():
 
 
 def started_as(name):
-    """Note what was typed, such as "gru4rec train"; the console script's task, before the command runs."""
+    """Note what was typed, such as "gru4rec train"; the console script's task, before the command
+    runs.
+    """
     global _typed
     _typed = name
 

@@ -1,4 +1,6 @@
-"""Kinds of values a flag may have: each turns text, or a value read from JSON, into the value or raises ValueError."""
+"""Kinds of values a flag may have: each turns text, or a value read from JSON, into the value or
+raises ValueError.
+"""
 
 import re
 
@@ -25,7 +27,9 @@ def real(value):
 
 
 def _list_of(kind, value):
-    parts = value.split(",") if isinstance(value, str) else [value] if isinstance(value, (int, float)) else value
+    parts = value.split(",") if isinstance(value,
+                                           str) else [value] if isinstance(value,
+                                                                           (int, float)) else value
     if not isinstance(parts, (list, tuple)) or not parts:
         raise ValueError("not a list")
     return tuple(kind(part) for part in parts)
@@ -43,8 +47,10 @@ def real_list(value):
 
 def name_list(value):
     """"recall,mrr" or ["recall", "mrr"] -> ("recall", "mrr"), at least one name, none twice."""
-    parts = tuple(value.split(",") if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ())
-    if not parts or not all(isinstance(part, str) and part for part in parts) or len(set(parts)) < len(parts):
+    parts = tuple(value.split(",") if isinstance(value, str) else value
+                  if isinstance(value, (list, tuple)) else ())
+    if not parts or not all(isinstance(part, str) and part
+                            for part in parts) or len(set(parts)) < len(parts):
         raise ValueError("not a list of names")
     return parts
 
@@ -108,7 +114,8 @@ def save_interval(value):
 
 
 WORDS = {text: "text of at least one character", whole: "a whole number", real: "a number",
-          int_list: "whole numbers such as 100 or 100,50", real_list: "numbers such as 0.5 or 0.5,0.2",
+          int_list: "whole numbers such as 100 or 100,50",
+         real_list: "numbers such as 0.5 or 0.5,0.2",
           name_list: "a list of different names such as recall,mrr",
           save_interval: "a number of steps such as 500 or of seconds such as 90s",
           id_list: "item ids such as 214536502,214536500",

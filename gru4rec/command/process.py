@@ -1,4 +1,6 @@
-"""How a command speaks and ends: its log, its lines on stdout, its errors in one line, its exit status."""
+"""How a command speaks and ends: its log, its lines on stdout, its errors in one line, its exit
+status.
+"""
 
 import contextlib
 import logging
@@ -22,7 +24,8 @@ def setup_logging(level=logging.INFO):
 
 
 def exit_status(job, memory_advice="use a machine with more, or smaller files"):
-    """Run a command's job -> its exit status: 0 done, 2 input, device or memory, 3 divergence, 130 or 143 stopped.
+    """Run a command's job -> its exit status: 0 done, 2 input, device or memory, 3 divergence, 130
+    or 143 stopped.
 
     Whatever a user can cause or meet is one line on stderr, never a traceback.
     """
@@ -32,7 +35,8 @@ def exit_status(job, memory_advice="use a machine with more, or smaller files"):
     except Gru4RecError as error:
         message, status = str(error), error.exit_status
     except MemoryError as error:
-        message, status = "out of memory (%s); %s" % (str(error) or "no more to be had", memory_advice), 2
+        message, status = "out of memory (%s); %s" % (str(error) or "no more to be had",
+                                                      memory_advice), 2
     except KeyboardInterrupt:
         message, status = "interrupted", 128 + signal.SIGINT
     _say_error(message)
@@ -40,7 +44,9 @@ def exit_status(job, memory_advice="use a machine with more, or smaller files"):
 
 
 def end_process(error):
-    """End the process at once with the line and the status of a Gru4RecError; nothing is waited for or cleaned up."""
+    """End the process at once with the line and the status of a Gru4RecError; nothing is waited for
+    or cleaned up.
+    """
     _say_error(str(error))
     leave(error.exit_status)
 
@@ -65,7 +71,8 @@ def say(line):
     try:
         print(line, flush=True)
     except OSError as error:
-        raise InputError("stdout cannot be written: %s; let its reader read to the end, or send it to a file with room"
+        raise InputError("stdout cannot be written: %s; let its reader read to the end, or send it "
+                         "to a file with room"
                          % error.strerror) from None
 
 
@@ -76,5 +83,6 @@ def progress(text, unit):
             from tqdm import tqdm
         except ImportError:  # device images may lack it; a bar is not worth a stop
             return contextlib.nullcontext()
-        return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False, mininterval=0.5, file=sys.stderr)
+        return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False, mininterval=0.5,
+                    file=sys.stderr)
     return make

@@ -12,13 +12,22 @@ from gru4rec.config import port as port_module
 from gru4rec.config import presets
 from gru4rec.config.accelerator import AcceleratorConfig
 from gru4rec.config.checks import check_family, check_pair, check_validation, resolve_model
-from gru4rec.config.groups import AUTO, DataConfig, EvalConfig, ModelConfig, RunConfig, TrainConfig, ValidConfig
+from gru4rec.config.groups import (
+    AUTO,
+    DataConfig,
+    EvalConfig,
+    ModelConfig,
+    RunConfig,
+    TrainConfig,
+    ValidConfig,
+)
 from gru4rec.config.port import PortConfig
 from gru4rec.errors import ConfigError
 
 _log = logging.getLogger(__name__)
 
-GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig), ("validation", ValidConfig),
+GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig),
+          ("validation", ValidConfig),
           ("evaluation", EvalConfig), ("run", RunConfig), ("accelerator", AcceleratorConfig),
           ("port", PortConfig))
 LATER = ("accelerator", "port")  # groups that checkpoints of earlier versions lack, and flags
@@ -52,7 +61,8 @@ _FIELDS = {item.name: item for _, _, item in fields_of(GROUPS)}
 
 def parser(prog="python -m gru4rec.main"):
     """The argparse parser of the main command."""
-    return build_parser(prog, "Train (--train 1) or evaluate (--train 0) a GRU4Rec session model.", GROUPS)
+    return build_parser(prog, "Train (--train 1) or evaluate (--train 0) a GRU4Rec session model.",
+                        GROUPS)
 
 
 def parse(argv, prog="python -m gru4rec.main"):
@@ -143,11 +153,13 @@ def from_dict(saved):
 
 
 def _assemble(given, explicit):
-    parts = {group: cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given})
+    parts = {group: cls(**{f.name: given[f.name]
+                           for f in dataclasses.fields(cls) if f.name in given})
              for group, cls in GROUPS}
     parts["model"] = resolve_model(parts["model"], given)
     parts["data"], parts["port"] = _resolve_port(parts["data"], parts["port"])
-    if parts["run"].train or "loss" in given:  # at evaluation the loss not given is the saved model's, not the default
+    # at evaluation the loss not given is the saved model's, not the default
+    if parts["run"].train or "loss" in given:
         check_pair(parts["model"])
     if parts["run"].train:
         check_family(parts["model"], parts["training"], explicit)
@@ -157,14 +169,17 @@ def _assemble(given, explicit):
 
 
 def _resolve_port(data, port):
-    """(DataConfig, PortConfig): the older port's names end in the paths they stand for, and are not saved."""
+    """(DataConfig, PortConfig): the older port's names end in the paths they stand for, and are not
+    saved.
+    """
     train_path, test_path = port_module.port_paths(port, data.train_path, data.test_path)
     return (dataclasses.replace(data, train_path=train_path, test_path=test_path),
             PortConfig(log_format=port.log_format))
 
 
 def npu_session_options(run, accelerator):
-    """Options that the flags ask for from the session of an NPU, checked: dict key -> value (`config.accelerator.options`).
+    """Options that the flags ask for from the session of an NPU, checked: dict key -> value
+    (`config.accelerator.options`).
 
     Args:
       run: RunConfig. accelerator: AcceleratorConfig.
@@ -186,10 +201,12 @@ def contradictions(asked, saved):
     Returns: list of (flag, asked value, saved value), empty if they agree.
     """
     found, model = [], asked.model
-    if "layer" not in asked.explicit and len(model.size) == 1:  # one size repeats; only a --layer given says how often
+    # one size repeats; only a --layer given says how often
+    if "layer" not in asked.explicit and len(model.size) == 1:
         model = dataclasses.replace(model, size=model.size * saved.model.layer)
     for item in dataclasses.fields(ModelConfig):
         ours, theirs = getattr(model, item.name), getattr(saved.model, item.name)
-        if item.name in asked.explicit and item.name not in ("dropout", "embed_dropout") and ours != theirs:
+        if item.name in asked.explicit and item.name not in ("dropout",
+                                                             "embed_dropout") and ours != theirs:
             found.append((item.name, show(getattr(asked.model, item.name)), show(theirs)))
     return found

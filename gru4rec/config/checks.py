@@ -25,10 +25,12 @@ def resolve_model(model, given=()):
     if len(dropout) == 1:
         dropout = dropout * len(size)
     elif len(dropout) != len(size):
-        raise ConfigError("--dropout %s has %d rates, --size %s has %d layers; give one rate, or one per layer"
+        raise ConfigError("--dropout %s has %d rates, --size %s has %d layers; give one rate, or "
+                          "one per layer"
                           % (show(dropout), len(dropout), show(size), len(size)))
     final_act = model.final_act or FINAL_ACTS[model.loss][0]
-    return dataclasses.replace(model, size=size, layer=len(size), dropout=dropout, final_act=final_act,
+    return dataclasses.replace(model, size=size, layer=len(size), dropout=dropout,
+                               final_act=final_act,
                                embed_size=_embed_size(model, size))
 
 
@@ -36,9 +38,11 @@ def _embed_size(model, size):
     """Width of a row of the input table: that of its reader unless --embed_size says otherwise."""
     if model.embedding == "separate":
         return model.embed_size or size[0]
-    width = size[-1] if model.embedding == "shared" else 3 * size[0]  # none: rows of the kernels of r, u and c
+    # none: rows of the kernels of r, u and c
+    width = size[-1] if model.embedding == "shared" else 3 * size[0]
     if model.embed_size not in (AUTO, width):
-        raise ConfigError("--embed_size %d contradicts --embedding %s, whose input rows have %d columns; leave it out, or "
+        raise ConfigError("--embed_size %d contradicts --embedding %s, whose input rows have %d "
+                          "columns; leave it out, or "
                           "use --embedding separate" % (model.embed_size, model.embedding, width))
     return width
 
@@ -46,7 +50,8 @@ def _embed_size(model, size):
 def check_pair(model):
     if model.final_act not in FINAL_ACTS[model.loss]:
         raise ConfigError("--final_act %s has no meaning with --loss %s; use one of: %s"
-                          % (model.final_act, model.loss, ", ".join(sorted(FINAL_ACTS[model.loss]))))
+                          % (model.final_act, model.loss,
+                             ", ".join(sorted(FINAL_ACTS[model.loss]))))
 
 
 def check_family(model, training, explicit):
@@ -55,27 +60,36 @@ def check_family(model, training, explicit):
     elu = "elu" in (model.final_act, model.hidden_act)
     full = model.loss == "full-cross-entropy"
     refused = (
-        (training.momentum and training.optimizer == "adam", "--momentum %s" % training.momentum, "--optimizer adam",
+        (training.momentum and training.optimizer == "adam", "--momentum %s" % training.momentum,
+         "--optimizer adam",
          "adam has a momentum of its own; use another optimizer"),
-        (training.logq and model.loss != "cross-entropy", "--logq %s" % training.logq, "--loss %s" % model.loss,
+        (training.logq and model.loss != "cross-entropy", "--logq %s" % training.logq,
+         "--loss %s" % model.loss,
          "it corrects sampled probabilities; use --loss cross-entropy"),
-        (training.label_smoothing and not cross_entropy, "--label_smoothing %s" % training.label_smoothing,
+        (training.label_smoothing and not cross_entropy,
+         "--label_smoothing %s" % training.label_smoothing,
          "--loss %s" % model.loss, "use one of the cross-entropies"),
         (full and training.n_sample, "--n_sample %d" % training.n_sample, "--loss %s" % model.loss,
          "every item is a negative already; leave it out"),
         (full and training.mask_hits, "--mask_hits 1", "--loss %s" % model.loss,
          "an item occurs only once there; leave it out"),
-        ("bpreg" in explicit and model.loss != "bpr-max", "--bpreg %s" % training.bpreg, "--loss %s" % model.loss,
+        ("bpreg" in explicit and model.loss != "bpr-max", "--bpreg %s" % training.bpreg,
+         "--loss %s" % model.loss,
          "it belongs to --loss bpr-max"),
         ("elu" in explicit and not elu, "--elu %s" % model.elu,
-         "--final_act %s and --hidden_act %s" % (model.final_act, model.hidden_act), "neither is elu; leave it out"),
-        ("score_scale" in explicit and model.score == "dot", "--score_scale %s" % model.score_scale, "--score dot",
+         "--final_act %s and --hidden_act %s" % (model.final_act, model.hidden_act),
+         "neither is elu; leave it out"),
+        ("score_scale" in explicit and model.score == "dot", "--score_scale %s" % model.score_scale,
+         "--score dot",
          "it belongs to --score cosine"),
-        ("sample_alpha" in explicit and not training.n_sample, "--sample_alpha %s" % training.sample_alpha, "--n_sample 0",
+        ("sample_alpha" in explicit and not training.n_sample,
+         "--sample_alpha %s" % training.sample_alpha, "--n_sample 0",
          "no negatives are drawn; give --n_sample or leave it out"),
-        ("grad_cap_mode" in explicit and not training.grad_cap, "--grad_cap_mode %s" % training.grad_cap_mode,
+        ("grad_cap_mode" in explicit and not training.grad_cap,
+         "--grad_cap_mode %s" % training.grad_cap_mode,
          "--grad_cap 0", "there is no cap; give --grad_cap or leave it out"),
-        (model.embed_dropout and model.embedding == "none", "--embed_dropout %s" % model.embed_dropout,
+        (model.embed_dropout and model.embedding == "none",
+         "--embed_dropout %s" % model.embed_dropout,
          "--embedding none", "there is no embedding to drop from"),
     )
     for wrong, one, other, remedy in refused:
@@ -84,13 +98,17 @@ def check_family(model, training, explicit):
 
 
 def check_validation(validation, explicit):
-    """One source of validation sessions at most, and nothing that needs one without it; messages name the flags."""
+    """One source of validation sessions at most, and nothing that needs one without it; messages
+    name the flags.
+    """
     given = ["--%s %s" % (name, getattr(validation, name)) for name in VALIDATION_SOURCES
              if getattr(validation, name) is not None]
     if len(given) > 1:
-        raise ConfigError("%s contradicts %s: each says what to validate with; give one of them" % (given[0], given[1]))
+        raise ConfigError("%s contradicts %s: each says what to validate with; give one of them"
+                          % (given[0], given[1]))
     asks = [name for name, wrong in (("patience", validation.patience), ("refit", validation.refit),
                                      ("valid_metric", "valid_metric" in explicit)) if wrong]
     if asks and not given:
         raise ConfigError("--%s %s needs a validation; give one of --%s, or leave it out"
-                          % (asks[0], getattr(validation, asks[0]), ", --".join(VALIDATION_SOURCES)))
+                          % (asks[0], getattr(validation, asks[0]),
+                             ", --".join(VALIDATION_SOURCES)))

@@ -1,9 +1,11 @@
-"""Session options of the Ascend adapter: a typed table, checked here because the adapter aborts or ignores instead.
+"""Session options of the Ascend adapter: a typed table, checked here because the adapter aborts or
+ignores instead.
 
-The adapter reads exactly one field of each option, takes a value in another field for 0, knows nothing of a misspelt key
-and ends the process (SIGABRT) over some values. So every key has its field and its allowed values here, and what
-contradicts itself is refused before TensorFlow sees it. A key that the table lacks is written `name:b`, `name:i` or
-`name:s`, so that its field is the user's own word.
+The adapter reads exactly one field of each option, takes a value in another field for 0, knows
+nothing of a misspelt key and ends the process (SIGABRT) over some values. So every key has its
+field and its allowed values here, and what
+contradicts itself is refused before TensorFlow sees it. A key that the table lacks is written
+`name:b`, `name:i` or `name:s`, so that its field is the user's own word.
 """
 
 import re
@@ -16,8 +18,9 @@ class Option(NamedTuple):
     """One key of `parameter_map`.
 
     field: the AttrValue field the adapter reads, "b" | "i" | "s". values: those allowed, None for any. low: smallest whole
-    number. pattern: regular expression of the whole text. since: first release of the adapter that reads it ("2021": all
-    that are known). reserved: what sets it instead of the user; None if the user may.
+    number. pattern: regular expression of the whole text. since: first release of the adapter that
+    reads it ("2021": all that are known). reserved: what sets it instead of the user; None if the
+    user may.
     """
 
     field: str
@@ -38,7 +41,8 @@ TABLE = {
     "mix_compile_mode": Option("b"),  # let unsupported ops run on the host
     "graph_run_mode": Option("i", values=(0, 1), reserved="the job: 0 inference, 1 training"),
     "iterations_per_loop": Option("i", low=1, reserved="--steps_per_run"),
-    "enable_data_pre_proc": Option("b", reserved="--steps_per_run"),  # the device takes the next batch itself
+    # the device takes the next batch itself
+    "enable_data_pre_proc": Option("b", reserved="--steps_per_run"),
     "session_device_id": Option("i", low=0),
     "deterministic": Option("i", "r1.12.0", (0, 1)),
     "hcom_parallel": Option("b"),
@@ -55,9 +59,11 @@ TABLE = {
     "dynamic_dims": Option("s"),
     "dynamic_node_type": Option("i", values=(0, 1)),
     # Precision.
-    "precision_mode": Option("s", values=("force_fp32", "allow_fp32_to_fp16", "force_fp16", "must_keep_origin_dtype")
+    "precision_mode": Option("s", values=("force_fp32", "allow_fp32_to_fp16", "force_fp16",
+                                          "must_keep_origin_dtype")
                              + _MIXED + ("allow_fp32_to_bf16", "cube_fp16in_fp32out")),
-    "precision_mode_v2": Option("s", "r1.13.0", ("fp16", "origin", "cube_fp16in_fp32out") + _MIXED_V2 + ("cube_hif8",)),
+    "precision_mode_v2": Option("s", "r1.13.0", ("fp16", "origin", "cube_fp16in_fp32out")
+                                + _MIXED_V2 + ("cube_hif8",)),
     "modify_mixlist": Option("s", "r1.5.0"),
     "customize_dtypes": Option("s", "r1.9.0"),
     "op_precision_mode": Option("s", "r1.5.0"),
@@ -106,28 +112,33 @@ def defaults(job):
         "use_off_line": True,
         "mix_compile_mode": False,
         "graph_run_mode": 1 if job == "train" else 0,
-        "precision_mode": "must_keep_origin_dtype",  # unset means float16 products on the oldest chips
+        # unset means float16 products on the oldest chips
+        "precision_mode": "must_keep_origin_dtype",
     }
 
 
 def loop_options(steps_per_run):
     """The options that belong to so many steps per session call on the device; none for one."""
-    return {"iterations_per_loop": steps_per_run, "enable_data_pre_proc": True} if steps_per_run > 1 else {}
+    return {"iterations_per_loop": steps_per_run,
+            "enable_data_pre_proc": True} if steps_per_run > 1 else {}
 
 
 def parse(text):
-    """`key=value` or `key:type=value` of --npu_opt -> (key, typed value); the key keeps `:type` where the table lacks it.
+    """`key=value` or `key:type=value` of --npu_opt -> (key, typed value); the key keeps `:type`
+    where the table lacks it.
 
     Raises: ConfigError naming the key, its value and what to give instead.
     """
     name, equals, value = text.partition("=")
     key, colon, field = name.partition(":")
     if not equals or not re.match(r"\w+\Z", key):
-        raise ConfigError("--npu_opt %r is not key=value; write for example --npu_opt hccl_timeout=600" % text)
+        raise ConfigError("--npu_opt %r is not key=value; write for example --npu_opt "
+                          "hccl_timeout=600" % text)
     if colon and field not in _TYPES:
         raise ConfigError("--npu_opt %s has the type %r; use one of: b, i, s" % (key, field))
     if key not in TABLE and not colon:
-        raise ConfigError("--npu_opt %s is not in the table of options (%s); if the adapter has it, name its type: %s:b=, "
+        raise ConfigError("--npu_opt %s is not in the table of options (%s); if the adapter has "
+                          "it, name its type: %s:b=, "
                           "%s:i= or %s:s=" % (key, _alike(key), key, key, key))
     if key in TABLE and colon and field != TABLE[key].field:
         raise ConfigError("--npu_opt %s:%s has the wrong type: the adapter reads %s (%s)"
@@ -168,7 +179,8 @@ def check(given, job):
     for key, value in given.items():
         field = _field(key)
         if field is None:
-            raise ConfigError("npu option %r is unknown; known: %s" % (key, ", ".join(sorted(TABLE))))
+            raise ConfigError("npu option %r is unknown; known: %s"
+                              % (key, ", ".join(sorted(TABLE))))
         kind, words = _TYPES[field]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             raise ConfigError("npu option %s %r is not %s" % (key, value, words))
@@ -183,13 +195,15 @@ def _check_value(key, value, job):
         raise ConfigError("npu option %s %r is unknown; use one of: %s"
                           % (key, value, ", ".join(str(v) for v in option.values)))
     if option.low is not None and value < option.low:
-        raise ConfigError("npu option %s %r is out of range; it must be at least %d" % (key, value, option.low))
+        raise ConfigError("npu option %s %r is out of range; it must be at least %d"
+                          % (key, value, option.low))
     if option.field == "i" and value > 2 ** 31 - 1:
         raise ConfigError("npu option %s %r is out of range; it must be below 2**31" % (key, value))
     if option.field == "s" and not value:
         raise ConfigError("npu option %s is empty; give a value or leave it out" % key)
     if option.pattern and not re.match(r"(?:%s)\Z" % option.pattern, value, re.DOTALL):
-        raise ConfigError("npu option %s %r has the wrong form; it must look like %s" % (key, value, option.pattern))
+        raise ConfigError("npu option %s %r has the wrong form; it must look like %s"
+                          % (key, value, option.pattern))
     if key in ("use_off_line", "graph_run_mode") and value != defaults(job)[key]:
         raise ConfigError("npu option %s %r contradicts --device npu with the job %r; leave it out" % (key, value, job))
 
@@ -202,25 +216,36 @@ def _check_together(given):
     mixed = has("precision_mode") in _MIXED or has("precision_mode_v2") in _MIXED_V2
     dump = has("enable_dump") or has("enable_dump_debug")
     refused = (
-        ("precision_mode" in given and "precision_mode_v2" in given, "precision_mode %s" % has("precision_mode"),
-         "precision_mode_v2 %s" % has("precision_mode_v2"), "the adapter takes one of the two; leave one out"),
+        ("precision_mode" in given and "precision_mode_v2" in given,
+         "precision_mode %s" % has("precision_mode"),
+         "precision_mode_v2 %s" % has("precision_mode_v2"),
+         "the adapter takes one of the two; leave one out"),
         ("modify_mixlist" in given and not mixed, "modify_mixlist",
-         "a precision that is not mixed", "give --precision_mode allow_mix_precision or --precision_mode_v2 mixed_float16"),
+         "a precision that is not mixed",
+         "give --precision_mode allow_mix_precision or --precision_mode_v2 mixed_float16"),
         (has("enable_dump") and has("enable_dump_debug"), "enable_dump", "enable_dump_debug",
          "tensors or overflows are dumped, not both; give one of --data_dump_flag, --over_dump"),
-        (dump and "dump_path" not in given, "enable_dump" if has("enable_dump") else "enable_dump_debug", "no dump_path",
-         "give --%s, a directory that exists" % ("data_dump_path" if has("enable_dump") else "over_dump_path")),
-        (loop and has("mix_compile_mode"), "iterations_per_loop %s" % has("iterations_per_loop"), "mix_compile_mode",
+        (dump and "dump_path" not in given,
+         "enable_dump" if has("enable_dump") else "enable_dump_debug", "no dump_path",
+         "give --%s, a directory that exists"
+         % ("data_dump_path" if has("enable_dump") else "over_dump_path")),
+        (loop and has("mix_compile_mode"), "iterations_per_loop %s" % has("iterations_per_loop"),
+         "mix_compile_mode",
          "host ops end the loop on the device; leave one out"),
-        (loop and "enable_data_pre_proc" in given and not has("enable_data_pre_proc"), "iterations_per_loop %s"
-         % has("iterations_per_loop"), "enable_data_pre_proc False", "the loop must fetch its own batches; leave it out"),
-        (has("variable_placement") == "Host" and not has("mix_compile_mode"), "variable_placement Host",
+        (loop and "enable_data_pre_proc" in given and not has("enable_data_pre_proc"),
+         "iterations_per_loop %s"
+         % has("iterations_per_loop"), "enable_data_pre_proc False",
+         "the loop must fetch its own batches; leave it out"),
+        (has("variable_placement") == "Host" and not has("mix_compile_mode"),
+         "variable_placement Host",
          "mix_compile_mode False", "variables on the host need mix_compile_mode=True"),
-        (0 < len(shapes) < 3, " and ".join(shapes), "the rest of input_shape, dynamic_dims, dynamic_node_type",
+        (0 < len(shapes) < 3, " and ".join(shapes),
+         "the rest of input_shape, dynamic_dims, dynamic_node_type",
          "the adapter takes all three or none"),
         (len(shapes) == 3 and has("graph_run_mode") == 1, "input_shape", "graph_run_mode 1",
          "shape profiles are for inference; leave them out"),
-        ("aoe_mode" in given and "work_path" not in given, "aoe_mode %s" % has("aoe_mode"), "no work_path",
+        ("aoe_mode" in given and "work_path" not in given, "aoe_mode %s" % has("aoe_mode"),
+         "no work_path",
          "tuning writes its results there; give work_path="),
     )
     for wrong, one, other, remedy in refused:
@@ -229,7 +254,8 @@ def _check_together(given):
 
 
 def resolve(given, job, steps_per_run=1):
-    """Checked options of a session: the defaults of `job`, overlaid with `given`, and the loop on the device.
+    """Checked options of a session: the defaults of `job`, overlaid with `given`, and the loop on
+    the device.
 
     Args:
       given, job: as for `check`. steps_per_run: steps a session call makes on the device.
@@ -249,14 +275,18 @@ def resolve(given, job, steps_per_run=1):
 
 
 def fill(parameter_map, options):
-    """Write `options` into an empty protobuf map of AttrValue; reading a key there would create it."""
+    """Write `options` into an empty protobuf map of AttrValue; reading a key there would create it.
+    """
     for key, value in sorted(options.items()):
         field = _field(key)
-        setattr(parameter_map[key.partition(":")[0]], field, value.encode("utf-8") if field == "s" else value)
+        setattr(parameter_map[key.partition(":")[0]], field,
+                value.encode("utf-8") if field == "s" else value)
 
 
 def read(parameter_map):
-    """What a protobuf map of AttrValue holds, creating nothing: dict key -> {"field", "value"}, text as str."""
+    """What a protobuf map of AttrValue holds, creating nothing: dict key -> {"field", "value"},
+    text as str.
+    """
     found = {}
     for key, value in sorted(parameter_map.items()):
         field = value.WhichOneof("value")

@@ -1,11 +1,13 @@
-"""A dataset directory (`gru4rec.prepare --partitions N`): training events in parts, of which each worker reads its own.
+"""A dataset directory (`gru4rec.prepare --partitions N`): training events in parts, of which each
+worker reads its own.
 
     dataset.json             what the other files hold, with their checksums; written last
     items.parquet            item id and support, in the order of the vocabulary of the plain file: the same item indices
     part-00000.parquet ...   events of whole sessions of two events or more, by session_number, within it by time
 
-Sessions are numbered as data.sessions.index_train does with session_order "id", and number i is in partition i % N. So
-the partitions p with p % W == w hold what `data.epochs.shard` gives worker w of W, if N is a multiple of W.
+Sessions are numbered as data.sessions.index_train does with session_order "id", and number i is in
+partition i % N. So the partitions p with p % W == w hold what `data.epochs.shard` gives worker w of
+W, if N is a multiple of W.
 """
 
 import contextlib
@@ -36,7 +38,8 @@ class Header(NamedTuple):
     """What dataset.json says; all counts are of the whole training file."""
 
     path: str                        # of the directory
-    columns: Dict[str, str]          # "session" | "item" | "time" -> name of the column in the parts
+    # "session" | "item" | "time" -> name of the column in the parts
+    columns: Dict[str, str]
     events: int                      # in the parts
     sessions: int                    # in the parts
     items: int
@@ -57,7 +60,8 @@ def part_name(partition):
 
 def dump(header):
     """Text of the dataset.json of a Header."""
-    values = dict(header._asdict(), format=FORMAT, partitions=header.partitions, parts=list(header.parts))
+    values = dict(header._asdict(), format=FORMAT, partitions=header.partitions,
+                  parts=list(header.parts))
     del values["path"]
     return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
@@ -68,7 +72,8 @@ def is_dataset(path):
 
 
 def digest(path):
-    """SHA-256 of dataset.json, hex; it stands for all the data, since `read` compares the checksums of the files.
+    """SHA-256 of dataset.json, hex; it stands for all the data, since `read` compares the checksums
+    of the files.
 
     Raises: DataError if it cannot be read.
     """
@@ -85,28 +90,37 @@ def header(path):
     try:
         values = json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise data_error(where, "no JSON (%s); restore it, or %s" % (str(error)[:80], _AGAIN)) from None
+        raise data_error(where,
+                         "no JSON (%s); restore it, or %s" % (str(error)[:80], _AGAIN)) from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         found = values.get("format") if isinstance(values, dict) else values
-        raise data_error(where, "its format is %s, this version reads %d; %s" % (short(found), FORMAT, _AGAIN))
+        raise data_error(where,
+                         "its format is %s, this version reads %d; %s"
+                         % (short(found), FORMAT, _AGAIN))
     wrong = next((key for key, holds in _KEYS.items() if not holds(values.get(key))), None)
     if wrong is None:
         parts, sessions = values["parts"], values["sessions"]
-        if len(parts) != values["partitions"] or sum(part["rows"] for part in parts) != values["events"]:
+        if len(parts) != values["partitions"] or sum(part["rows"]
+                                                     for part in parts) != values["events"]:
             wrong = "parts"
-        elif any(part["sessions"] != _num_dealt(sessions, p, len(parts)) for p, part in enumerate(parts)):
+        elif any(part["sessions"] != _num_dealt(sessions, p, len(parts)) for p,
+                 part in enumerate(parts)):
             wrong = "sessions"  # not as round-robin deals them
     if wrong is not None:
-        raise data_error(where, "damaged: %s is missing, wrong or contradicts the rest; restore it, or %s" % (wrong, _AGAIN))
+        raise data_error(where,
+                         "damaged: %s is missing, wrong or contradicts the rest; restore it, or %s" % (wrong, _AGAIN))
     values["parts"] = tuple(values["parts"])
     return Header(path, **{key: values[key] for key in Header._fields if key != "path"})
 
 
 def check_validation(path, validation):
-    """ConfigError for what needs all events of a training file at once; validation: config.groups.ValidConfig."""
+    """ConfigError for what needs all events of a training file at once; validation:
+    config.groups.ValidConfig.
+    """
     for flag in ("valid_fraction", "valid_days", "refit"):
         if getattr(validation, flag):
-            raise ConfigError("--%s %g has no meaning with --train_path %s: a dataset directory is not split or joined; "
+            raise ConfigError("--%s %g has no meaning with --train_path %s: a dataset directory is "
+                              "not split or joined; "
                               "validate with --valid_path, or train on the plain file"
                               % (flag, getattr(validation, flag), path))
 
@@ -114,15 +128,20 @@ def check_validation(path, validation):
 def read(path, ranks, session_order="id"):
     """This worker's share of a dataset; only its partitions are opened, one after another.
 
-    Memory: 4 bytes for each event and 40 for each session of the share (64 by time), the vocabulary, and a batch of rows.
+    Memory: 4 bytes for each event and 40 for each session of the share (64 by time), the
+    vocabulary, and a batch of rows.
 
     Args:
-      path: directory. ranks: workers.Workers, size and rank of this worker; the partitions must be a multiple of size.
-      session_order: "id", or "time": own sessions by the time of their first event, ties by session number.
-    Returns: (Vocabulary, Sessions, TrainReport). The vocabulary is that of the plain file; with "id" the sessions are those
-      of epochs_.shard, bit for bit. In the report events, sessions and targets are of the share, the rest of the whole file.
-    Raises: DataError, one line, for what is missing, damaged or does not fit the workers; ValueError for an unknown order.
-    """
+      path: directory. ranks: workers.Workers, size and rank of this worker; the partitions must be
+      a multiple of size.
+      session_order: "id", or "time": own sessions by the time of their first event, ties by session
+      number.
+    Returns: (Vocabulary, Sessions, TrainReport). The vocabulary is that of the plain file; with
+    "id" the sessions are those
+      of epochs_.shard, bit for bit. In the report events, sessions and targets are of the share,
+      the rest of the whole file.
+    Raises: DataError, one line, for what is missing, damaged or does not fit the workers;
+    ValueError for an unknown order."""
     if session_order not in ("id", "time"):
         raise ValueError("session_order %r is unknown; use one of: id, time" % (session_order,))
     found = header(path)
@@ -131,7 +150,8 @@ def read(path, ranks, session_order="id"):
     mine, step = _num_dealt(found.sessions, ranks.rank, ranks.size), len(own)
     sizes = np.empty(mine, np.int64)
     first = np.empty(mine) if session_order == "time" else None
-    for place, partition in enumerate(own):  # session number partition + m * N is the worker's number place + m * step
+    # session number partition + m * N is the worker's number place + m * step
+    for place, partition in enumerate(own):
         _check_sum(found, part_name(partition), found.parts[partition]["sha256"])
         sizes[place::step], times = _scan(found, partition, first is not None)
         if first is not None:
@@ -148,13 +168,15 @@ def read(path, ranks, session_order="id"):
     for place, partition in enumerate(own):
         _fill(found, partition, vocabulary, sizes[place::step], starts[place::step], items)
     sessions = Sessions(items, offsets)
-    report = TrainReport(found.events_read, found.sessions_read, found.items, sessions.num_events, sessions.num_sessions,
+    report = TrainReport(found.events_read, found.sessions_read, found.items, sessions.num_events,
+                         sessions.num_sessions,
                          sessions.num_targets, found.sessions_read - found.sessions)
     return vocabulary, sessions, report
 
 
 def lengths(path, partition):
-    """Events of each session of a partition, int64, by session number; reads neither items nor times.
+    """Events of each session of a partition, int64, by session number; reads neither items nor
+    times.
 
     Args:
       path: directory. partition: int, any that the dataset has.
@@ -162,21 +184,28 @@ def lengths(path, partition):
     """
     found = header(path)
     if not 0 <= partition < found.partitions:
-        raise ValueError("partition %r is not one of the %d of %s" % (partition, found.partitions, found.path))
+        raise ValueError("partition %r is not one of the %d of %s"
+                         % (partition, found.partitions, found.path))
     return _scan(found, partition)[0]
 
 
 def _own(found, ranks):
     """Partitions of a worker; DataError if the dataset cannot be shared evenly."""
     if not found.sessions:
-        raise data_error(found.path, "none of its %d sessions has two events, so there is nothing to learn; check the log it "
+        raise data_error(found.path,
+                         "none of its %d sessions has two events, so there is nothing to learn; "
+                         "check the log it "
                          "was prepared from" % found.sessions_read)
     if found.partitions % ranks.size:
         few = "fewer than" if found.partitions < ranks.size else "not a multiple of"
-        raise data_error(found.path, "%d partitions, %s the %d workers; %s %d (or a multiple), or start another number of "
+        raise data_error(found.path,
+                         "%d partitions, %s the %d workers; %s %d (or a multiple), or start "
+                         "another number of "
                          "workers" % (found.partitions, few, ranks.size, _AGAIN, ranks.size))
     if found.sessions < ranks.size:
-        raise data_error(found.path, "%d sessions cannot be shared by %d workers; start fewer" % (found.sessions, ranks.size))
+        raise data_error(found.path,
+                         "%d sessions cannot be shared by %d workers; start fewer"
+                         % (found.sessions, ranks.size))
     return range(ranks.rank, found.partitions, ranks.size)
 
 
@@ -191,16 +220,22 @@ def _vocabulary(found):
     with _opened(where, (ITEM, SUPPORT)) as file:
         table = file.read(columns=[ITEM, SUPPORT])
         ids, support = (_plain(table.column(name)) for name in (ITEM, SUPPORT))
-        if ids.dtype not in (np.int64, object) or len(pd.unique(ids)) < len(ids) or support.dtype != np.int64:
-            raise data_error(where, "an id is missing or there twice, or a support is missing; %s" % _AGAIN)
+        if ids.dtype not in (np.int64,
+                             object) or len(pd.unique(ids)) < len(ids) or support.dtype != np.int64:
+            raise data_error(where,
+                             "an id is missing or there twice, or a support is missing; %s"
+                             % _AGAIN)
         if len(ids) != found.items or support.sum() != found.events_read:
             raise data_error(where, "%d items of %d events, %s says %d of %d; %s"
-                             % (len(ids), support.sum(), FILE, found.items, found.events_read, _AGAIN))
+                             % (len(ids), support.sum(), FILE, found.items, found.events_read,
+                                _AGAIN))
         return Vocabulary(ids, support)
 
 
 def _scan(found, partition, with_time=False):
-    """(length int64 [S], time float64 [S] of the first event, or None) of the sessions of a partition."""
+    """(length int64 [S], time float64 [S] of the first event, or None) of the sessions of a
+    partition.
+    """
     where = os.path.join(found.path, part_name(partition))
     part, step = found.parts[partition], found.partitions
     sizes = np.zeros(part["sessions"], np.int64)
@@ -210,13 +245,15 @@ def _scan(found, partition, with_time=False):
         if file.metadata.num_rows != part["rows"]:
             raise data_error(where, "%d rows, %s says %d; restore the file, or %s"
                              % (file.metadata.num_rows, FILE, part["rows"], _AGAIN))
-        for batch in file.iter_batches(_BATCH, columns=[NUMBER] + [found.columns["time"]] * with_time):
+        for batch in file.iter_batches(_BATCH,
+                                       columns=[NUMBER] + [found.columns["time"]] * with_time):
             if not batch.num_rows:
                 continue
             numbers = _plain(batch.column(0)) - partition
             place = numbers // step  # of each event's session in this partition
             steps = np.diff(place, prepend=last)
-            good = bool((numbers % step == 0).all() and (steps >= 0).all() and place.min() >= 0 and place.max() < len(sizes))
+            good = bool((numbers % step == 0).all() and (steps >= 0).all() and place.min() >= 0
+                        and place.max() < len(sizes))
             if not good:
                 break
             sizes[place[0]:place[-1] + 1] += np.bincount(place - place[0])
@@ -224,12 +261,16 @@ def _scan(found, partition, with_time=False):
                 times[place[steps > 0]] = _plain(batch.column(1))[steps > 0]
             last = place[-1]
         if not good or (sizes < 2).any():
-            raise data_error(where, "its %s are not those of partition %d of %d; %s" % (NUMBER, partition, step, _AGAIN))
+            raise data_error(where,
+                             "its %s are not those of partition %d of %d; %s"
+                             % (NUMBER, partition, step, _AGAIN))
     return sizes, times
 
 
 def _fill(found, partition, vocabulary, sizes, starts, items):
-    """Put the items of a partition at their places: its session m begins at items[starts[m]] and has sizes[m] events."""
+    """Put the items of a partition at their places: its session m begins at items[starts[m]] and
+    has sizes[m] events.
+    """
     where, column = os.path.join(found.path, part_name(partition)), found.columns["item"]
     ends, row = np.cumsum(sizes), 0
     shift = starts - (ends - sizes)
@@ -239,7 +280,9 @@ def _fill(found, partition, vocabulary, sizes, starts, items):
             codes, rows = vocabulary.encode(raw), np.arange(row, row + len(raw))
             unknown = np.flatnonzero(codes < 0)
             if len(unknown):
-                raise data_error(where, "item %s is not in %s; %s" % (short(raw[unknown[:1]].tolist()[0]), ITEMS, _AGAIN),
+                raise data_error(where,
+                                 "item %s is not in %s; %s"
+                                 % (short(raw[unknown[:1]].tolist()[0]), ITEMS, _AGAIN),
                                  row + int(unknown[0]) + 1, column, "row")
             items[rows + shift[np.searchsorted(ends, rows, side="right")]] = codes
             row += len(raw)
@@ -252,7 +295,9 @@ def _plain(column):
 
 @contextlib.contextmanager
 def _opened(path, columns):
-    """Context of a pyarrow ParquetFile that has these columns without nulls; what fails inside is one DataError."""
+    """Context of a pyarrow ParquetFile that has these columns without nulls; what fails inside is
+    one DataError.
+    """
     arrow, parquet = import_pyarrow(path)
     try:
         with open(path, "rb") as handle:
@@ -260,14 +305,18 @@ def _opened(path, columns):
             missing = [name for name in columns if name not in file.schema_arrow.names]
             if missing:
                 raise data_error(path, "column %s is missing; it has %s; restore the file, or %s"
-                                 % (short(missing[0]), ", ".join(map(short, file.schema_arrow.names[:12])), _AGAIN))
+                                 % (short(missing[0]),
+                                    ", ".join(map(short, file.schema_arrow.names[:12])), _AGAIN))
             yield file
     except DataError:
         raise
     except FileNotFoundError:
         raise data_error(path, "no such file; restore it, or %s" % _AGAIN) from None
-    except (arrow.lib.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, NotImplementedError) as error:
-        raise data_error(path, "not readable as parquet (%s); restore the file, or %s" % (str(error)[:120], _AGAIN)) from None
+    except (arrow.lib.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError,
+            NotImplementedError) as error:
+        raise data_error(path,
+                         "not readable as parquet (%s); restore the file, or %s"
+                         % (str(error)[:120], _AGAIN)) from None
 
 
 def _check_sum(found, name, said):
@@ -275,9 +324,13 @@ def _check_sum(found, name, said):
     try:
         same = sha256(path) == said
     except OSError as error:
-        raise data_error(path, "cannot be read: %s; restore the file, or %s" % (error.strerror or error, _AGAIN)) from None
+        raise data_error(path,
+                         "cannot be read: %s; restore the file, or %s"
+                         % (error.strerror or error, _AGAIN)) from None
     if not same:
-        raise data_error(path, "its checksum is not what %s says; restore the file, or %s" % (FILE, _AGAIN))
+        raise data_error(path,
+                         "its checksum is not what %s says; restore the file, or %s"
+                         % (FILE, _AGAIN))
 
 
 def _content(path):
@@ -286,7 +339,9 @@ def _content(path):
         with open(where, "rb") as file:
             return file.read()
     except OSError as error:
-        raise data_error(where, "cannot be read: %s; give a directory that gru4rec.prepare --partitions has written, or a "
+        raise data_error(where,
+                         "cannot be read: %s; give a directory that gru4rec.prepare --partitions "
+                         "has written, or a "
                          "file of events" % (error.strerror or error)) from None
 
 
@@ -301,9 +356,11 @@ def _text(value):
 _KEYS = {
     "columns": lambda value: (isinstance(value, dict) and set(value) == {"session", "item", "time"}
                               and all(map(_text, value.values()))),
-    "events": _count, "sessions": _count, "items": _count, "partitions": _count, "events_read": _count,
+    "events": _count, "sessions": _count, "items": _count, "partitions": _count,
+    "events_read": _count,
     "sessions_read": _count, "items_sha256": _text,
     "parts": lambda value: (isinstance(value, list) and 0 < len(value) <= MAX_PARTITIONS and all(
-        isinstance(part, dict) and set(part) == {"rows", "sessions", "sha256"} and _count(part["rows"])
+        isinstance(part, dict) and set(part) == {"rows", "sessions", "sha256"}
+        and _count(part["rows"])
         and _count(part["sessions"]) and _text(part["sha256"]) for part in value)),
 }

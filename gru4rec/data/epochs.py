@@ -1,7 +1,9 @@
-"""The schedule of each epoch for one of several processes: its share of the sessions, in as many steps as all make.
+"""The schedule of each epoch for one of several processes: its share of the sessions, in as many
+steps as all make.
 
-A run that goes on with another number of processes (or without the hidden states of all) gives up the lanes in which an
-epoch was begun: what is left of each session then starts anew, from the event that was reached, with a state of zero.
+A run that goes on with another number of processes (or without the hidden states of all) gives up
+the lanes in which an epoch was begun: what is left of each session then starts anew, from the event
+that was reached, with a state of zero.
 """
 
 import logging
@@ -19,10 +21,11 @@ _log = logging.getLogger(__name__)
 class Share(NamedTuple):
     """The sessions of one rank.
 
-    number: int64 [S], the place of each of them among those of all ranks; None where it is not known.
+    number: int64 [S], the place of each of them among those of all ranks; None where it is not
+    known.
     steps_of_all: function () -> int64, steps that each session of all ranks takes, by number.
-    data: None, or (what stands for the data of all ranks, str; events) of a training file that is read in parts.
-    """
+    data: None, or (what stands for the data of all ranks, str; events) of a training file that
+    is read in parts."""
 
     sessions: Sessions
     number: Optional[np.ndarray]
@@ -57,7 +60,9 @@ class Epochs:
     """Schedules of the epochs of a rank; every rank makes one, at the same time."""
 
     def __init__(self, share, num_lanes, ranks, exchange=None):
-        """exchange: function (value) -> list of the values of all ranks; None where there is no such thing."""
+        """exchange: function (value) -> list of the values of all ranks; None where there is no
+        such thing.
+        """
         self._share, self._lanes, self._ranks, self._exchange = share, num_lanes, ranks, exchange
         self.whole, self.num_targets = self._built(share.sessions)
 
@@ -70,7 +75,8 @@ class Epochs:
         if not divisions:
             return self.whole, self.num_targets
         if self._share.number is None:
-            _log.warning("the lanes in which this epoch was begun cannot be made again (--session_order time, a dataset "
+            _log.warning("the lanes in which this epoch was begun cannot be made again "
+                         "(--session_order time, a dataset "
                          "directory): it is trained from its start")
             return self.whole, self.num_targets
         done = done_steps(self._share.steps_of_all(), divisions)[self._share.number]
@@ -86,21 +92,24 @@ class Epochs:
         else:
             return epoch, own[1]
         said = list(said)
-        return schedule.padded(epoch, max(steps for steps, _ in said)), sum(count for _, count in said)
+        return schedule.padded(epoch,
+                               max(steps for steps, _ in said)), sum(count for _, count in said)
 
     def _of_ranks(self):
         """[steps, targets] of the whole epoch of each rank, where each knows all sessions."""
         every = self._share.steps_of_all()
         for rank in range(self._ranks.size):
             steps = every[rank::self._ranks.size]
-            yield int((schedule.assign_lanes(steps, self._lanes)[0] + steps).max()), int(steps.sum())
+            yield int((schedule.assign_lanes(steps,
+                                             self._lanes)[0] + steps).max()), int(steps.sum())
 
 
 def build_epoch(sessions, num_lanes, ranks):
-    """schedule.Epoch of a rank, of data.sessions.Sessions of all: as long as the longest of any, for steps are made together.
+    """schedule.Epoch of a rank, of data.sessions.Sessions of all: as long as the longest of any,
+    for steps are made together.
 
-    Steps without a live lane fill up the shorter ones, so every target is trained exactly once and no process waits.
-    """
+    Steps without a live lane fill up the shorter ones, so every target is trained exactly once
+    and no process waits."""
     return Epochs(share_of(sessions, ranks), num_lanes, ranks).whole
 
 
@@ -108,7 +117,8 @@ def done_steps(steps, divisions):
     """Steps of each session that were made.
 
     Args:
-      steps: int64 [S] of all sessions, by number; session i is of rank i % size. divisions: as for Epochs.of.
+      steps: int64 [S] of all sessions, by number; session i is of rank i % size. divisions: as for
+      Epochs.of.
     Returns: int64 [S].
     """
     left = np.array(steps, np.int64)

@@ -1,4 +1,6 @@
-"""Session-parallel mini-batches: which lane sees which item at which step, for a whole epoch at once."""
+"""Session-parallel mini-batches: which lane sees which item at which step, for a whole epoch at
+once.
+"""
 
 import heapq
 from typing import NamedTuple
@@ -9,7 +11,8 @@ import numpy as np
 class Epoch(NamedTuple):
     """Arrays of one pass; step t feeds `x[t]`, predicts `y[t]`.
 
-    Lanes that have run out of sessions keep x = y = 0 and weight 0. Example, two lanes, sessions [1 2 3], [4 5], [6 7]:
+    Lanes that have run out of sessions keep x = y = 0 and weight 0. Example, two lanes, sessions [1
+    2 3], [4 5], [6 7]:
 
         x      [[1 4] [2 6]]     reset  [[1 1] [0 1]]
         y      [[2 5] [3 7]]     weight [[1 1] [1 1]]
@@ -47,7 +50,9 @@ def assign_lanes(num_steps_s, num_lanes):
 
 
 def _lane_keys(lengths, num_lanes):
-    """Yields start * B + lane. One int per lane in a heap orders lanes by (step they are free, lane number)."""
+    """Yields start * B + lane. One int per lane in a heap orders lanes by (step they are free, lane
+    number).
+    """
     free = list(range(num_lanes))
     replace = heapq.heapreplace
     for taken in (lengths * num_lanes).tolist():
@@ -70,14 +75,16 @@ def build(items, offsets, num_lanes):
 
 
 def build_longest_first(items, offsets, num_lanes, leading_skip):
-    """Lay test sessions out so that all lanes run out at about the same step; their order means nothing.
+    """Lay test sessions out so that all lanes run out at about the same step; their order means
+    nothing.
 
     Args:
       items, offsets, num_lanes: as `build`.
-      leading_skip: [S] bool: the session gets one more step in front, with x = -1 (no input, the state stays zero) and
+      leading_skip: [S] bool: the session gets one more step in front, with x = -1 (no input, the
+      state stays zero) and
         its first item as target; such a session may have one event.
-    Returns: (Epoch, cells [number of targets] int64): target n, counted session by session, is at flat cell n.
-    """
+    Returns: (Epoch, cells [number of targets] int64): target n, counted session by session, is
+    at flat cell n."""
     steps = np.diff(offsets) - 1 + leading_skip
     order = np.argsort(-steps, kind="stable")
     start, lane = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int32)
@@ -116,7 +123,9 @@ def _cells(start, lane, steps, num_lanes):
 
 
 def _targets(offsets, steps):
-    """Index into items of every target, session by session: the last `steps` events of each session."""
+    """Index into items of every target, session by session: the last `steps` events of each
+    session.
+    """
     first = np.cumsum(steps) - steps
     target = np.arange(int(steps.sum()), dtype=np.int64)
     target += np.repeat(offsets[1:] - steps - first, steps)

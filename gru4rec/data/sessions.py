@@ -32,8 +32,9 @@ class Sessions(NamedTuple):
 class EvalSessions(NamedTuple):
     """Test sessions that have something to rank; `items` holds known items only.
 
-    A session has the targets `items[1:]`, and `items[0]` too where `leading_skip` is set: the file's session began with
-    unknown items, so its first known one is predicted from the zero state.
+    A session has the targets `items[1:]`, and `items[0]` too where `leading_skip` is set: the
+    file's session began with unknown items, so its first known one is predicted from the zero
+    state.
     """
 
     items: np.ndarray          # [E] int32 item indices
@@ -74,11 +75,13 @@ def index_train(events, session_order="id"):
 
     Args:
       events: loader.Events.
-      session_order: "id" (numeric, or by code point for text) or "time" (of the first event; ties by id).
-    Returns: (Vocabulary, Sessions, TrainReport). Vocabulary and support count one-event sessions, Sessions drops them.
+      session_order: "id" (numeric, or by code point for text) or "time" (of the first event; ties
+      by id).
+    Returns: (Vocabulary, Sessions, TrainReport). Vocabulary and support count one-event sessions,
+    Sessions drops them.
     Raises: DataError if no session has two events; ValueError for an unknown order.
-    Example: sessions 2, 1, 2, 1 with items c, a, b, a in time order -> ids [c a b], items [1 1 0 2], offsets [0 2 4].
-    """
+    Example: sessions 2, 1, 2, 1 with items c, a, b, a in time order -> ids [c a b], items [1 1 0
+    2], offsets [0 2 4]."""
     if session_order not in ("id", "time"):
         raise ValueError("session_order %r is unknown; use one of: id, time" % (session_order,))
     vocab, codes = Vocabulary.build_with_codes(events.item)
@@ -86,14 +89,16 @@ def index_train(events, session_order="id"):
     lengths = np.diff(offsets)
     kept = np.flatnonzero(lengths >= 2)
     if not len(kept):
-        raise DataError("%s: none of its %d sessions has two events, so there is nothing to learn; check that the "
+        raise DataError("%s: none of its %d sessions has two events, so there is nothing to learn; "
+                        "check that the "
                         "session column holds session ids" % (events.path, len(lengths)))
     if session_order == "time":
         kept = kept[np.argsort(events.time[order[offsets[kept]]], kind="stable")]
     rows, kept_offsets = _gather(offsets, kept)
     sessions = Sessions(codes[order[rows]], kept_offsets)
     report = TrainReport(events_read=len(codes), sessions_read=len(lengths), items=len(vocab),
-                         events=sessions.num_events, sessions=sessions.num_sessions, targets=sessions.num_targets,
+                         events=sessions.num_events, sessions=sessions.num_sessions,
+                         targets=sessions.num_targets,
                          short_sessions=len(lengths) - len(kept))
     return vocab, sessions, report
 
@@ -104,11 +109,14 @@ def index_test(events, vocab, unknown="drop"):
     Args:
       events: loader.Events.
       vocab: Vocabulary of the model.
-      unknown: "drop" removes events of unknown items, then sessions shorter than two; "miss" keeps the file's sessions:
+      unknown: "drop" removes events of unknown items, then sessions shorter than two; "miss" keeps
+      the file's sessions:
         an unknown target is a miss, an unknown input is skipped and the state kept.
     Returns: (EvalSessions, TestReport). Targets to rank plus `num_misses` is `TestReport.events`.
-    Raises: DataError if no item is known or nothing is left to rank; ValueError for another `unknown`.
-    Example: known a, b; sessions [x a b], [a x] -> drop: [a b], 1 target. miss: [a b] with leading_skip, 2 targets,
+    Raises: DataError if no item is known or nothing is left to rank; ValueError for another
+    `unknown`.
+    Example: known a, b; sessions [x a b], [a x] -> drop: [a b], 1 target. miss: [a b] with
+    leading_skip, 2 targets,
       and 1 miss.
     """
     if unknown not in ("drop", "miss"):
@@ -119,8 +127,10 @@ def index_test(events, vocab, unknown="drop"):
     codes = codes[order]
     known = codes >= 0
     if not known.any():
-        raise DataError("%s: none of its %d items is known to the model (first one: %.60r); give a test file with the "
-                        "ids of the training file" % (events.path, unknown_items, events.item.tolist()[0]))
+        raise DataError("%s: none of its %d items is known to the model (first one: %.60r); give a "
+                        "test file with the "
+                        "ids of the training file" % (events.path, unknown_items,
+                                                      events.item.tolist()[0]))
     known_lengths = np.diff(np.concatenate([[0], np.cumsum(known)])[offsets])
     if unknown == "drop":
         lengths = known_lengths
@@ -133,13 +143,17 @@ def index_test(events, vocab, unknown="drop"):
         num_misses = int((~known).sum() - leading.sum())
     kept = np.flatnonzero(known_lengths + leading >= 2)
     if not len(kept):
-        raise DataError("%s: no session has two events of known items, so there is nothing to rank; check the session "
+        raise DataError("%s: no session has two events of known items, so there is nothing to "
+                        "rank; check the session "
                         "column and that the ids are those of the training file" % events.path)
     rows, kept_offsets = _gather(np.concatenate([[0], np.cumsum(known_lengths)]), kept)
     counted = lengths[lengths >= 2]
-    sessions = EvalSessions(codes[known][rows], kept_offsets, leading[kept], num_misses, kept.astype(np.int64))
-    report = TestReport(events_read=len(codes), sessions_read=len(lengths), events=int((counted - 1).sum()),
-                        sessions=len(counted), unknown_items=unknown_items, unknown_events=int((~known).sum()),
+    sessions = EvalSessions(codes[known][rows], kept_offsets, leading[kept], num_misses,
+                            kept.astype(np.int64))
+    report = TestReport(events_read=len(codes), sessions_read=len(lengths),
+                        events=int((counted - 1).sum()),
+                        sessions=len(counted), unknown_items=unknown_items,
+                        unknown_events=int((~known).sum()),
                         short_sessions=len(lengths) - len(counted))
     return sessions, report
 
@@ -157,8 +171,9 @@ def sort_events(events):
     new = np.concatenate([[True], key[1:] != key[:-1]])
     # Most files are in time order within a session already; then the second sort can be left out.
     if (~new[1:] & (time[1:] < time[:-1])).any():
-        # Complex numbers compare by real part, then imaginary part. As the sessions are in place already, the stable
-        # sort finds short runs to merge and is several times faster than lexsort, which starts over with time.
+        # Complex numbers compare by real part, then imaginary part. As the sessions are in place
+        # already, the stable sort finds short runs to merge and is several times faster than
+        # lexsort, which starts over with time.
         both = np.empty(len(time), np.complex128)
         both.real, both.imag = np.cumsum(new), time
         order = order[np.argsort(both, kind="stable")]
@@ -171,7 +186,8 @@ def _stable_order(key):
         return np.arange(len(key))
     if (int(key.max()) - int(key.min()) + 1) * len(key) >= 2 ** 63:
         return np.argsort(key, kind="stable")
-    # Sorting (key, row) packed into one number moves values, not indices: four times faster at 32 million rows.
+    # Sorting (key, row) packed into one number moves values, not indices: four times faster at 32
+    # million rows.
     packed = (key - key.min()) * len(key) + np.arange(len(key))
     packed.sort()
     packed %= len(key)
@@ -179,7 +195,9 @@ def _stable_order(key):
 
 
 def _gather(offsets, kept):
-    """Row numbers of the sessions `kept`, one after the other, and their new offsets: (int64 [E'], int64 [S' + 1])."""
+    """Row numbers of the sessions `kept`, one after the other, and their new offsets: (int64 [E'],
+    int64 [S' + 1]).
+    """
     return rows_of(offsets[kept], np.diff(offsets)[kept])
 
 

@@ -1,14 +1,16 @@
 """Seeded click sessions whose next-item distribution, and so the best of any model, is known.
 
-Every item has a popularity `pop` (Zipf-like) and a group; `f` and `s` are permutations of the groups. With x_t the
-last item, of group g(x_t), and x_{t-1} the one before it,
+Every item has a popularity `pop` (Zipf-like) and a group; `f` and `s` are permutations of the
+groups. With x_t the last item, of group g(x_t), and x_{t-1} the one before it,
 
     p(x_{t+1} = k | x_t, x_{t-1}) = a·pop(k) + b·pop(k | group f(g(x_t))) + c·pop(k | group s(g(x_{t-1})))
     p(x_2 = k | x_1)              = (a·pop(k) + b·pop(k | group f(g(x_1)))) / (a + b),    x_1 ~ pop
 
-with a + b + c = 1: noise, an ordinary Markov chain, and a part for those who remember more than the last item. A
-session of t >= 2 events goes on with probability `go_on`, up to `max_len`. Every random choice compares
-`RandomState.random_sample` with integer weights, so that a seed gives the same events on every Python and numpy.
+with a + b + c = 1: noise, an ordinary Markov chain, and a part for those who remember more than the
+last item. A session of t >= 2 events goes on with probability `go_on`, up to `max_len`. Every
+random choice compares
+`RandomState.random_sample` with integer weights, so that a seed gives the same events on every
+Python and numpy.
 
 Command: python -m gru4rec.data.synthetic --out data
 """
@@ -67,7 +69,8 @@ class Ceiling(NamedTuple):
     mrr_realised: float  # 1 / rank of the target where rank <= k, else 0, mean over the targets
 
 
-def make_process(seed, num_groups=NUM_GROUPS, group_size=GROUP_SIZE, shares=SHARES, go_on=GO_ON, max_len=MAX_LEN):
+def make_process(seed, num_groups=NUM_GROUPS, group_size=GROUP_SIZE, shares=SHARES, go_on=GO_ON,
+                 max_len=MAX_LEN):
     """Draw a process.
 
     Args:
@@ -78,7 +81,8 @@ def make_process(seed, num_groups=NUM_GROUPS, group_size=GROUP_SIZE, shares=SHAR
     Raises: InputError naming the argument out of range.
     """
     if num_groups < 1 or group_size < 1:
-        raise InputError("num_groups %d and group_size %d must be at least 1" % (num_groups, group_size))
+        raise InputError("num_groups %d and group_size %d must be at least 1"
+                         % (num_groups, group_size))
     if min(shares) < 0 or shares[0] + shares[1] <= 0 or abs(sum(shares) - 1) > 1e-9:
         raise InputError("shares %s must be >= 0 with sum 1 and a + b > 0" % (shares,))
     if not 0 <= go_on < 1 or max_len < 2:
@@ -87,9 +91,11 @@ def make_process(seed, num_groups=NUM_GROUPS, group_size=GROUP_SIZE, shares=SHAR
     num_items = num_groups * group_size
     rank = _permutation(rng, num_items)  # of each item, 0 = most popular
     by_rank = np.argsort(rank, kind="stable")
-    pop = 10 ** 6 // (rank + num_items // 15 + 1)  # Zipf with a flattened head: 1 / (rank from 1 + I/15)
+    # Zipf with a flattened head: 1 / (rank from 1 + I/15)
+    pop = 10 ** 6 // (rank + num_items // 15 + 1)
     members = by_rank.reshape(group_size, num_groups).T  # every group has popular and rare items
-    return Process(pop, rank % num_groups, members, _permutation(rng, num_groups), _permutation(rng, num_groups),
+    return Process(pop, rank % num_groups, members, _permutation(rng, num_groups),
+                   _permutation(rng, num_groups),
                    tuple(shares), go_on, max_len)
 
 
@@ -98,7 +104,9 @@ def _permutation(rng, size):
 
 
 def _draw(rng, weights):
-    """One place per row of weights [N, L], each with probability weight / row sum (positive integers)."""
+    """One place per row of weights [N, L], each with probability weight / row sum (positive
+    integers).
+    """
     bounds = np.cumsum(weights, axis=1)
     needle = np.floor(rng.random_sample(len(weights)) * bounds[:, -1])
     return (bounds <= needle[:, None]).sum(1)
@@ -122,7 +130,9 @@ def group_matrix(process):
 
 
 def _parts(process):
-    """(known, memory), [I, I] float64: a·pop + b·(first-order row of the last item), and the row of the one before."""
+    """(known, memory), [I, I] float64: a·pop + b·(first-order row of the last item), and the row of
+    the one before.
+    """
     a, b, _ = process.shares
     groups = group_matrix(process)
     known = a * popularity(process) + b * groups[process.first[process.group]]
@@ -148,7 +158,8 @@ def next_item(process, last, before):
 def last_item_only(process):
     """What is left of the next-item distribution when only the last item is seen.
 
-    Follows the joint distribution of two neighbours, P(x_t, x_{t+1}), through a session's positions, so it is exact.
+    Follows the joint distribution of two neighbours, P(x_t, x_{t+1}), through a session's
+    positions, so it is exact.
 
     Returns: [I, I] float64; row i is p(next | last = i), rows sum to 1.
     """
@@ -168,7 +179,8 @@ def draw_sessions(process, num_sessions, seed):
 
     Args:
       process: Process. num_sessions: int >= 1. seed: int in [0, 2^32).
-    Returns: (items, offsets): [events] int64 item indices and [num_sessions + 1] int64; session s is
+    Returns: (items, offsets): [events] int64 item indices and [num_sessions + 1] int64; session s
+    is
       items[offsets[s]:offsets[s + 1]], 2..max_len events long.
     """
     rng = np.random.RandomState(seed)
@@ -191,7 +203,9 @@ def draw_sessions(process, num_sessions, seed):
 
 
 def contexts(items, offsets):
-    """(last, before, target) of every next event: [targets] each; before is -1 at the first of a session."""
+    """(last, before, target) of every next event: [targets] each; before is -1 at the first of a
+    session.
+    """
     opens = np.zeros(len(items), dtype=bool)
     opens[offsets[:-1]] = True
     target = np.flatnonzero(~opens)
@@ -251,11 +265,14 @@ def make_sample(seed=SEED, num_sessions=NUM_SESSIONS, num_days=NUM_DAYS):
     item_ids = 214000000 + np.cumsum(_between(rng, 1, 9999, len(process.pop)))
     session_ids = np.cumsum(_between(rng, 1, 5, num_sessions))
     day = np.arange(num_sessions) * num_days // num_sessions
-    start_seconds = 86400 * day + _between(rng, 0, 79200, num_sessions)  # before 22:00: none runs past midnight
-    frame = _frame(item_ids[items], offsets, session_ids, np.sort(start_seconds), _between(rng, 5, 180, len(items)))
+    # before 22:00: none runs past midnight
+    start_seconds = 86400 * day + _between(rng, 0, 79200, num_sessions)
+    frame = _frame(item_ids[items], offsets, session_ids, np.sort(start_seconds),
+                   _between(rng, 5, 180, len(items)))
     first_test = int(np.searchsorted(day, num_days - 1))
     if not 0 < first_test < num_sessions:
-        raise InputError("%d sessions on %d days leave the train or the test part empty" % (num_sessions, num_days))
+        raise InputError("%d sessions on %d days leave the train or the test part empty"
+                         % (num_sessions, num_days))
     cut = offsets[first_test]
     oracle, memoryless = ceilings(process, items[cut:], offsets[first_test:] - cut)
     return Sample(frame[:cut], frame[cut:].reset_index(drop=True), oracle, memoryless)
@@ -276,7 +293,8 @@ def _frame(event_ids, offsets, session_ids, start_seconds, gap_seconds):
 
 
 def markov_sessions(num_sessions, num_items, seed, noise=0.0, length=6):
-    """Predictable sessions: after item i comes i + 1 (the first after the last), or with `noise` any item.
+    """Predictable sessions: after item i comes i + 1 (the first after the last), or with `noise`
+    any item.
 
     Args:
       num_sessions, num_items: ints >= 1. seed: int in [0, 2^32).
@@ -291,12 +309,14 @@ def markov_sessions(num_sessions, num_items, seed, noise=0.0, length=6):
         stray = rng.random_sample(num_sessions) < noise
         columns.append(np.where(stray, anything, (columns[-1] + 1) % num_items))
     sessions = np.arange(num_sessions)
-    return _frame(1 + np.stack(columns, axis=1).ravel(), length * np.arange(num_sessions + 1), 1 + sessions,
+    return _frame(1 + np.stack(columns, axis=1).ravel(), length * np.arange(num_sessions + 1),
+                  1 + sessions,
                   600 * sessions, np.full(num_sessions * length, 30))
 
 
 def random_sessions(num_sessions, num_items, seed, length=6):
-    """Sessions of uniform, independent items: no model does better than chance, k / num_items, on new ones.
+    """Sessions of uniform, independent items: no model does better than chance, k / num_items, on
+    new ones.
 
     Arguments and result as `markov_sessions`.
     """
@@ -304,7 +324,8 @@ def random_sessions(num_sessions, num_items, seed, length=6):
 
 
 def write_events(frame, path):
-    """Write SessionId, ItemId, Time as gzipped tab-separated text; equal tables give equal bytes."""
+    """Write SessionId, ItemId, Time as gzipped tab-separated text; equal tables give equal bytes.
+    """
     lines = ["\t".join(frame.columns)]
     lines += ["%s\t%s\t%s" % row for row in zip(*(frame[name].tolist() for name in frame.columns))]
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as out:
@@ -327,10 +348,14 @@ def describe(sample):
 
 def main(argv=None):
     """Write the two sample files and print what can be reached on them; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m gru4rec.data.synthetic", description=main.__doc__)
-    parser.add_argument("--out", default="data", help="directory of sample_train.tsv.gz and sample_test.tsv.gz")
-    parser.add_argument("--seed", type=int, default=SEED, help="seed of the process and its sessions [%(default)s]")
-    parser.add_argument("--sessions", type=int, default=NUM_SESSIONS, help="sessions in all [%(default)s]")
+    parser = argparse.ArgumentParser(prog="python -m gru4rec.data.synthetic",
+                                     description=main.__doc__)
+    parser.add_argument("--out", default="data",
+                        help="directory of sample_train.tsv.gz and sample_test.tsv.gz")
+    parser.add_argument("--seed", type=int, default=SEED,
+                        help="seed of the process and its sessions [%(default)s]")
+    parser.add_argument("--sessions", type=int, default=NUM_SESSIONS,
+                        help="sessions in all [%(default)s]")
     args = parser.parse_args(argv)
     try:
         sample = make_sample(args.seed, args.sessions)

@@ -23,9 +23,10 @@ def _text_of(raw):
 class Vocabulary:
     """The items a model knows.
 
-    ids: int64 [I] or object [I] of str, raw ids in order of first appearance in the training file; unique.
-    support: int64 [I] events of each item in the training file, before one-event sessions are dropped.
-    """
+    ids: int64 [I] or object [I] of str, raw ids in order of first appearance in the training file;
+    unique.
+    support: int64 [I] events of each item in the training file, before one-event sessions are
+    dropped."""
 
     ids: np.ndarray
     support: np.ndarray
@@ -37,12 +38,16 @@ class Vocabulary:
 
     @classmethod
     def build(cls, item_column):
-        """Vocabulary of a training file's item column (int64 [E] or object [E] of str, in file order)."""
+        """Vocabulary of a training file's item column (int64 [E] or object [E] of str, in file
+        order).
+        """
         return cls.build_with_codes(item_column)[0]
 
     @classmethod
     def build_with_codes(cls, item_column):
-        """As `build`, and the column in item indices: (Vocabulary, int32 [E]); hashes the column only once."""
+        """As `build`, and the column in item indices: (Vocabulary, int32 [E]); hashes the column
+        only once.
+        """
         codes, ids = pd.factorize(item_column)
         vocab = cls(np.array(ids), np.bincount(codes, minlength=len(ids)).astype(np.int64))
         return vocab, codes.astype(np.int32)
@@ -58,8 +63,10 @@ class Vocabulary:
         """Item index of each raw id.
 
         Args:
-          raw_ids: [N] ints, floats or str (array or list, mixed too), cast to the vocabulary's type: text "12" and
-            float 12.0 are the integer id 12, integer 12 is the text id "12"; "012" and "12.0" are only themselves.
+          raw_ids: [N] ints, floats or str (array or list, mixed too), cast to the vocabulary's
+          type: text "12" and
+            float 12.0 are the integer id 12, integer 12 is the text id "12"; "012" and "12.0" are
+            only themselves.
         Returns: int32 [N], -1 where the vocabulary does not know the id (None and NaN included).
         Example: ids [30, 10], raw ["10", 30, "x"] -> [1, 0, -1]
         """
@@ -68,18 +75,23 @@ class Vocabulary:
             return self._index.get_indexer(raw.astype(np.int64)).astype(np.int32)
         codes, values = pd.factorize(raw.astype(object))
         known = self._encode_each([_text_of(value) for value in values])
-        return np.append(known, np.int32(-1))[codes]  # factorize gives None and NaN the code -1: the appended entry
+        # factorize gives None and NaN the code -1: the appended entry
+        return np.append(known, np.int32(-1))[codes]
 
     def _encode_each(self, texts):
         """list of str -> int32 index of each."""
         if not self.is_integer:
-            return self._index.get_indexer(pd.Index(_object_array(texts), dtype=object)).astype(np.int32)
+            return self._index.get_indexer(pd.Index(_object_array(texts),
+                                                    dtype=object)).astype(np.int32)
         numbers = [canonical_int(text) for text in texts]
-        found = self._index.get_indexer(np.array([number or 0 for number in numbers], np.int64)).astype(np.int32)
+        found = self._index.get_indexer(np.array([number or 0 for number in numbers],
+                                                 np.int64)).astype(np.int32)
         return np.where(np.array([number is None for number in numbers], bool), np.int32(-1), found)
 
     def decode(self, indices):
-        """int [N] item indices, 0 <= index < I -> raw ids, int64 [N] or object [N] of str; else IndexError."""
+        """int [N] item indices, 0 <= index < I -> raw ids, int64 [N] or object [N] of str; else
+        IndexError.
+        """
         indices = np.asarray(indices, dtype=np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError("item index outside 0..%d" % (len(self) - 1))
@@ -88,14 +100,17 @@ class Vocabulary:
     def extended(self, other):
         """This vocabulary with the items of another appended where it does not know them.
 
-        Returns: (Vocabulary, int32 [J] its index of each item of `other`); support is that of `other`, 0 where it has not the
+        Returns: (Vocabulary, int32 [J] its index of each item of `other`); support is that of
+        `other`, 0 where it has not the
           item. Ids are integer if both are, else text.
         Example: ids [30, 10], other [10, 20] -> ids [30, 10, 20], index [1, 2].
         """
         ids, theirs = self.ids, other.ids
         if self.is_integer != other.is_integer:
             ids, theirs = (_object_array([str(i) for i in part.tolist()]) for part in (ids, theirs))
-        index = pd.Index(ids, dtype=ids.dtype).get_indexer(pd.Index(theirs, dtype=theirs.dtype)).astype(np.int32)
+        index = pd.Index(ids,
+                         dtype=ids.dtype).get_indexer(pd.Index(theirs,
+                                                               dtype=theirs.dtype)).astype(np.int32)
         new = index < 0
         index[new] = len(ids) + np.arange(int(new.sum()))
         ids = np.concatenate([ids, theirs[new]])
@@ -104,7 +119,9 @@ class Vocabulary:
         return Vocabulary(ids, support), index
 
     def to_arrays(self):
-        """dict of `support` and `ids`, or for text ids `id_bytes` (uint8, UTF-8) and `id_offsets` (int64 [I + 1])."""
+        """dict of `support` and `ids`, or for text ids `id_bytes` (uint8, UTF-8) and `id_offsets`
+        (int64 [I + 1]).
+        """
         if self.is_integer:
             return {"ids": np.asarray(self.ids), "support": np.asarray(self.support)}
         parts = [text.encode("utf-8") for text in self.ids]
@@ -121,9 +138,11 @@ class Vocabulary:
         support = _integers(arrays, "support")
         ids = _integers(arrays, "ids") if "ids" in arrays else _texts(arrays)
         if len(ids) != len(support) or not len(ids):
-            raise CheckpointError("vocabulary has %d ids, %d supports; the file is damaged" % (len(ids), len(support)))
+            raise CheckpointError("vocabulary has %d ids, %d supports; the file is damaged"
+                                  % (len(ids), len(support)))
         if support.min() < 0:
-            raise CheckpointError("vocabulary has the negative support %d; the file is damaged" % support.min())
+            raise CheckpointError("vocabulary has the negative support %d; the file is damaged"
+                                  % support.min())
         if not pd.Index(ids, dtype=ids.dtype).is_unique:
             raise CheckpointError("vocabulary holds an item id twice; the file is damaged")
         return cls(ids, support)
@@ -144,10 +163,12 @@ class Vocabulary:
         except CheckpointError as error:
             raise CheckpointError("%s: %s" % (path, error)) from None
         except FileNotFoundError:
-            raise CheckpointError("%s: no such vocabulary file; train first or correct the path" % path) from None
+            raise CheckpointError("%s: no such vocabulary file; train first or correct the path"
+                                  % path) from None
         except npz.ERRORS as error:
             reason = " ".join(str(error).split())[:120]
-            raise CheckpointError("%s: not a readable vocabulary (%s: %s); restore the file or train again"
+            raise CheckpointError("%s: not a readable vocabulary (%s: %s); restore the file or "
+                                  "train again"
                                   % (path, type(error).__name__, reason)) from None
 
 
@@ -168,11 +189,17 @@ def _integers(arrays, name):
 
 def _texts(arrays):
     """object [I] of str from `id_bytes` and `id_offsets`."""
-    offsets, blob = _integers(arrays, "id_offsets"), _integers(arrays, "id_bytes").astype(np.uint8).tobytes()
-    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets) < 0).any():
-        raise CheckpointError("vocabulary 'id_offsets' do not divide its %d bytes; the file is damaged" % len(blob))
+    offsets, blob = _integers(arrays,
+                              "id_offsets"), _integers(arrays,
+                                                       "id_bytes").astype(np.uint8).tobytes()
+    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets)
+                                                                           < 0).any():
+        raise CheckpointError("vocabulary 'id_offsets' do not divide its %d bytes; the file is "
+                              "damaged" % len(blob))
     bounds = offsets.tolist()
     try:
-        return _object_array([blob[start:stop].decode("utf-8") for start, stop in zip(bounds, bounds[1:])])
+        return _object_array([blob[start:stop].decode("utf-8") for start,
+                              stop in zip(bounds, bounds[1:])])
     except UnicodeDecodeError as error:
-        raise CheckpointError("vocabulary holds an id that is not UTF-8 (%s); the file is damaged" % error) from None
+        raise CheckpointError("vocabulary holds an id that is not UTF-8 (%s); the file is damaged"
+                              % error) from None

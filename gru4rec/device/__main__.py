@@ -1,4 +1,6 @@
-"""`python -m gru4rec.device`: what is there of an NPU; exit status 0 if it can be used, 1 if not, 2 for a wrong flag."""
+"""`python -m gru4rec.device`: what is there of an NPU; exit status 0 if it can be used, 1 if not, 2
+for a wrong flag.
+"""
 
 import json
 import logging
@@ -15,11 +17,15 @@ class ProbeConfig:
     """What is looked at."""
 
     device: str = flag("npu", "which device", choices=("npu", "gpu", "cpu"))
-    probe: int = flag(0, "1 (or no value) also runs one operation, in a process of its own", kind=whole, choices=(0, 1),
+    probe: int = flag(0, "1 (or no value) also runs one operation, in a process of its own",
+                      kind=whole, choices=(0, 1),
                       const="1")
-    selftest: int = flag(0, "1 (or no value) trains and evaluates on the device and on the CPU and compares, five minutes "
+    selftest: int = flag(0,
+                         "1 (or no value) trains and evaluates on the device and on the CPU and "
+                         "compares, five minutes "
                          "at most", kind=whole, choices=(0, 1), const="1")
-    out: str = flag("gru4rec-selftest.json", "report of the self-test, to attach to an issue", "file")
+    out: str = flag("gru4rec-selftest.json", "report of the self-test, to attach to an issue",
+                    "file")
 
 
 def main(argv=None):

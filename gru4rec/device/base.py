@@ -9,7 +9,8 @@ from gru4rec.tf_compat import tf
 
 NUM_STREAMS = 1024  # independent random streams of a run: one for the dropout of each layer, and
 EMBED_DROPOUT_STREAM, NEGATIVES_STREAM = NUM_STREAMS - 2, NUM_STREAMS - 1
-_STREAM_STRIDE = 0x9E3779B1  # odd, so streams of one seed never meet; large, so neighbouring seeds do not either
+# odd, so streams of one seed never meet; large, so neighbouring seeds do not either
+_STREAM_STRIDE = 0x9E3779B1
 
 
 class Missing(DeviceError):
@@ -37,14 +38,16 @@ class Device:
     """One device; immutable. Subclasses fill in what differs.
 
     reason: why it was chosen.
-    communicator: speaks with the processes this one trains together with; `ranks` says how many they are.
+    communicator: speaks with the processes this one trains together with; `ranks` says how many
+    they are.
     name: "npu" | "gpu" | "cpu".
     use_resource: kind of variables, for `tf.get_variable(use_resource=...)`.
     default_steps_per_run: training steps per `session.run`; None lets the engine tune it.
-    conservative_optimizer: True asks for the stock optimizer graph, one step per run, and static shapes in all of it.
+    conservative_optimizer: True asks for the stock optimizer graph, one step per run, and static
+    shapes in all of it.
     loops: whether `loop` makes the device repeat an op by itself.
-    stateless: whether random numbers are functions of (seed, step, stream), so that a resumed run repeats.
-    """
+    stateless: whether random numbers are functions of (seed, step, stream), so that a resumed
+    run repeats."""
 
     reason: str
     communicator: Communicator = NOBODY_ELSE
@@ -89,7 +92,8 @@ class Device:
         Returns: int32. Made of two uniform numbers unless the device has better.
         """
         halves = self.random_uniform([2] + list(shape), seed, step, stream)
-        high, low = [tf.cast(tf.floor(halves[i] * 2.0 ** bits), tf.int32) for i, bits in enumerate((15, 16))]
+        high, low = [tf.cast(tf.floor(halves[i] * 2.0 ** bits), tf.int32) for i,
+                     bits in enumerate((15, 16))]
         return high * 2 ** 16 + low
 
     def dropout(self, x, rate, seed, step, stream):
@@ -113,13 +117,14 @@ class Device:
         return opt
 
     def no_overflow(self, gradients):
-        """Whether nothing overflowed while `gradients` were computed, as a bool scalar, on a device whose overflows leave
-        no infinity; None elsewhere.
+        """Whether nothing overflowed while `gradients` were computed, as a bool scalar, on a device
+        whose overflows leave no infinity; None elsewhere.
         """
         return None
 
     def loop(self, session, op, steps):
-        """An op that makes the device run `op` so many times; built after all variables have their values.
+        """An op that makes the device run `op` so many times; built after all variables have their
+        values.
 
         What is fetched with it is that of the last time. Only where `loops`.
         """

@@ -63,7 +63,8 @@ def open_gpu(reason):
         raise Missing("gpu", "TensorFlow sees no GPU while CUDA_VISIBLE_DEVICES is %r" % visible,
                       "name a GPU there or unset it, or use --device cpu")
     raise Missing("gpu", "TensorFlow %s lists no GPU" % tf.__version__,
-                  "check that nvidia-smi lists one and that the CUDA libraries are installed, or use --device cpu")
+                  "check that nvidia-smi lists one and that the CUDA libraries are installed, or "
+                  "use --device cpu")
 
 
 def list_gpus():

@@ -1,6 +1,8 @@
-"""Rank tables of HCCL (version 1.0): which device of which server is which rank. Written and checked without any device.
+"""Rank tables of HCCL (version 1.0): which device of which server is which rank. Written and
+checked without any device.
 
-    {"status": "completed", "version": "1.0", "server_count": "1", "server_list": [{"server_id": "10.0.0.1", "device": [
+    {"status": "completed", "version": "1.0", "server_count": "1", "server_list": [{"server_id":
+    "10.0.0.1", "device": [
         {"device_id": "0", "device_ip": "192.168.100.101", "rank_id": "0"}, ...]}]}
 
 All values are text. The toolkit's own message about a wrong one is a time-out minutes later.
@@ -25,7 +27,8 @@ def device_ips(path):
         with open(path, encoding="utf-8") as lines:
             found = {int(m.group(1)): m.group(2) for m in map(_HCCN.match, lines) if m}
     except (OSError, ValueError) as error:
-        raise ConfigError("%s cannot be read: %s; give the file with --hccn_conf, or --device_ips" % (path, error)) from None
+        raise ConfigError("%s cannot be read: %s; give the file with --hccn_conf, or --device_ips"
+                          % (path, error)) from None
     if not found:
         raise ConfigError("%s has no line address_0=...; give --device_ips" % path)
     return found
@@ -36,7 +39,8 @@ def make(server_id, devices, ips):
 
     Args:
       server_id: text, usually the server's address. devices: list of device numbers, in rank order.
-      ips: dict of device number -> address; {} leaves addresses out (chips newer than 910A need none on one server).
+      ips: dict of device number -> address; {} leaves addresses out (chips newer than 910A need
+      none on one server).
     Returns: dict. Raises: ConfigError if a device has no address although others have.
     """
     rows = []
@@ -44,7 +48,8 @@ def make(server_id, devices, ips):
         row = {"device_id": str(device), "rank_id": str(rank)}
         if ips:
             if device not in ips:
-                raise ConfigError("device %d has no address; those known: %s" % (device, ", ".join(map(str, sorted(ips)))))
+                raise ConfigError("device %d has no address; those known: %s"
+                                  % (device, ", ".join(map(str, sorted(ips)))))
             row["device_ip"] = ips[device]
         rows.append(row)
     table = {"status": "completed", "version": VERSION, "server_count": "1",
@@ -85,9 +90,11 @@ def check(table, size=None, path="rank table"):
                     % (table.get("server_count"), len(servers)))
     ranks, names, addresses = [], set(), []
     for server in servers:
-        name, devices = (server.get("server_id"), server.get("device")) if isinstance(server, dict) else (None, None)
+        name, devices = (server.get("server_id"),
+                         server.get("device")) if isinstance(server, dict) else (None, None)
         if not isinstance(name, str) or not 0 < len(name) <= 64 or name in names:
-            raise wrong("server_id %r is not text of 1 to 64 characters, each server another" % (name,))
+            raise wrong("server_id %r is not text of 1 to 64 characters, each server another"
+                        % (name,))
         if not isinstance(devices, list) or not devices:
             raise wrong("server %s has no list of devices" % name)
         names.add(name)
@@ -110,22 +117,26 @@ def _device(device, server, wrong):
         raise wrong("a device of server %s is no object" % server)
     for key in ("device_id", "rank_id"):
         if not isinstance(device.get(key), str) or not device[key].isdigit():
-            raise wrong("%s %r of server %s is not a whole number as text" % (key, device.get(key), server))
+            raise wrong("%s %r of server %s is not a whole number as text"
+                        % (key, device.get(key), server))
     if "device_ip" in device:
         try:
             ipaddress.ip_address(device["device_ip"])
         except ValueError:
-            raise wrong("device_ip %r of server %s is no address" % (device["device_ip"], server)) from None
+            raise wrong("device_ip %r of server %s is no address"
+                        % (device["device_ip"], server)) from None
     return int(device["rank_id"])
 
 
 def _check_ranks(ranks, size, wrong):
     every = sorted(rank for server in ranks for rank in server)
     if every != list(range(len(every))):
-        raise wrong("rank_id are %s instead of 0 to %d" % (", ".join(map(str, every)), len(every) - 1))
+        raise wrong("rank_id are %s instead of 0 to %d"
+                    % (", ".join(map(str, every)), len(every) - 1))
     for server in ranks:
         if sorted(server) != list(range(min(server), min(server) + len(server))):
-            raise wrong("the rank_id of a server are not consecutive: %s" % ", ".join(map(str, server)))
+            raise wrong("the rank_id of a server are not consecutive: %s"
+                        % ", ".join(map(str, server)))
     if size is not None and len(every) != size:
         raise wrong("it has %d ranks, %d are started" % (len(every), size),
                     "write one for %d, or start %d" % (size, len(every)))

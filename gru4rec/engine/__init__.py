@@ -1,7 +1,8 @@
 """Training steps: many a session call with lazy rows, or one. Imports graph and device.
 
-An engine holds weights, optimizer state and hidden state in variables; `run` takes a Chunk of the schedule and returns
-one loss per step, `arrays` gives its whole state back under the canonical names of `model.state`. TensorFlow is
+An engine holds weights, optimizer state and hidden state in variables; `run` takes a Chunk of the
+schedule and returns one loss per step, `arrays` gives its whole state back under the canonical
+names of `model.state`. TensorFlow is
 imported when `create` is called.
 """
 
@@ -18,7 +19,8 @@ def create(config, device, arrays, num_steps, support=None):
       arrays: the state to start from, names of `model.state`.
       num_steps: steps of the whole run; the schedule's tables are made for so many.
       support: [I] int, training events of each item; needed with --n_sample and --logq.
-    Returns: object with `steps_per_run`, `whole_calls` (whether a call makes that many steps but at the end of an epoch),
+    Returns: object with `steps_per_run`, `whole_calls` (whether a call makes that many steps but at
+    the end of an epoch),
       `start_epoch(epoch, steps_before, start)`, `run(chunk)`, `arrays()`, `close()`.
     """
     run = config.run
@@ -30,17 +32,21 @@ def create(config, device, arrays, num_steps, support=None):
             from gru4rec.engine.device_loop import DeviceLoopEngine
             return DeviceLoopEngine(config, device, arrays, support, steps)
         if steps > 1:
-            raise ConfigError("--steps_per_run %d needs --engine loop; the plain engine makes one step per call"
+            raise ConfigError("--steps_per_run %d needs --engine loop; the plain engine makes one "
+                              "step per call"
                               % steps)
         from gru4rec.engine.plain import PlainEngine
         return PlainEngine(config, device, arrays, support)
     if device.ranks.size > 1 and device.conservative_optimizer:
-        raise ConfigError("--engine loop cannot train on %d devices together; use --engine plain" % device.ranks.size)
+        raise ConfigError("--engine loop cannot train on %d devices together; use --engine plain"
+                          % device.ranks.size)
     if run.xla == "on" and not device.xla:
-        raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later on cpu or gpu is "
+        raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later "
+                          "on cpu or gpu is "
                           "needed); use --xla auto" % device.name)
     if device.ranks.size > 1:
         from gru4rec.engine.parallel import ParallelEngine as LoopEngine
     else:
         from gru4rec.engine.loop import LoopEngine
-    return LoopEngine(config, device, arrays, num_steps, run.steps_per_run, run.xla != "off" and device.xla, support)
+    return LoopEngine(config, device, arrays, num_steps, run.steps_per_run,
+                      run.xla != "off" and device.xla, support)

@@ -1,7 +1,9 @@
-"""The plain engine in a loop that the device makes by itself: many steps a session call, without the host in between.
+"""The plain engine in a loop that the device makes by itself: many steps a session call, without
+the host in between.
 
-The schedule of an epoch is a dataset, and the device fetches the next row itself. It repeats one op as often as the
-session was set up for, no more and no less, so the rows that fill up the last call of an epoch are no steps: nothing of
+The schedule of an epoch is a dataset, and the device fetches the next row itself. It repeats one op
+as often as the session was set up for, no more and no less, so the rows that fill up the last call
+of an epoch are no steps: nothing of
 the state changes in them, bit for bit, and nothing counts them.
 """
 
@@ -14,7 +16,9 @@ from gru4rec.tf_compat import tf
 
 
 class DeviceLoopEngine(PlainEngine):
-    """Engine (see `engine.create`) whose calls are `steps_per_run` steps, but for the last of an epoch."""
+    """Engine (see `engine.create`) whose calls are `steps_per_run` steps, but for the last of an
+    epoch.
+    """
 
     whole_calls = True
 
@@ -24,17 +28,22 @@ class DeviceLoopEngine(PlainEngine):
 
     def _inputs(self):
         lanes = [None, self._training.batch_size]
-        self._epoch = (tf.placeholder(tf.int32, lanes), tf.placeholder(tf.int32, lanes), tf.placeholder(tf.bool, lanes),
-                       tf.placeholder(tf.bool, lanes), tf.placeholder(tf.int32, [None]), tf.placeholder(tf.float32, [None]),
+        self._epoch = (tf.placeholder(tf.int32, lanes), tf.placeholder(tf.int32, lanes),
+                       tf.placeholder(tf.bool, lanes),
+                       tf.placeholder(tf.bool, lanes), tf.placeholder(tf.int32, [None]),
+                       tf.placeholder(tf.float32, [None]),
                        tf.placeholder(tf.bool, [None]))
         # Not one-shot: the adapter ends the process over one of those in a loop.
         self._iterator = tf.data.make_initializable_iterator(tf.data.Dataset.from_tensor_slices(self._epoch))
         return self._iterator.get_next()
 
     def _finish_step(self, loss, after, updates):
-        """Losses lie in a variable by their place in the call: what a call fetches is of its last step alone."""
+        """Losses lie in a variable by their place in the call: what a call fetches is of its last
+        step alone.
+        """
         steps = self.steps_per_run
-        self._losses = tf.Variable(tf.zeros([steps]), trainable=False, use_resource=False, name="losses")
+        self._losses = tf.Variable(tf.zeros([steps]), trainable=False, use_resource=False,
+                                   name="losses")
         self._place = tf.Variable(0, trainable=False, use_resource=False, name="place")
         place, losses = tf.identity(self._place), tf.identity(self._losses)
         losses = tf.where(tf.equal(tf.range(steps), place), tf.fill([steps], loss), losses)
@@ -50,11 +59,13 @@ class DeviceLoopEngine(PlainEngine):
 
     def start_epoch(self, epoch, steps_before, start=0):
         """Hand over an epoch's schedule; in a session call of its own, as the adapter wants it."""
-        epoch, steps_before = schedule.Epoch(*[rows[start:] for rows in epoch]), steps_before + start
+        epoch, steps_before = schedule.Epoch(*[rows[start:]
+                                               for rows in epoch]), steps_before + start
         count, training = epoch.num_steps, self._training
         rows = -(-count // self.steps_per_run) * self.steps_per_run
         number = np.arange(steps_before + 1, steps_before + rows + 1)
-        rate = learning_rate.learning_rate(number, training.base_lr, training.decay, training.decay_steps)
+        rate = learning_rate.learning_rate(number, training.base_lr, training.decay,
+                                           training.decay_steps)
         of_steps = number.astype(np.int32), rate.astype(np.float32), np.arange(rows) < count
         values = tuple(schedule.padded(epoch, rows)) + of_steps
         self._session.run(self._iterator.initializer, dict(zip(self._epoch, values)))
@@ -68,7 +79,8 @@ class DeviceLoopEngine(PlainEngine):
         Returns: [n] float32 losses.
         """
         count, place = len(chunk.x), chunk.first_step - self._first
-        assert place % self.steps_per_run == 0 and (count == self.steps_per_run or place + count == self._count)
+        assert place % self.steps_per_run == 0
+        assert (count == self.steps_per_run or place + count == self._count)
         found = self._session.run(self._fetches)
         self._step_number = chunk.first_step + count - 1
         if self._scaling:

@@ -12,15 +12,18 @@ from gru4rec.graph import step as net
 from gru4rec.model import lazy_adam, state
 from gru4rec.tf_compat import jit_function, tf
 
-# Enough that the session call costs nothing beside its steps; a chunk of inputs stays far below a megabyte.
+# Enough that the session call costs nothing beside its steps; a chunk of inputs stays far below a
+# megabyte.
 STEPS_PER_RUN = 250
 
 
 class LoopEngine(Engine):
-    """Engine (see `engine.create`): a compiled (TF >= 2.6) or plain `tf.while_loop` over the steps of a chunk.
+    """Engine (see `engine.create`): a compiled (TF >= 2.6) or plain `tf.while_loop` over the steps
+    of a chunk.
 
-    The loop always has room for `steps_per_run` steps and makes as many as the chunk has, so it is compiled once and a
-    padding row runs no update. Tables lie in variables as graph.tables says; weights that share a table
+    The loop always has room for `steps_per_run` steps and makes as many as the chunk has, so it is
+    compiled once and a padding row runs no update. Tables lie in variables as graph.tables says;
+    weights that share a table
     (`state.tables`) are columns of the same rows.
     """
 
@@ -32,7 +35,8 @@ class LoopEngine(Engine):
         variables = Variables(use_resource=True)
         graph = tf.Graph()
         with graph.as_default():
-            self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]), support)
+            self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]),
+                                    support)
             self._make_variables(variables, arrays, state.rate_tables(config.training, num_steps))
             self._fetches = self._make_loop(device, xla)
             self._session = device.communicator.session(graph, device.session_config())
@@ -45,7 +49,8 @@ class LoopEngine(Engine):
         self._packed = []
         last_steps = state.last_steps(self._config)
         for members in state.tables(self._model):
-            values = [np.concatenate([arrays[m + slot].reshape(len(arrays[m]), -1) for m in members], 1)
+            values = [np.concatenate([arrays[m + slot].reshape(len(arrays[m]), -1)
+                                      for m in members], 1)
                       for slot in self._endings]
             last = arrays[last_steps[members[0]]] if last_steps else None
             self._packed.append([variables.add("%s_rows_%d" % (members[0], i), array)
@@ -53,8 +58,11 @@ class LoopEngine(Engine):
         self._tables = [tables.Table(variables_, self._training) for variables_ in self._packed]
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
-        self._scaling = loss_scale.make(self._config.accelerator, arrays, state.LOSS_SCALE, variables)
-        self._rates = lazy_adam.Tables(*[None if table is None else variables.add("rates_" + name, table.astype(np.float32))
+        self._scaling = loss_scale.make(self._config.accelerator, arrays, state.LOSS_SCALE,
+                                        variables)
+        self._rates = lazy_adam.Tables(*[None if table is None
+                                         else variables.add("rates_" + name,
+                                                            table.astype(np.float32))
                                          for name, table in zip(rates._fields, rates)])
 
     def _make_loop(self, device, xla):
@@ -74,7 +82,8 @@ class LoopEngine(Engine):
         return function
 
     def _loop(self, device, x_kb, y_kb, reset_kb, weight_kb, first_step, num_steps):
-        """[[K] losses of the first `num_steps` rows]; the loop ends early after a loss that is not finite.
+        """[[K] losses of the first `num_steps` rows]; the loop ends early after a loss that is not
+        finite.
 
         With --loss_scale a second tensor, [2]: the scale and the number of skipped steps.
         """
@@ -91,26 +100,35 @@ class LoopEngine(Engine):
                 step, updates = self._step(device, batch, batch, states, first_step + i)
             with tf.control_dependencies(updates):
                 losses_k = tf.where(tf.equal(positions, i), tf.fill([k], step.loss), losses_k)
-                return [i + 1, tf.math.is_finite(step.loss), losses_k] + [tf.identity(s) for s in step.states]
+                return [i + 1, tf.math.is_finite(step.loss),
+                        losses_k] + [tf.identity(s) for s in step.states]
 
-        start = [tf.constant(0), tf.constant(True), tf.zeros([k])] + [s.read_value() for s in self._states]
+        start = [tf.constant(0), tf.constant(True),
+                 tf.zeros([k])] + [s.read_value() for s in self._states]
         end = tf.while_loop(more, body, start, parallel_iterations=1, back_prop=False)
-        with tf.control_dependencies([s.assign(value).op for s, value in zip(self._states, end[3:])]):
+        with tf.control_dependencies([s.assign(value).op for s,
+                                      value in zip(self._states, end[3:])]):
             return self._of_loop(end[2])
 
     def _of_loop(self, losses_k):
         if self._scaling is None:
             return [tf.identity(losses_k)]
         scale, _, skipped = self._scaling.variables
-        return [tf.identity(losses_k), tf.stack([scale.read_value(), tf.cast(skipped.read_value(), tf.float32)])]
+        return [tf.identity(losses_k),
+                tf.stack([scale.read_value(), tf.cast(skipped.read_value(), tf.float32)])]
 
     def _step(self, device, batch, everyone, states, number):
-        """(net.Step of update `number`, its update ops); batch: net.Batch of this rank, everyone: that of all ranks."""
+        """(net.Step of update `number`, its update ops); batch: net.Batch of this rank, everyone:
+        that of all ranks.
+        """
         training, together = self._training, device.communicator
-        rates = lazy_adam.Tables(*[None if table is None else table.read_value() for table in self._rates])
+        rates = lazy_adam.Tables(*[None if table is None else table.read_value()
+                                   for table in self._rates])
         lookup = self._sources.lookup(everyone, number)
-        rows = [table.read(index, number, rates) for table, index in zip(self._tables, lookup.index)]
-        same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
+        rows = [table.read(index, number, rates) for table,
+                index in zip(self._tables, lookup.index)]
+        same = [duplicates.of(index, scratch) for index,
+                scratch in zip(lookup.index, self._sources.scratch)]
         scale, counts, lr = self._scaling and self._scaling.read(), [], tf.gather(rates.lr, number)
         dense = [values[0].read_value() for values in self._dense.values()]
         own_rows = across.own_rows(together.ranks, lookup, [values[0] for values in rows])
@@ -130,7 +148,8 @@ class LoopEngine(Engine):
             return step, [table.updated(*args, lr=lr, number=number)
                           for table, args in zip(self._tables, zip(rows, step.rows, same))]
 
-        args, part = (number, dense, own_rows, batch, lookup.columns, states, scale), self._part_of_step
+        args, part = (number, dense, own_rows, batch, lookup.columns, states,
+                      scale), self._part_of_step
         if self._scaling:
             step, counts, _ = self._scaling.settle(part(gradient)(*args), scale, device)
             step = part(packed)(step)
@@ -139,7 +158,8 @@ class LoopEngine(Engine):
         step, values = part(updated)(across.exchanged(together, step), rows, lr, number)
         # No update before every gradient is there: they read the same weights.
         with tf.control_dependencies(list(step.dense) + list(step.rows)):
-            updates = [_apply(training, values, g, lr) for values, g in zip(self._dense.values(), step.dense)]
+            updates = [_apply(training, values, g, lr) for values,
+                       g in zip(self._dense.values(), step.dense)]
             for table, index, new in zip(self._tables, lookup.index, values):
                 updates += table.write(index, new)
         return step, updates + counts
@@ -149,8 +169,8 @@ class LoopEngine(Engine):
 
         Args:
           chunk: engine.base.Chunk.
-        Returns: [n] float32 losses. If one is not finite, the steps after it were not made (their entries are 0).
-        """
+        Returns: [n] float32 losses. If one is not finite, the steps after it were not made
+        (their entries are 0)."""
         count = len(chunk.x)
         feed = dict(zip(self._placeholders, [padded(a, self.steps_per_run) for a in chunk[:4]]))
         feed[self._placeholders[4]], feed[self._placeholders[5]] = chunk.first_step, count
@@ -166,7 +186,9 @@ class LoopEngine(Engine):
         return self._session.run(fetches, feed)
 
     def arrays(self):
-        """The state under canonical names, rows raw: nothing is caught up, so saving changes nothing."""
+        """The state under canonical names, rows raw: nothing is caught up, so saving changes
+        nothing.
+        """
         out, last_steps = OrderedDict(), state.last_steps(self._config)
         for members, packed in zip(state.tables(self._model), self._packed):
             columns, last = tables.unpack(self._run(packed), bool(last_steps))
@@ -192,10 +214,12 @@ class LoopEngine(Engine):
 
 def _apply(training, values, gradient, lr):
     """The op that updates a dense weight and its slots."""
-    if training.optimizer == "adam":  # TensorFlow's fused kernel; `lr` carries the bias correction, hence powers of 0
+    # TensorFlow's fused kernel; `lr` carries the bias correction, hence powers of 0
+    if training.optimizer == "adam":
         weight, m, v = values
         return tf.raw_ops.ResourceApplyAdam(
-            var=weight.handle, m=m.handle, v=v.handle, beta1_power=0.0, beta2_power=0.0, lr=lr, beta1=lazy_adam.BETA1,
+            var=weight.handle, m=m.handle, v=v.handle, beta1_power=0.0, beta2_power=0.0, lr=lr,
+            beta1=lazy_adam.BETA1,
             beta2=lazy_adam.BETA2, epsilon=lazy_adam.EPSILON, grad=gradient)
     new = optimizers.update(training, tuple(v.read_value() for v in values), gradient, lr)
     with tf.control_dependencies(list(new)):

@@ -1,9 +1,10 @@
 """The loop engine for several processes that train together (data-parallel replicas).
 
-Collectives cannot be compiled by XLA, so the loop is TensorFlow's own, and what is compiled is the arithmetic between
-two collectives. Everything a step changes lies in variables, and all of it waits for the step's collectives: whatever
-ends a call, the variables hold the state after a whole number of steps, the same on every rank that got so far.
-"""
+Collectives cannot be compiled by XLA, so the loop is TensorFlow's own, and what is compiled is the
+arithmetic between two collectives. Everything a step changes lies in variables, and all of it waits
+for the step's collectives: whatever
+ends a call, the variables hold the state after a whole number of steps, the same on every rank
+that got so far."""
 
 import numpy as np
 
@@ -14,11 +15,15 @@ from gru4rec.model import state
 from gru4rec.tf_compat import jit_part, tf
 
 RESCUE_SECONDS = 120.0  # for one read of what there is after a death
-STEPS_PER_RUN = 50  # a step takes milliseconds here; what processes agree upon between two calls should not wait for long
+# a step takes milliseconds here; what processes agree upon between two calls should not wait for
+# long
+STEPS_PER_RUN = 50
 
 
 class ParallelEngine(LoopEngine):
-    """Engine (see `engine.create`) of one of several ranks; every method is called by all of them at the same time."""
+    """Engine (see `engine.create`) of one of several ranks; every method is called by all of them
+    at the same time.
+    """
 
     def __init__(self, config, device, arrays, num_steps, steps_per_run, xla, support=None):
         self._device, self._compiled = device, xla
@@ -27,7 +32,8 @@ class ParallelEngine(LoopEngine):
         for name in self._hidden(config.model):  # of all ranks
             if len(arrays[name]) != lanes:
                 arrays[name] = arrays[name][ranks.rank * lanes:(ranks.rank + 1) * lanes]
-        super().__init__(config, device, arrays, num_steps, steps_per_run or STEPS_PER_RUN, False, support)
+        super().__init__(config, device, arrays, num_steps, steps_per_run or STEPS_PER_RUN, False,
+                         support)
 
     @staticmethod
     def _hidden(model):
@@ -64,7 +70,8 @@ class ParallelEngine(LoopEngine):
                 states = tuple(s.read_value() for s in self._states)
                 step, updates = self._step(device, batch, of_all, states, first_step + i)
             # The step's loss is a sum over the ranks: with it the collectives are over.
-            with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows) + list(states)):
+            with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows)
+                                         + list(states)):
                 updates += [s.assign(value).op for s, value in zip(self._states, step.states)]
                 updates.append(self._done.assign(first_step + i).op)
             with tf.control_dependencies(updates):
@@ -84,23 +91,28 @@ class ParallelEngine(LoopEngine):
         return self._run(self._votes, {self._votes_ph: votes}).tolist()
 
     def arrays(self):
-        """The state under canonical names; hidden states are those of all ranks, one below the other."""
+        """The state under canonical names; hidden states are those of all ranks, one below the
+        other.
+        """
         out = super().arrays()
         out.update(zip(self._hidden(self._model), self._run(self._all_states)))
         return out
 
     def close(self):
-        if not self._device.communicator.broken:  # else it would wait for the call that was given up
+        # else it would wait for the call that was given up
+        if not self._device.communicator.broken:
             super().close()
 
     def rescued(self):
-        """As `arrays`, after a call that was given up: what this rank has, without the hidden states of the others.
+        """As `arrays`, after a call that was given up: what this rank has, without the hidden
+        states of the others.
 
         A session of its own reads it, for the one that was given up may be at a standstill.
         """
         together = self._device.communicator
         self._session = together.session(self._session.graph, self._device.session_config())
-        self._run = lambda fetches: together.within(RESCUE_SECONDS, lambda: self._session.run(fetches))
+        self._run = lambda fetches: together.within(RESCUE_SECONDS,
+                                                    lambda: self._session.run(fetches))
         out = super().arrays()
         out[state.GLOBAL_STEP] = np.array(self._run(self._done), np.int64)
         return out

@@ -1,7 +1,8 @@
 """The plain engine: one step per session call, and TensorFlow's own Adam, as the original runs.
 
-It is the oracle the fast engine is tested against, and the conservative choice where a device's support of loops and
-bit casts is uncertain. The step itself is the same graph.step.train_step; optimizers other than Adam are those of
+It is the oracle the fast engine is tested against, and the conservative choice where a device's
+support of loops and bit casts is uncertain. The step itself is the same graph.step.train_step;
+optimizers other than Adam are those of
 graph.optimizers, on variables of their own instead of wide rows.
 """
 
@@ -19,7 +20,9 @@ from gru4rec.tf_compat import tf
 
 
 class PlainEngine(Engine):
-    """Engine (see `engine.create`) on `tf.train.AdamOptimizer`, whose sparse gradients update every row, as TF1 does."""
+    """Engine (see `engine.create`) on `tf.train.AdamOptimizer`, whose sparse gradients update every
+    row, as TF1 does.
+    """
 
     steps_per_run = 1
 
@@ -31,7 +34,8 @@ class PlainEngine(Engine):
         variables = Variables(device.use_resource)
         graph = tf.Graph()
         with graph.as_default():
-            self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]), support)
+            self._sources = Sources(config, device, variables, len(arrays[state.SOFTMAX_B]),
+                                    support)
             self._make_variables(variables, arrays)
             self._make_step(device)
             shared = self._broadcast(device)
@@ -46,44 +50,60 @@ class PlainEngine(Engine):
     def _make_variables(self, variables, arrays):
         adam = self._training.optimizer == "adam"  # makes its slots itself
         endings = ("",) if adam else self._endings
-        self._values = OrderedDict((name, [variables.add(name + slot, arrays[name + slot]) for slot in endings])
-                                   for name in state.weight_shapes(self._model, len(arrays[state.SOFTMAX_B])))
+        self._values = OrderedDict((name, [variables.add(name + slot, arrays[name + slot])
+                                           for slot in endings])
+                                   for name
+                                   in state.weight_shapes(self._model,
+                                                          len(arrays[state.SOFTMAX_B])))
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
-        self._scaling = loss_scale.make(self._config.accelerator, arrays, state.LOSS_SCALE, variables)
+        self._scaling = loss_scale.make(self._config.accelerator, arrays, state.LOSS_SCALE,
+                                        variables)
 
     def _inputs(self):
-        """Tensors of a step: x, y, reset, weight [B], number, learning rate, and None or whether it is a step at all."""
+        """Tensors of a step: x, y, reset, weight [B], number, learning rate, and None or whether it
+        is a step at all.
+        """
         lanes = [self._training.batch_size]
-        self._placeholders = (tf.placeholder(tf.int32, lanes, "x"), tf.placeholder(tf.int32, lanes, "y"),
-                              tf.placeholder(tf.bool, lanes, "reset"), tf.placeholder(tf.bool, lanes, "weight"),
-                              tf.placeholder(tf.int32, [], "step"), tf.placeholder(tf.float32, [], "lr"))
+        self._placeholders = (tf.placeholder(tf.int32, lanes, "x"),
+                              tf.placeholder(tf.int32, lanes, "y"),
+                              tf.placeholder(tf.bool, lanes, "reset"),
+                              tf.placeholder(tf.bool, lanes, "weight"),
+                              tf.placeholder(tf.int32, [], "step"),
+                              tf.placeholder(tf.float32, [], "lr"))
         return self._placeholders + (None,)
 
     def _prepare(self, device):
         """What is built once the variables have their values."""
 
     def _broadcast(self, device):
-        """The op that gives every rank the weights of rank 0, or None. It needs the whole model, so it is built after it."""
+        """The op that gives every rank the weights of rank 0, or None. It needs the whole model, so
+        it is built after it.
+        """
         if device.ranks.size == 1:
             return None
         weights = [values[0] for values in self._values.values()]
-        return tf.group(*[tf.assign(var, value).op for var, value in zip(weights, device.communicator.broadcast(weights))])
+        return tf.group(*[tf.assign(var, value).op for var,
+                          value in zip(weights, device.communicator.broadcast(weights))])
 
     def _make_step(self, device):
         x_b, y_b, reset_b, weight_b, number, lr, self._active = self._inputs()
         batch = net.Batch(x_b, y_b, reset_b, tf.cast(weight_b, tf.float32))
         together = device.communicator
         x_all, y_all, weight_all = across.everyone(together, x_b, y_b, weight_b)
-        lookup = self._sources.lookup(net.Batch(x_all, y_all, None, tf.cast(weight_all, tf.float32)), number)
+        lookup = self._sources.lookup(net.Batch(x_all, y_all, None,
+                                                tf.cast(weight_all, tf.float32)), number)
         rows = [self._gathered(members, index)
                 for members, index in zip(state.tables(self._model), lookup.index)]
-        same = [duplicates.of(index, scratch) for index, scratch in zip(lookup.index, self._sources.scratch)]
+        same = [duplicates.of(index, scratch) for index,
+                scratch in zip(lookup.index, self._sources.scratch)]
         dense = [self._values[name][0] for name in state.dense_shapes(self._model)]
         scale = self._scaling and self._scaling.read()
         own_rows = across.own_rows(together.ranks, lookup, rows)
-        step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense], own_rows, batch, lookup.columns,
-                              [tf.identity(s) for s in self._states], self._sources.dropout(number), scale)
+        step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense],
+                              own_rows, batch, lookup.columns,
+                              [tf.identity(s) for s in self._states], self._sources.dropout(number),
+                              scale)
         counts, after = [], []
         if self._scaling:
             step, counts, scaling = self._scaling.settle(step, scale, device, self._active)
@@ -97,11 +117,14 @@ class PlainEngine(Engine):
             else:
                 self._adam = None
                 updates = self._own_updates(step, lookup, same, lr)
-            updates += [tf.assign(s, self._if_active(value, s)).op for s, value in zip(self._states, step.states)]
+            updates += [tf.assign(s, self._if_active(value, s)).op for s,
+                        value in zip(self._states, step.states)]
         self._finish_step(step.loss, after, updates + counts)
 
     def _finish_step(self, loss, after, updates):
-        """Says what a call fetches: the loss, with a loss scale what became of it, and the op that makes the step."""
+        """Says what a call fetches: the loss, with a loss scale what became of it, and the op that
+        makes the step.
+        """
         self._fetches = [loss] + after + [tf.group(*updates)]
 
     def _if_active(self, new, old):
@@ -112,20 +135,26 @@ class PlainEngine(Engine):
 
     def _gathered(self, members, index_n):
         """[n, D] rows of the weights that share a table, side by side."""
-        return tf.concat([_as_rows(tf.gather(self._values[name][0], index_n)) for name in members], 1)
+        return tf.concat([_as_rows(tf.gather(self._values[name][0], index_n)) for name in members],
+                         1)
 
     def _adam_update(self, device, step, lookup, lr):
         betas = lazy_adam.BETA1, lazy_adam.BETA2
-        if self._active is not None:  # moments that decay by 1, a rate of 0 and gradients of 0 leave every bit as it is
-            lr, betas = tf.where(self._active, lr, 0.0), [tf.where(self._active, beta, 1.0) for beta in betas]
+        # moments that decay by 1, a rate of 0 and gradients of 0 leave every bit as it is
+        if self._active is not None:
+            lr, betas = tf.where(self._active, lr,
+                                 0.0), [tf.where(self._active, beta, 1.0) for beta in betas]
         self._adam = tf.train.AdamOptimizer(lr, betas[0], betas[1], lazy_adam.EPSILON)
-        pairs = [(g, self._values[name][0]) for g, name in zip(step.dense, state.dense_shapes(self._model))]
+        pairs = [(g, self._values[name][0]) for g,
+                 name in zip(step.dense, state.dense_shapes(self._model))]
         for members, index, gradient in zip(state.tables(self._model), lookup.index, step.rows):
             for name, part in zip(members, _parts(gradient, members)):
                 var = self._values[name][0]
                 part = tf.reshape(part, [-1] + var.shape.as_list()[1:])
-                if device.conservative_optimizer:  # of rows, TensorFlow's Adam takes the distinct ones: an open shape
-                    pairs.append((tf.math.unsorted_segment_sum(part, index, var.shape.as_list()[0]), var))
+                # of rows, TensorFlow's Adam takes the distinct ones: an open shape
+                if device.conservative_optimizer:
+                    pairs.append((tf.math.unsorted_segment_sum(part, index, var.shape.as_list()[0]),
+                                  var))
                 else:
                     pairs.append((tf.IndexedSlices(part, index, var.shape), var))
         return device.wrap_optimizer(self._adam).apply_gradients(pairs)
@@ -133,14 +162,18 @@ class PlainEngine(Engine):
     def _own_updates(self, step, lookup, same, lr):
         training, updates = self._training, []
         for name, gradient in zip(state.dense_shapes(self._model), step.dense):
-            new = optimizers.update(training, tuple(tf.identity(v) for v in self._values[name]), gradient, lr)
-            updates += [tf.assign(var, self._if_active(value, var)).op for var, value in zip(self._values[name], new)]
-        for members, index, gradient, duplicate in zip(state.tables(self._model), lookup.index, step.rows, same):
+            new = optimizers.update(training, tuple(tf.identity(v) for v in self._values[name]),
+                                    gradient, lr)
+            updates += [tf.assign(var, self._if_active(value, var)).op for var,
+                        value in zip(self._values[name], new)]
+        for members, index, gradient, duplicate in zip(state.tables(self._model), lookup.index,
+                                                       step.rows, same):
             for name, part in zip(members, _parts(duplicate.sum(gradient), members)):
                 old = tuple(_as_rows(tf.gather(var, index)) for var in self._values[name])
                 new = optimizers.update(training, old, part, lr)
                 new = [self._if_active(after, before) for after, before in zip(new, old)]
-                updates += [tf.scatter_update(var, index, tf.reshape(value, [-1] + var.shape.as_list()[1:]))
+                updates += [tf.scatter_update(var, index,
+                                              tf.reshape(value, [-1] + var.shape.as_list()[1:]))
                             for var, value in zip(self._values[name], new)]
         return updates
 
@@ -148,7 +181,8 @@ class PlainEngine(Engine):
         for name, (var,) in self._values.items():
             variables.assign(self._adam.get_slot(var, "m"), arrays[name + state.M_SLOT])
             variables.assign(self._adam.get_slot(var, "v"), arrays[name + state.V_SLOT])
-        for power, beta in zip(self._adam._get_beta_accumulators(), (lazy_adam.BETA1, lazy_adam.BETA2)):
+        for power, beta in zip(self._adam._get_beta_accumulators(),
+                               (lazy_adam.BETA1, lazy_adam.BETA2)):
             variables.assign(power, _power(beta, self._step_number + 1))
 
     def run(self, chunk):
@@ -159,7 +193,8 @@ class PlainEngine(Engine):
         Returns: [1] float32 loss.
         """
         training = self._training
-        rate = learning_rate.learning_rate(chunk.first_step, training.base_lr, training.decay, training.decay_steps)
+        rate = learning_rate.learning_rate(chunk.first_step, training.base_lr, training.decay,
+                                           training.decay_steps)
         feed = dict(zip(self._placeholders, [a[0] for a in chunk[:4]] + [chunk.first_step, rate]))
         found = self._session.run(self._fetches, feed)
         self._step_number = chunk.first_step
@@ -195,7 +230,8 @@ def _as_rows(values):
 
 def _parts(rows_nd, members):
     """Columns of each of the weights that share a table: weights, and the bias last."""
-    return [rows_nd] if len(members) == 1 else tf.split(rows_nd, [rows_nd.shape.as_list()[1] - 1, 1], 1)
+    return [rows_nd] if len(members) == 1 else tf.split(rows_nd,
+                                                        [rows_nd.shape.as_list()[1] - 1, 1], 1)
 
 
 def _power(beta, exponent):

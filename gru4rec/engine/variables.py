@@ -8,8 +8,8 @@ from gru4rec.tf_compat import tf
 class Variables:
     """Collects variables while a graph is built and initialises them from arrays afterwards.
 
-    Values pass through placeholders: a table must never become a constant of the graph (2 GB limit, and copies).
-    """
+    Values pass through placeholders: a table must never become a constant of the graph (2 GB
+    limit, and copies)."""
 
     def __init__(self, use_resource):
         self._use_resource = use_resource
@@ -46,4 +46,5 @@ class Variables:
 def padded(array, rows):
     """`array` with zero rows appended up to `rows`; the same object if it has as many."""
     missing = rows - len(array)
-    return np.concatenate([array, np.zeros((missing,) + array.shape[1:], array.dtype)]) if missing else array
+    return np.concatenate([array, np.zeros((missing,) + array.shape[1:],
+                                           array.dtype)]) if missing else array

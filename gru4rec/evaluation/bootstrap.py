@@ -26,14 +26,18 @@ def join(first, second, names=("A", "B")):
     """
     for name in KEYS[::2]:  # a .csv holds text: "7" against integer 7 of a .parquet
         if first[name].dtype != second[name].dtype:
-            first, second = (frame.assign(**{name: frame[name].astype(str)}) for frame in (first, second))
+            first, second = (frame.assign(**{name: frame[name].astype(str)})
+                             for frame in (first, second))
     both = first.merge(second, on=KEYS, how="outer", suffixes=("_a", "_b"), indicator="side")
     odd = both[both["side"] != "both"]
     if len(odd):
         row, counts = odd.iloc[0], odd["side"].value_counts()
-        raise InputError("the files do not cover the same targets: %d are in %s only, %d in %s only (first: session %s, "
-                         "position %s, target %s); evaluate both on one test file with the same --unknown and --eval_target"
-                         % (counts.get("left_only", 0), names[0], counts.get("right_only", 0), names[1], row["session"],
+        raise InputError("the files do not cover the same targets: %d are in %s only, %d in %s "
+                         "only (first: session %s, "
+                         "position %s, target %s); evaluate both on one test file with the same "
+                         "--unknown and --eval_target"
+                         % (counts.get("left_only", 0), names[0], counts.get("right_only", 0),
+                            names[1], row["session"],
                             row["position"], row["target"]))
     return both.drop(columns="side")
 
@@ -52,7 +56,8 @@ def differences(both, cut_offs, samples, seed):
             names.append("%s@%d" % (name, cut_off))
             for side in ("rank_a", "rank_b"):
                 rank = both[side].to_numpy(np.float64)
-                columns.append(np.bincount(session, np.where(rank <= cut_off, gain(rank), 0.0), len(distinct)))
+                columns.append(np.bincount(session, np.where(rank <= cut_off, gain(rank), 0.0),
+                                           len(distinct)))
     columns.append(np.bincount(session, minlength=len(distinct)).astype(np.float64))
     table = np.stack(columns, 1)  # [sessions, 2 * metrics + 1]: sums of gains, then targets
     drawn = _draws(table, samples, seed)
@@ -60,7 +65,8 @@ def differences(both, cut_offs, samples, seed):
     low, high = np.percentile(drawn[:, 0::2] - drawn[:, 1::2], [2.5, 97.5], axis=0)
     whole_ = table.sum(0)
     values = whole_[:-1] / whole_[-1]
-    return [Difference(name, float(values[2 * i]), float(values[2 * i + 1]), float(low[i]), float(high[i]))
+    return [Difference(name, float(values[2 * i]), float(values[2 * i + 1]), float(low[i]),
+                       float(high[i]))
             for i, name in enumerate(names)]
 
 

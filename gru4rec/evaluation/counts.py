@@ -13,7 +13,9 @@ class Counts(NamedTuple):
 
 
 class Contexts(NamedTuple):
-    """What a recommender may look at: the known items before each target of data.sessions.EvalSessions."""
+    """What a recommender may look at: the known items before each target of
+    data.sessions.EvalSessions.
+    """
 
     target: np.ndarray  # [N] int32 item index
     last: np.ndarray    # [N] int32 item index of the input, -1 if no known item came before
@@ -26,6 +28,7 @@ def contexts(sessions):
     steps = np.diff(sessions.offsets) - 1 + sessions.leading_skip
     start = np.repeat(sessions.offsets[:-1], steps)
     first = np.repeat(np.cumsum(steps) - steps, steps)
-    length = np.arange(len(start)) - first + 1 - np.repeat(sessions.leading_skip.astype(np.int64), steps)
+    length = (np.arange(len(start)) - first
+              + 1 - np.repeat(sessions.leading_skip.astype(np.int64), steps))
     items, at = sessions.items, start + length
     return Contexts(items[at], np.where(length > 0, items[at - 1], np.int32(-1)), start, length)

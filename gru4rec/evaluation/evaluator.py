@@ -1,4 +1,6 @@
-"""Ranks of every target of the test sessions; states and ranks are computed in the graph, only ranks come back."""
+"""Ranks of every target of the test sessions; states and ranks are computed in the graph, only
+ranks come back.
+"""
 
 from typing import NamedTuple, Optional
 
@@ -20,24 +22,29 @@ COMPILE_FROM = 5 * 10 ** 8  # scores of a run: below, compiling takes longer tha
 
 
 class Ranked(NamedTuple):
-    """Counts of every target, session by session, in the order of the events; see evaluation.metrics.ranks_from_counts."""
+    """Counts of every target, session by session, in the order of the events; see
+    evaluation.metrics.ranks_from_counts.
+    """
 
     greater: np.ndarray  # [n] int32
     greater_equal: np.ndarray  # [n] int32
-    recommended: Optional[np.ndarray] = None  # [len(list_lengths), I] int64 lists that hold each item; see metrics.of_lists
+    # [len(list_lengths), I] int64 lists that hold each item; see metrics.of_lists
+    recommended: Optional[np.ndarray] = None
 
 
 class Evaluator:
     """Ranks sessions with one set of weights at a time.
 
-    Memory beside the weights: scores max(16 MiB, 4 * 64 * num_items bytes) and as much again while they are
-    compared; hidden states 4 * 64 * lanes * H bytes.
+    Memory beside the weights: scores max(16 MiB, 4 * 64 * num_items bytes) and as much again while
+    they are compared; hidden states 4 * 64 * lanes * H bytes.
     """
 
     def __init__(self, config, device, arrays, lanes, list_lengths=(), xla=True):
-        """config: config.Config; arrays: state up to date (model.state.caught_up); lanes: sessions side by side.
+        """config: config.Config; arrays: state up to date (model.state.caught_up); lanes: sessions
+        side by side.
 
-        list_lengths: lengths of recommended lists to count the items of; none by default, for they cost time.
+        list_lengths: lengths of recommended lists to count the items of; none by default, for they
+        cost time.
         xla: False never compiles, not even where it pays.
         """
         self._model, self._lanes, self._list_lengths = config.model, lanes, tuple(list_lengths)
@@ -54,7 +61,8 @@ class Evaluator:
             stop.check()
 
     def load(self, arrays):
-        """Rank with other weights of the same shapes from here on; `arrays` as for the constructor."""
+        """Rank with other weights of the same shapes from here on; `arrays` as for the constructor.
+        """
         for name, array in self._weights_of(arrays).items():
             self._variables.load(self._session, name, array)
 
@@ -65,9 +73,11 @@ class Evaluator:
         """
         for name in state.weight_shapes(self._model, self._num_items):
             if not np.isfinite(arrays[name]).all():
-                raise DivergenceError("weight %s is not finite; use an earlier epoch, or train with a lower --lr" % name)
+                raise DivergenceError("weight %s is not finite; use an earlier epoch, or train "
+                                      "with a lower --lr" % name)
         rows = state.output_rows(self._model, arrays)
-        # |score| <= (H * max|h| + 1) * max|w|; where that fits in float32 no score can be infinite or NaN.
+        # |score| <= (H * max|h| + 1) * max|w|; where that fits in float32 no score can be infinite
+        # or NaN.
         largest = max(float(np.abs(rows).max()), 1.0)
         self._largest_safe = float(np.finfo(np.float32).max) / largest / rows.shape[1]
         found = {name: arrays[name] for name in state.dense_shapes(self._model)}
@@ -77,7 +87,9 @@ class Evaluator:
     def _build(self, variables, weights):
         k, lanes, hidden = STEPS_PER_RUN, self._lanes, self._model.size[-1]
         made = {name: variables.add(name, array) for name, array in weights.items()}
-        dense, embedding, rows = [made[name] for name in state.dense_shapes(self._model)], made["embedding"], made["rows"]
+        dense, embedding, rows = [made[name]
+                                  for name
+                                  in state.dense_shapes(self._model)], made["embedding"], made["rows"]
         states = [variables.add("state_%d" % i, np.zeros((lanes, h), np.float32))
                   for i, h in enumerate(self._model.size)]
         outputs = variables.add("outputs", np.zeros((k * lanes, hidden), np.float32))
@@ -85,7 +97,8 @@ class Evaluator:
         self._reset_ph = tf.placeholder(tf.bool, [k, lanes], "reset")
         self._at_ph = tf.placeholder(tf.int32, [self._tile], "at")
         self._target_ph = tf.placeholder(tf.int32, [self._tile], "target")
-        found, ended = scorer.hidden_states(self._model, [tf.identity(w) for w in dense], embedding, self._x_ph,
+        found, ended = scorer.hidden_states(self._model, [tf.identity(w) for w in dense], embedding,
+                                            self._x_ph,
                                             self._reset_ph, [tf.identity(s) for s in states])
         self._advance_op = tf.group(tf.assign(outputs, tf.reshape(found, [k * lanes, hidden])).op,
                                     *[tf.assign(s, value).op for s, value in zip(states, ended)])
@@ -110,41 +123,51 @@ class Evaluator:
         Args:
           sessions: data.sessions.EvalSessions.
           progress: None, or an object with update(number of targets).
-          wanted: None, or bool [n]: the targets to rank; the others are left out of what is returned.
+          wanted: None, or bool [n]: the targets to rank; the others are left out of what is
+          returned.
         Returns: Ranked.
-        Raises: DivergenceError if a score is not finite; Interrupted, before the next tile, if SIGINT or SIGTERM came.
-        """
-        epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, self._lanes, sessions.leading_skip)
+        Raises: DivergenceError if a score is not finite; Interrupted, before the next tile, if
+        SIGINT or SIGTERM came."""
+        epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, self._lanes,
+                                                    sessions.leading_skip)
         if wanted is not None:
             epoch.weight.ravel()[cells[~wanted]] = False
             cells = cells[wanted]
         counts = np.zeros((2, epoch.weight.size), np.int32)
-        recommended = np.zeros((len(self._list_lengths), self._num_items), np.int64) if self._list_lengths else None
+        recommended = np.zeros((len(self._list_lengths), self._num_items),
+                               np.int64) if self._list_lengths else None
         fetches = self._counts_for(len(cells))
         with StopRequest() as stop:
             for start in range(0, epoch.num_steps, STEPS_PER_RUN):
                 part = slice(start, start + STEPS_PER_RUN)
-                self._session.run(self._advance_op, {self._x_ph: padded(epoch.x[part], STEPS_PER_RUN),
-                                                     self._reset_ph: padded(epoch.reset[part], STEPS_PER_RUN)})
+                self._session.run(self._advance_op,
+                                  {self._x_ph: padded(epoch.x[part], STEPS_PER_RUN),
+                                                     self._reset_ph: padded(epoch.reset[part],
+                                                                            STEPS_PER_RUN)})
                 live = np.flatnonzero(epoch.weight[part])
                 for first in range(0, len(live), self._tile):
                     stop.check()
                     at = live[first:first + self._tile]
                     greater, greater_equal, top = self._rank(fetches, at, epoch.y[part].ravel()[at])
                     counts[:, start * self._lanes + at] = greater, greater_equal
-                    for length, times in zip(self._list_lengths, () if top is None else recommended):
+                    for length, times in zip(self._list_lengths,
+                                             () if top is None else recommended):
                         times += np.bincount(top[:, :length].ravel(), minlength=len(times))
                     if progress is not None:
                         progress.update(len(at))
         return Ranked(*counts[:, cells], recommended=recommended)
 
     def _rank(self, fetches, at, targets):
-        """(greater [n], greater_equal [n], top [n, k] or None) of a tile of n targets whose states lie at `at`."""
+        """(greater [n], greater_equal [n], top [n, k] or None) of a tile of n targets whose states
+        lie at `at`.
+        """
         greater, greater_equal, largest, *top = self._session.run(fetches, {
-            self._at_ph: padded(at.astype(np.int32), self._tile), self._target_ph: padded(targets, self._tile)})
+            self._at_ph: padded(at.astype(np.int32), self._tile),
+            self._target_ph: padded(targets, self._tile)})
         largest = largest[:len(at)]  # the rest is padding: some lane's state, live or not
         if not (largest <= self._largest_safe).all():
-            raise DivergenceError("scores are not finite (hidden state up to %g); use an earlier epoch, or train with a "
+            raise DivergenceError("scores are not finite (hidden state up to %g); use an earlier "
+                                  "epoch, or train with a "
                                   "lower --lr" % largest.max())
         return greater[:len(at)], greater_equal[:len(at)], top[0][:len(at)] if top else None
 
@@ -153,7 +176,9 @@ class Evaluator:
 
 
 def _tile(num_items, most):
-    """Targets ranked at once: as many as SCORE_BYTES hold scores of, in whole vectors of a processor."""
+    """Targets ranked at once: as many as SCORE_BYTES hold scores of, in whole vectors of a
+    processor.
+    """
     return min(max(MIN_TILE, SCORE_BYTES // (4 * num_items) // 16 * 16), most)
 
 

@@ -1,10 +1,13 @@
-"""Ranks of targets among all items under three tie rules, and what is measured on ranks and on recommended lists."""
+"""Ranks of targets among all items under three tie rules, and what is measured on ranks and on
+recommended lists.
+"""
 
 import numpy as np
 
 from gru4rec.errors import DivergenceError, InputError
 
-OF_LISTS = ("coverage", "popularity")  # need the recommended items; the other metrics need ranks alone
+# need the recommended items; the other metrics need ranks alone
+OF_LISTS = ("coverage", "popularity")
 TIES = ("conservative", "median", "standard")
 
 
@@ -14,23 +17,27 @@ def ranks_from_counts(greater, greater_equal, tie="conservative"):
     Args:
       greater: [N] int, items with a score greater than the target's, >= 0.
       greater_equal: [N] int, items with a score at least the target's, the target itself included.
-      tie: place among equal scores: "conservative" (last: greater_equal), "standard" (first: 1 + greater) or
+      tie: place among equal scores: "conservative" (last: greater_equal), "standard" (first: 1 +
+      greater) or
         "median" (middle: (1 + greater + greater_equal) / 2).
     Returns: [N] float64 ranks >= 1; halves occur only for "median".
-    Raises: InputError for an unknown tie or the first negative count; DivergenceError naming the first target that is
+    Raises: InputError for an unknown tie or the first negative count; DivergenceError naming the
+    first target that is
       not among its own greater_equal items, which only a score that is not a number brings about.
-    Example: scores 3, 3, 1, target a 3: greater 0, greater_equal 2 -> conservative 2, median 1.5, standard 1.
-    """
+    Example: scores 3, 3, 1, target a 3: greater 0, greater_equal 2 -> conservative 2, median
+    1.5, standard 1."""
     _check_tie(tie)
     greater, greater_equal = np.asarray(greater), np.asarray(greater_equal)
     if greater.shape != greater_equal.shape or greater.ndim != 1:
-        raise InputError("counts of shape %s and %s; give two of shape [N]" % (greater.shape, greater_equal.shape))
+        raise InputError("counts of shape %s and %s; give two of shape [N]"
+                         % (greater.shape, greater_equal.shape))
     row = _first(greater < 0)
     if row is not None:
         raise InputError("greater[%d] = %s is not a count" % (row, greater[row]))
     row = _first(~(greater_equal > greater))
     if row is not None:
-        raise DivergenceError("the score of target %d is not a number: %s items score higher, %s at least as high"
+        raise DivergenceError("the score of target %d is not a number: %s items score higher, %s "
+                              "at least as high"
                               % (row, greater[row], greater_equal[row]))
     if tie == "conservative":
         return greater_equal.astype(np.float64)
@@ -40,14 +47,16 @@ def ranks_from_counts(greater, greater_equal, tie="conservative"):
 
 
 def ranks_of_targets(scores, targets, tie="conservative"):
-    """Rank of each target among all items, straight from the scores; what the graph must agree with.
+    """Rank of each target among all items, straight from the scores; what the graph must agree
+    with.
 
     Args:
       scores: [N, I] float, any real scale (logits are fine).
       targets: [N] int item indices, 0 <= target < I.
       tie: as in `ranks_from_counts`.
     Returns: [N] float64 ranks in [1, I].
-    Raises: InputError naming the first target out of range or an unknown tie; DivergenceError naming the first score
+    Raises: InputError naming the first target out of range or an unknown tie; DivergenceError
+    naming the first score
       that is not finite.
     Example: scores [[3, 3, 1]], target 1 -> conservative 2, median 1.5, standard 1.
     """
@@ -74,17 +83,21 @@ def ranks_of_targets(scores, targets, tie="conservative"):
 def recall_mrr(ranks, cut_offs, num_misses=0):
     """Recall@c and MRR@c for several list lengths at once.
 
-    Recall@c is the share of targets with rank <= c; MRR@c is the mean of 1/rank, taken as 0 where rank > c. Misses
-    (targets the model cannot rank, such as unknown items) count in the denominator of both.
+    Recall@c is the share of targets with rank <= c; MRR@c is the mean of 1/rank, taken as 0 where
+    rank > c. Misses (targets the model cannot rank, such as unknown items) count in the denominator
+    of both.
 
     Args:
       ranks: [N] float, >= 1.
       cut_offs: ints >= 1.
       num_misses: int >= 0.
-    Returns: list of (cut_off, recall, mrr), one for each cut-off in its order; all three are Python numbers.
-    Raises: InputError naming the first rank below 1 or unusable cut-off, or if there is no target at all;
+    Returns: list of (cut_off, recall, mrr), one for each cut-off in its order; all three are Python
+    numbers.
+    Raises: InputError naming the first rank below 1 or unusable cut-off, or if there is no target
+    at all;
       DivergenceError naming the first rank that is not finite.
-    Source: Hidasi et al. 2016, "Session-based recommendations with recurrent neural networks", section 4. Differs:
+    Source: Hidasi et al. 2016, "Session-based recommendations with recurrent neural networks",
+    section 4. Differs:
       rank c itself counts (the first TensorFlow port asked for rank < c).
     Example: ranks 1, 4, one miss, cut-offs 3, 5 -> (3, 1/3, 1/3), (5, 2/3, 5/12).
     """
@@ -106,29 +119,33 @@ def recall_mrr(ranks, cut_offs, num_misses=0):
     rows = []
     for cut_off in cut_offs:
         hit = ranks <= cut_off
-        rows.append((int(cut_off), float(hit.sum()) / num_targets, float((1 / ranks[hit]).sum()) / num_targets))
+        rows.append((int(cut_off), float(hit.sum()) / num_targets,
+                     float((1 / ranks[hit]).sum()) / num_targets))
     return rows
 
 
 def ndcg(ranks, cut_offs, num_misses=0):
-    """NDCG@c with the target as the one relevant item: the mean of 1/log2(1 + rank), taken as 0 where rank > c.
+    """NDCG@c with the target as the one relevant item: the mean of 1/log2(1 + rank), taken as 0
+    where rank > c.
 
     Args:
       ranks, cut_offs, num_misses: as `recall_mrr`, which checks them.
     Returns: list of float, one for each cut-off.
-    Source: Jarvelin and Kekalainen 2002, "Cumulated gain-based evaluation of IR techniques"; the ideal gain is 1.
+    Source: Jarvelin and Kekalainen 2002, "Cumulated gain-based evaluation of IR techniques"; the
+    ideal gain is 1.
     Example: ranks 1, 3, one miss, cut-offs 1, 3 -> 1/3, (1 + 1/2)/3.
     """
     ranks = np.asarray(ranks, dtype=np.float64)
     gains = 1 / np.log2(1 + ranks)
-    return [float(gains[ranks <= cut_off].sum()) / (len(ranks) + num_misses) for cut_off in cut_offs]
+    return [float(gains[ranks <= cut_off].sum()) / (len(ranks) + num_misses)
+            for cut_off in cut_offs]
 
 
 def of_ranks(ranks, cut_offs, num_misses=0):
     """Metrics of ranks by name; arguments as `recall_mrr`.
 
-    Returns: list of (cut_off, {"recall": float, "mrr": float, "ndcg": float}), one for each cut-off.
-    """
+    Returns: list of (cut_off, {"recall": float, "mrr": float, "ndcg": float}), one for each
+    cut-off."""
     return [(cut, dict(recall=recall, mrr=mrr, ndcg=gain)) for (cut, recall, mrr), gain in
             zip(recall_mrr(ranks, cut_offs, num_misses), ndcg(ranks, cut_offs, num_misses))]
 
@@ -139,13 +156,16 @@ def of_lists(recommended, support):
     Args:
       recommended: [C, I] int, how many lists of each of C lengths hold each item.
       support: [I] int, events of each item in training, one of them > 0.
-    Returns: list of {"coverage": share of the catalogue that is in any list, "popularity": mean support of the
-      recommended items, the most popular item's taken as 1, None without a list}, one for each length.
-    Example: lists [a b], [a c], support 4, 2, 1, 1 -> coverage 3/4, popularity (1 + 1/2 + 1 + 1/4) / 4.
-    """
+    Returns: list of {"coverage": share of the catalogue that is in any list, "popularity": mean
+    support of the
+      recommended items, the most popular item's taken as 1, None without a list}, one for each
+      length.
+    Example: lists [a b], [a c], support 4, 2, 1, 1 -> coverage 3/4, popularity (1 + 1/2 + 1 +
+    1/4) / 4."""
     recommended, share = np.asarray(recommended), np.asarray(support) / float(np.max(support))
     return [{"coverage": float((times > 0).mean()),
-             "popularity": float(times.dot(share) / times.sum()) if times.any() else None} for times in recommended]
+             "popularity": float(times.dot(share) / times.sum()) if times.any() else None}
+            for times in recommended]
 
 
 def _check_tie(tie):

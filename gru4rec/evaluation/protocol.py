@@ -1,4 +1,6 @@
-"""What an evaluation counts, prints and writes, whoever computes the ranks: the model or a baseline."""
+"""What an evaluation counts, prints and writes, whoever computes the ranks: the model or a
+baseline.
+"""
 
 from typing import Any, NamedTuple, Optional
 
@@ -9,7 +11,8 @@ from gru4rec.data.targets import Targets, list_targets
 from gru4rec.evaluation import metrics
 from gru4rec.runlog.lines import LABELS, shown, values_line
 
-PLACES = ((1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5-9"), (10, "10+"))  # first position of each part
+# first position of each part
+PLACES = ((1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5-9"), (10, "10+"))
 
 
 class TestSet(NamedTuple):
@@ -43,12 +46,16 @@ def load(events, vocabulary, options):
 
 
 def counted(test, counts):
-    """(greater, greater_equal) of all ranked targets, such as evaluation.counts.Counts -> of the counted ones, as that."""
+    """(greater, greater_equal) of all ranked targets, such as evaluation.counts.Counts -> of the
+    counted ones, as that.
+    """
     return counts if test.wanted is None else type(counts)(*(part[test.wanted] for part in counts))
 
 
 def ranks(test, counts):
-    """[ranked and counted targets] float64; counts: anything with `greater` and `greater_equal` of them."""
+    """[ranked and counted targets] float64; counts: anything with `greater` and `greater_equal` of
+    them.
+    """
     return metrics.ranks_from_counts(counts.greater, counts.greater_equal, test.options.tie)
 
 
@@ -63,7 +70,8 @@ def results(test, ranks, recommended=None, support=None):
     if recommended is not None:
         for (_, values), more in zip(found, metrics.of_lists(recommended, support)):
             values.update(more)
-    return [(cut, {name: values[name] for name in test.options.metrics if name in values}) for cut, values in found]
+    return [(cut, {name: values[name] for name in test.options.metrics if name in values}) for cut,
+            values in found]
 
 
 def all_ranks(test, ranks):
@@ -76,7 +84,8 @@ def all_ranks(test, ranks):
 def split_rows(test, ranks):
     """Recall and MRR by part of the targets.
 
-    Returns: list of dict: `split`, `part`, `events`, the protocol, and `recall@c`, `mrr@c` of each cut-off (None where
+    Returns: list of dict: `split`, `part`, `events`, the protocol, and `recall@c`, `mrr@c` of each
+    cut-off (None where
       no event is).
     """
     rows = []
@@ -84,9 +93,11 @@ def split_rows(test, ranks):
         for part, mask in _parts(test.targets, split):
             inside = all_ranks(test, ranks)[mask]
             known = inside[np.isfinite(inside)]
-            row = dict(split=split, part=part, events=len(inside), unknown=test.options.unknown, tie=test.options.tie,
+            row = dict(split=split, part=part, events=len(inside), unknown=test.options.unknown,
+                       tie=test.options.tie,
                        eval_target=test.options.eval_target)
-            measured = metrics.recall_mrr(known, test.options.cut_off, len(inside) - len(known)) if len(inside) else [
+            measured = metrics.recall_mrr(known, test.options.cut_off,
+                                          len(inside) - len(known)) if len(inside) else [
                 (cut, None, None) for cut in test.options.cut_off]
             for cut, recall, mrr in measured:
                 row.update({"recall@%d" % cut: recall, "mrr@%d" % cut: mrr})
@@ -105,29 +116,37 @@ def _parts(targets, split):
 
 
 def split_lines(rows, cut_offs):
-    """Lines of a tab-separated table of `split_rows`, which may name their `model`; no line without rows."""
+    """Lines of a tab-separated table of `split_rows`, which may name their `model`; no line without
+    rows.
+    """
     if not rows:
         return []
     columns = [name for name in ("model", "split", "part", "events") if name in rows[0]]
     keys = [(name, cut) for cut in cut_offs for name in ("recall", "mrr")]
     lines = [columns + ["%s@%d" % (LABELS[name], cut) for name, cut in keys]]
-    lines += [[str(row[name]) for name in columns] + [shown(row["%s@%d" % key]) for key in keys] for row in rows]
+    lines += [[str(row[name]) for name in columns] + [shown(row["%s@%d" % key]) for key in keys]
+              for row in rows]
     return ["\t".join(line) for line in lines]
 
 
 def eval_row(test, results):
-    """What every row of an evaluation in metrics.jsonl has; results: as evaluation.metrics.of_ranks."""
+    """What every row of an evaluation in metrics.jsonl has; results: as
+    evaluation.metrics.of_ranks.
+    """
     options, report = test.options, test.report
     return dict(tie=options.tie, unknown=options.unknown, eval_target=options.eval_target,
                 events=report.events, sessions=report.sessions, unknown_items=report.unknown_items,
-                unknown_events=report.unknown_events, short_sessions=report.short_sessions, **flat(results))
+                unknown_events=report.unknown_events, short_sessions=report.short_sessions,
+                **flat(results))
 
 
 def flat(results, prefix=""):
     """[(20, {"recall": 0.5})] -> {"recall@20": 0.5}, names after `prefix`."""
-    return {"%s%s@%d" % (prefix, name, cut): value for cut, values in results for name, value in values.items()}
+    return {"%s%s@%d" % (prefix, name, cut): value for cut, values in results for name,
+            value in values.items()}
 
 
 def result_lines(results, name=""):
     """One line for each cut-off; `name: ` in front if there is a name."""
-    return [(name + ": " if name else "") + values_line(cut, values) for cut, values in results if values]
+    return [(name + ": " if name else "") + values_line(cut, values) for cut,
+            values in results if values]

@@ -12,20 +12,24 @@ KEYS = ["session", "position", "target"]
 
 
 def write_ranks(test, ranks):
-    """Write `--ranks_out`, complete or not at all: one row per counted target; nothing without the flag.
+    """Write `--ranks_out`, complete or not at all: one row per counted target; nothing without the
+    flag.
 
-    Columns: session, position, target (raw ids; data.targets.Targets), rank (float; infinite for a miss).
+    Columns: session, position, target (raw ids; data.targets.Targets), rank (float; infinite for a
+    miss).
     Raises: InputError if the file cannot be written.
     """
     path = test.options.ranks_out
     if path is None:
         return
     targets = test.targets
-    frame = pd.DataFrame({"session": targets.session, "position": targets.position, "target": targets.item,
+    frame = pd.DataFrame({"session": targets.session, "position": targets.position,
+                          "target": targets.item,
                           "rank": all_ranks(test, ranks)})
     try:
         with durable.replacing(path) as temporary:
-            (frame.to_parquet if path.lower().endswith(".parquet") else frame.to_csv)(temporary, index=False)
+            (frame.to_parquet if path.lower().endswith(".parquet")
+             else frame.to_csv)(temporary, index=False)
     except (OSError, ImportError) as error:  # ImportError: a pyarrow that pandas finds too old
         raise InputError("--ranks_out %s cannot be written: %s; give another"
                          % (path, getattr(error, "strerror", None) or error)) from None
@@ -34,8 +38,8 @@ def write_ranks(test, ranks):
 def read(path):
     """A table of --ranks_out: DataFrame of session, position (int64), target and rank (float64).
 
-    Raises: InputError naming the file if it cannot be read, lacks a column or value, or holds a target twice.
-    """
+    Raises: InputError naming the file if it cannot be read, lacks a column or value, or holds a
+    target twice."""
     check_pyarrow(path)
     try:
         frame = pd.read_parquet(path) if path.lower().endswith(".parquet") else pd.read_csv(
@@ -47,18 +51,23 @@ def read(path):
                          % (path, " ".join(str(error).split())[:120])) from None
     missing = [name for name in KEYS + ["rank"] if name not in frame.columns]
     if missing:
-        raise InputError("%s: column %r is missing; give a file that --ranks_out wrote" % (path, missing[0]))
+        raise InputError("%s: column %r is missing; give a file that --ranks_out wrote"
+                         % (path, missing[0]))
     if not len(frame):
         raise InputError("%s: there is no target in it" % path)
     position, rank = (pd.to_numeric(frame[name], errors="coerce") for name in ("position", "rank"))
-    for name, good, what in (("session", frame["session"].notna(), "an id"), ("target", frame["target"].notna(), "an id"),
-                             ("position", (position >= 1) & (position % 1 == 0), "a whole number from 1"),
+    for name, good, what in (("session", frame["session"].notna(), "an id"),
+                             ("target", frame["target"].notna(), "an id"),
+                             ("position", (position >= 1) & (position % 1 == 0),
+                              "a whole number from 1"),
                              ("rank", rank >= 1, "a number from 1")):
         if not good.all():
             row = int(np.argmin(good.to_numpy()))
-            raise InputError("%s: row %d has the %s %r; give %s" % (path, row + 1, name, frame[name].iloc[row], what))
+            raise InputError("%s: row %d has the %s %r; give %s"
+                             % (path, row + 1, name, frame[name].iloc[row], what))
     frame = frame[KEYS].assign(position=position.astype(np.int64), rank=rank.astype(np.float64))
     second = frame.duplicated(KEYS).to_numpy()
     if second.any():
-        raise InputError("%s: row %d is the second of its target; a target has one rank" % (path, np.argmax(second) + 1))
+        raise InputError("%s: row %d is the second of its target; a target has one rank"
+                         % (path, np.argmax(second) + 1))
     return frame

@@ -1,4 +1,5 @@
-"""An evaluation from its options to its printed lines: a checkpoint and test sessions -> metrics."""
+"""An evaluation from its options to its printed lines: a checkpoint and test sessions -> metrics.
+"""
 
 import logging
 import os
@@ -21,7 +22,8 @@ def evaluate(config):
     if together and together.rank:
         return _ranked_together(config, together)
     found, test, path = _to_evaluate(config)
-    ranked = _ranked_together(config, together, found, test) if together else _ranked(config, found, test)
+    ranked = _ranked_together(config, together, found,
+                              test) if together else _ranked(config, found, test)
     _say_results(config, found, test, path, ranked)
 
 
@@ -61,7 +63,8 @@ def _say_results(config, found, test, path, ranked):
     ranks_file.write_ranks(test, ranks)
     try:
         log = Metrics(config.run.checkpoint_dir, config.run.tensorboard)
-        log.add("eval", epoch=found.epoch, step=found.step, test_path=path, **protocol.eval_row(test, results),
+        log.add("eval", epoch=found.epoch, step=found.step, test_path=path,
+                **protocol.eval_row(test, results),
                 **protocol.flat(rules, "rules_"))
         for row in rows:
             log.add("split", epoch=found.epoch, step=found.step, **row)
@@ -76,15 +79,18 @@ def _list_lengths(options):
 
 
 def _ranked(config, found, test):
-    """evaluation.evaluator.Ranked of the counted targets, by the model of a checkpoint.Checkpoint."""
+    """evaluation.evaluator.Ranked of the counted targets, by the model of a checkpoint.Checkpoint.
+    """
     device = device_for(config, "infer")
     from gru4rec import tf_compat
     from gru4rec.evaluation import evaluator as evaluator_module
     from gru4rec.model import state
     options = config.evaluation
     with tf_compat.memory_errors():
-        evaluator = evaluator_module.Evaluator(found.config, device, state.caught_up(found.config, found.arrays),
-                                               options.eval_batch_size, _list_lengths(options), config.run.xla != "off")
+        evaluator = evaluator_module.Evaluator(found.config, device,
+                                               state.caught_up(found.config, found.arrays),
+                                               options.eval_batch_size, _list_lengths(options),
+                                               config.run.xla != "off")
         with progress("evaluate", "event")(test.report.events) as bar:
             ranked = evaluator.run(test.sessions, bar, test.wanted)
         evaluator.close()
@@ -92,7 +98,9 @@ def _ranked(config, found, test):
 
 
 def _ranked_together(config, together, found=None, test=None):
-    """As `_ranked`, by the processes of a cluster.Cluster; `found` and `test` are those of rank 0, which gets the result."""
+    """As `_ranked`, by the processes of a cluster.Cluster; `found` and `test` are those of rank 0,
+    which gets the result.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     device = device_for(config, "infer", together)
     from gru4rec import tf_compat
@@ -135,13 +143,16 @@ def _warn_if_below(found, model, rules):
 
 
 def _test_source(config, trained):
-    """(path, column names) of the test events: the flags given, else what the model was trained with."""
+    """(path, column names) of the test events: the flags given, else what the model was trained
+    with.
+    """
     keys = [getattr(config.data if key in config.explicit else trained.data, key)
             for key in ("session_key", "item_key", "time_key")]
     path = config.data.test_path or trained.data.test_path
     if path is None:
         if trained.data.train_path is not None:
-            raise InputError("--test_path is missing: the model was trained on %s, so the bundled sample is no test of it"
+            raise InputError("--test_path is missing: the model was trained on %s, so the bundled "
+                             "sample is no test of it"
                              % trained.data.train_path)
         from gru4rec.data import sample
         path = sample.path("test")

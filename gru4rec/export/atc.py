@@ -1,12 +1,15 @@
-"""The shell script that compiles a frozen graph for an Ascend NPU, and the list of nodes that keep their precision."""
+"""The shell script that compiles a frozen graph for an Ascend NPU, and the list of nodes that keep
+their precision.
+"""
 
 import os
 
 from gru4rec.export import signature
 
 SCRIPT = """#!/bin/sh
-# {name}.pb -> {name}.om, beside it. Source CANN's set_env.sh first. The chip is SOC_VERSION: "Ascend" and the name that
-# npu-smi info shows. Arguments go on to atc, such as --precision_mode_v2=origin.
+# {name}.pb -> {name}.om, beside it. Source CANN's set_env.sh first. The chip is SOC_VERSION:
+# "Ascend" and the name that npu-smi info shows. Arguments go on to atc, such as
+# --precision_mode_v2=origin.
 cd -- "$(dirname -- "$0")" || exit 2
 if ! command -v atc >/dev/null 2>&1; then
     echo "error: atc is not on PATH; source CANN's set_env.sh first" >&2
@@ -25,13 +28,16 @@ def write(folder, name, expected, batch_sizes, soc_version):
     """Write `atc.sh`, and `keep_dtype.txt` where a node must stay float32.
 
     Args:
-      folder: where `name`.pb lies. expected: export.signature.Signature. batch_sizes: several become the gears of
+      folder: where `name`.pb lies. expected: export.signature.Signature. batch_sizes: several
+      become the gears of
         --dynamic_batch_size. soc_version: default of the script.
     """
     dynamic = len(batch_sizes) > 1
-    shapes = ["%s:%s" % (t.name, ",".join(str(-1 if n is None else n) for n in t.shape)) for t in expected.inputs]
+    shapes = ["%s:%s" % (t.name, ",".join(str(-1 if n is None else n) for n in t.shape))
+              for t in expected.inputs]
     more = ['--dynamic_batch_size="%s"' % ",".join(map(str, batch_sizes))] if dynamic else []
-    # The softmax of a large catalogue has values below float16's smallest number: in float16 their order is lost.
+    # The softmax of a large catalogue has values below float16's smallest number: in float16 their
+    # order is lost.
     softmax = [t.name for t in expected.outputs if t.role == signature.SCORES]
     if softmax:
         more.append("--keep_dtype=" + KEEP)

@@ -1,4 +1,5 @@
-"""The directory of an export: written beside its place and renamed into it, with vocabulary and manifest.
+"""The directory of an export: written beside its place and renamed into it, with vocabulary and
+manifest.
 
     vocabulary.json   the item ids by index: a JSON array, numbers or strings as in the training file
     manifest.json     format, versions, source checkpoint, configuration, and of each graph its file, inputs and outputs
@@ -29,19 +30,22 @@ def check(out, overwrite):
     """
     parent = os.path.dirname(os.path.abspath(out))
     if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
-        raise InputError("--out %s cannot be written: %s is no directory that can be written; make it first" % (out, parent))
+        raise InputError("--out %s cannot be written: %s is no directory that can be written; make "
+                         "it first" % (out, parent))
     if not os.path.lexists(out):
         return
     if not overwrite:
         raise InputError("--out %s exists; give another, or --overwrite 1" % out)
     if os.path.islink(out) or not os.path.isfile(os.path.join(out, MANIFEST)):
-        raise InputError("--out %s exists and holds no export (no %s), so --overwrite 1 leaves it alone; give another"
+        raise InputError("--out %s exists and holds no export (no %s), so --overwrite 1 leaves it "
+                         "alone; give another"
                          % (out, MANIFEST))
 
 
 @contextlib.contextmanager
 def replacing(out):
-    """A temporary directory beside `out` that takes its place when the block ends well, and is gone otherwise.
+    """A temporary directory beside `out` that takes its place when the block ends well, and is gone
+    otherwise.
 
     Raises: InputError if the disk refuses.
     """
@@ -81,11 +85,13 @@ def write_manifest(directory, export_format, source, graphs, versions):
     """Write the manifest.
 
     Args:
-      directory: holds every other file. export_format: of export.FORMATS. source: export.source.Source.
+      directory: holds every other file. export_format: of export.FORMATS. source:
+      export.source.Source.
       graphs: name -> entry. versions: name -> version of the libraries that wrote the graphs.
     """
     files = {name: sha256(os.path.join(directory, name)) for name in _files(directory)}
-    manifest = dict(version=VERSION, format=export_format, num_items=source.num_items, source=source.record,
+    manifest = dict(version=VERSION, format=export_format, num_items=source.num_items,
+                    source=source.record,
                     config=source.config, graphs=graphs, sha256=files,
                     versions=dict(versions, gru4rec=__version__, numpy=np.__version__,
                                   python=platform.python_version()))

@@ -52,7 +52,8 @@ def read(directory):
             manifest = json.load(file)
         if manifest["version"] != VERSION or manifest["format"] not in FORMATS:
             raise ValueError("not an export of version %d" % VERSION)
-        graphs = {name: Graph(name, os.path.join(directory, entry["file"]), Signature.from_dict(entry),
+        graphs = {name: Graph(name, os.path.join(directory, entry["file"]),
+                              Signature.from_dict(entry),
                               tuple(entry.get("batch_sizes", ())), int(manifest["num_items"]))
                   for name, entry in manifest["graphs"].items()}
         config = config_module.from_dict(manifest["config"])
@@ -60,11 +61,15 @@ def read(directory):
     except FileNotFoundError:
         raise CheckpointError("%s holds no export (no %s); make one with python -m gru4rec.export"
                               % (directory, MANIFEST)) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, ConfigError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError,
+            ConfigError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise _damaged(path, "%s: %s" % (type(error).__name__, " ".join(str(error).split())[:120])) from error
-    return Exported(directory, manifest["format"], config, vocabulary(os.path.join(directory, VOCABULARY)), graphs, manifest)
+        raise _damaged(path,
+                       "%s: %s" % (type(error).__name__,
+                                   " ".join(str(error).split())[:120])) from error
+    return Exported(directory, manifest["format"], config,
+                    vocabulary(os.path.join(directory, VOCABULARY)), graphs, manifest)
 
 
 def _damaged(path, what):
@@ -112,4 +117,5 @@ def graph(found, name):
 
 def lanes_of(graph):
     """Sessions side by side: as many as the graph was made for, its most where several."""
-    return max(graph.batch_sizes, default=min(ANY_LANES, max(1, SCORE_BYTES // (4 * graph.num_items))))
+    return max(graph.batch_sizes,
+               default=min(ANY_LANES, max(1, SCORE_BYTES // (4 * graph.num_items))))

@@ -1,7 +1,8 @@
-"""--format frozen_pb: a GraphDef of one step and one of whole prefixes, and how atc compiles each for an NPU.
+"""--format frozen_pb: a GraphDef of one step and one of whole prefixes, and how atc compiles each
+for an NPU.
 
-The names of the step are those of the older port: `input`, `rnn_state` -> `logits`, which is a softmax; the new state,
-which its graph did not give, is `new_state`.
+The names of the step are those of the older port: `input`, `rnn_state` -> `logits`, which is a
+softmax; the new state, which its graph did not give, is `new_state`.
 """
 
 import os
@@ -14,16 +15,20 @@ def write(directory, source, batch_sizes, max_length, k, soc_version):
     """Write `step/` and `prefix/`.
 
     Args:
-      directory: exists. source: export.source.Source. batch_sizes: one for graphs of that B alone, several for graphs of
-        any B of which atc compiles those. max_length: T of the prefix. k: items of a list. soc_version: for atc.
+      directory: exists. source: export.source.Source. batch_sizes: one for graphs of that B alone,
+      several for graphs of
+        any B of which atc compiles those. max_length: T of the prefix. k: items of a list.
+        soc_version: for atc.
     Returns: dict name -> entry of the manifest.
     """
     batch = batch_sizes[0] if len(batch_sizes) == 1 else None
     entries = {}
     for name, build, expected in (
-            (signature.STEP, _step, signature.of_step(source.model.size, source.num_items, batch, ids="input",
+            (signature.STEP, _step,
+             signature.of_step(source.model.size, source.num_items, batch, ids="input",
                                                       state="rnn_state", scores="logits")),
-            (signature.PREFIX, _prefix, signature.of_prefix(source.num_items, batch, max_length, k))):
+            (signature.PREFIX, _prefix,
+             signature.of_prefix(source.num_items, batch, max_length, k))):
         folder = os.path.join(directory, name)
         os.mkdir(folder)
         with tf.Graph().as_default():
@@ -32,7 +37,8 @@ def write(directory, source, batch_sizes, max_length, k, soc_version):
         with open(os.path.join(folder, name + ".pb"), "wb") as out:
             out.write(content)
         atc.write(folder, name, expected, batch_sizes, soc_version)
-        entries[name] = dict(expected.to_dict(), file="%s/%s.pb" % (name, name), batch_sizes=list(batch_sizes))
+        entries[name] = dict(expected.to_dict(), file="%s/%s.pb" % (name, name),
+                             batch_sizes=list(batch_sizes))
     return entries
 
 
@@ -47,4 +53,5 @@ def _step(weights, expected):
 def _prefix(weights, expected):
     ids_bt, length_b = graphs.placeholders(expected)
     states = graphs.unrolled(weights, ids_bt, length_b)
-    graphs.named(graphs.best(weights, graphs.scores(weights, states), expected.outputs[0].shape[1]), expected)
+    graphs.named(graphs.best(weights, graphs.scores(weights, states), expected.outputs[0].shape[1]),
+                 expected)

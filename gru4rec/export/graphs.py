@@ -1,7 +1,8 @@
-"""The inference graphs in TensorFlow: one step, and whole prefixes; weights are constants, nothing of training is in them.
+"""The inference graphs in TensorFlow: one step, and whole prefixes; weights are constants, nothing
+of training is in them.
 
-Ids are item indices. Any id outside 0..I-1 stands for an item the model does not know: it leaves the state as it is.
-"""
+Ids are item indices. Any id outside 0..I-1 stands for an item the model does not know: it leaves
+the state as it is."""
 
 from typing import Any, NamedTuple, Tuple
 
@@ -32,17 +33,21 @@ def constants(source):
     Raises: InputError if a graph cannot hold them.
     """
     if source.num_bytes > MAX_BYTES:
-        raise InputError("the weights take %.1f GiB, a TensorFlow graph holds at most 2 GiB; train with a smaller --size or "
+        raise InputError("the weights take %.1f GiB, a TensorFlow graph holds at most 2 GiB; train "
+                         "with a smaller --size or "
                          "fewer items, or take --format onnx" % (source.num_bytes / 2.0 ** 30))
     output_ih = tf.constant(source.output_rows(), name="output_rows")
-    embedding = output_ih if source.shares_table else tf.constant(source.input_rows(), name="input_rows")
+    embedding = (output_ih if source.shares_table
+                 else tf.constant(source.input_rows(), name="input_rows"))
     dense = tuple(tf.constant(source.weights[name], name=name.replace("/", "_"))
                   for name in state.dense_shapes(source.model))
-    return Weights(source.model, source.num_items, dense, embedding, output_ih, tf.constant(source.bias(), name="bias"))
+    return Weights(source.model, source.num_items, dense, embedding, output_ih,
+                   tf.constant(source.bias(), name="bias"))
 
 
 def step(weights, id_b, states):
-    """New states [B, H] per layer after one input each. id_b: [B] int32; states: per layer [B, H]."""
+    """New states [B, H] per layer after one input each. id_b: [B] int32; states: per layer [B, H].
+    """
     row_b = tf.minimum(tf.maximum(id_b, 0), weights.num_items - 1)
     known_b1 = tf.expand_dims(tf.cast(tf.equal(row_b, id_b), tf.float32), 1)
     _, new = net.advance(weights.model, weights.dense, tf.gather(weights.embedding, row_b), states)
@@ -71,7 +76,8 @@ def looped(weights, ids_bt, length_b):
         id_b = tf.where(t < length_b, ids_tb[t], -tf.ones_like(length_b))
         return (t + 1,) + step(weights, id_b, states)
 
-    end = tf.while_loop(lambda t, *_: t < tf.shape(ids_tb)[0], body, (tf.constant(0),) + _zero_states(weights, length_b),
+    end = tf.while_loop(lambda t, *_: t < tf.shape(ids_tb)[0], body,
+                        (tf.constant(0),) + _zero_states(weights, length_b),
                         back_prop=False)
     return end[1:]
 
@@ -89,7 +95,9 @@ def scores(weights, states):
 
 
 def best(weights, scores_bi, k):
-    """(item indices [B, k'] int32, their scores), best first, the lower index first among equals; k' = min(k, I)."""
+    """(item indices [B, k'] int32, their scores), best first, the lower index first among equals;
+    k' = min(k, I).
+    """
     top = tf.nn.top_k(scores_bi, min(k, weights.num_items), name="top_k")
     return top.indices, top.values
 
@@ -105,7 +113,9 @@ def named(tensors, signature):
 
 
 def graph_def():
-    """GraphDef of the default graph: no devices, no attribute at its default, which another TensorFlow may not know."""
+    """GraphDef of the default graph: no devices, no attribute at its default, which another
+    TensorFlow may not know.
+    """
     definition = tf.train.export_meta_graph(strip_default_attrs=True, clear_devices=True).graph_def
     for node in definition.node:
         node.attr.pop("_output_shapes", None)  # a note of the exporter's

@@ -1,7 +1,9 @@
-"""--format saved_model: one SavedModel, version 1 of a model's directory as TensorFlow Serving wants it.
+"""--format saved_model: one SavedModel, version 1 of a model's directory as TensorFlow Serving
+wants it.
 
-Signatures: `step` (ids, states -> scores of all items, the k best, new states), `step_top` (the same without the scores of
-all items, which are much to send) and `prefix` (padded ids, lengths -> the k best), which is the default too. Any number
+Signatures: `step` (ids, states -> scores of all items, the k best, new states), `step_top` (the
+same without the scores of all items, which are much to send) and `prefix` (padded ids, lengths ->
+the k best), which is the default too. Any number
 of sessions, any length. The vocabulary is an asset.
 """
 
@@ -31,22 +33,29 @@ def write(directory, source, k):
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
         weights = graphs.constants(source)
         of_step, of_prefix = _step(weights, step), _prefix(weights, prefix)
-        definitions = {signature.STEP: _definition(step, *of_step), STEP_TOP: _definition(step_top, *of_step),
-                       signature.PREFIX: _definition(prefix, *of_prefix), DEFAULT: _definition(prefix, *of_prefix)}
+        definitions = {signature.STEP: _definition(step, *of_step),
+                       STEP_TOP: _definition(step_top, *of_step),
+                       signature.PREFIX: _definition(prefix, *of_prefix),
+                       DEFAULT: _definition(prefix, *of_prefix)}
         vocabulary = tf.constant(os.path.join(directory, VOCABULARY), name="vocabulary")
         tf.add_to_collection(tf.GraphKeys.ASSET_FILEPATHS, vocabulary)
         place = os.path.join(directory, VERSION)
         try:
             builder = tf.saved_model.Builder(place)
-            builder.add_meta_graph_and_variables(session, [tf.saved_model.tag_constants.SERVING], definitions,
-                                                 assets_collection=[vocabulary], strip_default_attrs=True)
+            builder.add_meta_graph_and_variables(session, [tf.saved_model.tag_constants.SERVING],
+                                                 definitions,
+                                                 assets_collection=[vocabulary],
+                                                 strip_default_attrs=True)
             builder.save()
         except tf.errors.OpError as error:
             raise OSError(str(error).splitlines()[0]) from error
-    if os.path.isdir(os.path.join(place, "variables")) and not os.listdir(os.path.join(place, "variables")):
+    if os.path.isdir(os.path.join(place,
+                                  "variables")) and not os.listdir(os.path.join(place,
+                                                                                "variables")):
         shutil.rmtree(os.path.join(place, "variables"))
     found = ((signature.STEP, step), (STEP_TOP, step_top), (signature.PREFIX, prefix))
-    return {name: dict(expected.to_dict(), file=VERSION, signature=name) for name, expected in found}
+    return {name: dict(expected.to_dict(), file=VERSION, signature=name) for name,
+            expected in found}
 
 
 def _step(weights, expected):
@@ -55,8 +64,10 @@ def _step(weights, expected):
         inputs = graphs.placeholders(expected)
         new = graphs.step(weights, inputs[0], inputs[1:])
         scores_bi = graphs.scores(weights, new)
-        outputs = (scores_bi,) + tuple(graphs.best(weights, scores_bi, expected.outputs[1].shape[1])) + new
-        return inputs, dict(zip([t.name for t in expected.outputs], graphs.named(outputs, expected)))
+        outputs = (scores_bi,) + tuple(graphs.best(weights, scores_bi,
+                                                   expected.outputs[1].shape[1])) + new
+        return inputs, dict(zip([t.name for t in expected.outputs],
+                                graphs.named(outputs, expected)))
 
 
 def _prefix(weights, expected):
@@ -65,11 +76,13 @@ def _prefix(weights, expected):
         inputs = graphs.placeholders(expected)
         scores_bi = graphs.scores(weights, graphs.looped(weights, *inputs))
         outputs = graphs.best(weights, scores_bi, expected.outputs[0].shape[1])
-        return inputs, dict(zip([t.name for t in expected.outputs], graphs.named(outputs, expected)))
+        return inputs, dict(zip([t.name for t in expected.outputs],
+                                graphs.named(outputs, expected)))
 
 
 def _definition(expected, inputs, outputs):
     build = tf.saved_model.build_tensor_info
     return tf.saved_model.build_signature_def(
         {t.name: build(tensor) for t, tensor in zip(expected.inputs, inputs)},
-        {t.name: build(outputs[t.name]) for t in expected.outputs}, tf.saved_model.PREDICT_METHOD_NAME)
+        {t.name: build(outputs[t.name]) for t in expected.outputs},
+        tf.saved_model.PREDICT_METHOD_NAME)

@@ -1,9 +1,12 @@
-"""Names, types and shapes of what goes in and comes out of an exported graph, for every format alike."""
+"""Names, types and shapes of what goes in and comes out of an exported graph, for every format
+alike.
+"""
 
 from typing import NamedTuple, Optional, Tuple
 
 IDS, LENGTHS, STATE = "ids", "lengths", "state"  # what an input is
-SCORES, TOP_IDS, TOP_SCORES, NEW_STATE = "scores", "top_ids", "top_scores", "new_state"  # what an output is
+# what an output is
+SCORES, TOP_IDS, TOP_SCORES, NEW_STATE = "scores", "top_ids", "top_scores", "new_state"
 STEP, PREFIX = "step", "prefix"
 
 
@@ -22,7 +25,8 @@ class Tensor(NamedTuple):
     @classmethod
     def from_dict(cls, saved):
         """Inverse of `to_dict`; KeyError or TypeError if a key is missing."""
-        return cls(saved["name"], saved["role"], saved["dtype"], tuple(saved["shape"]), saved["layer"])
+        return cls(saved["name"], saved["role"], saved["dtype"], tuple(saved["shape"]),
+                   saved["layer"])
 
 
 class Signature(NamedTuple):
@@ -32,7 +36,8 @@ class Signature(NamedTuple):
     outputs: Tuple[Tensor, ...]
 
     def to_dict(self):
-        return {"inputs": [t.to_dict() for t in self.inputs], "outputs": [t.to_dict() for t in self.outputs]}
+        return {"inputs": [t.to_dict() for t in self.inputs],
+                "outputs": [t.to_dict() for t in self.outputs]}
 
     @classmethod
     def from_dict(cls, saved):
@@ -46,27 +51,36 @@ def numbered(name, layer):
 
 
 def states(name, role, size, batch):
-    """One Tensor per layer. name: of the first layer's. size: units of each layer. batch: B, or None for any."""
-    return tuple(Tensor(numbered(name, i), role, "float32", (batch, hidden), i) for i, hidden in enumerate(size))
+    """One Tensor per layer. name: of the first layer's. size: units of each layer. batch: B, or
+    None for any.
+    """
+    return tuple(Tensor(numbered(name, i), role, "float32", (batch, hidden), i) for i,
+                 hidden in enumerate(size))
 
 
 def of_step(size, num_items, batch, k=None, ids="ids", state="state", scores="scores"):
     """Signature of one step: ids, states -> scores, with `k` the k best items, new states.
 
     Args:
-      size: units of each layer. num_items: I. batch: B, or None for any. ids, state, scores: their names.
+      size: units of each layer. num_items: I. batch: B, or None for any. ids, state, scores: their
+      names.
     """
     top = () if k is None else _top(batch, min(k, num_items))
     return Signature(
         (Tensor(ids, IDS, "int32", (batch,)),) + states(state, STATE, size, batch),
-        (Tensor(scores, SCORES, "float32", (batch, num_items)),) + top + states("new_state", NEW_STATE, size, batch))
+        (Tensor(scores, SCORES, "float32", (batch, num_items)),) + top
+        + states("new_state", NEW_STATE, size, batch))
 
 
 def of_prefix(num_items, batch, length, k):
-    """Signature of whole prefixes: ids [B, T], lengths [B] -> the k best items. batch, length: None for any."""
-    return Signature((Tensor("ids", IDS, "int32", (batch, length)), Tensor("lengths", LENGTHS, "int32", (batch,))),
+    """Signature of whole prefixes: ids [B, T], lengths [B] -> the k best items. batch, length: None
+    for any.
+    """
+    return Signature((Tensor("ids", IDS, "int32", (batch, length)),
+                      Tensor("lengths", LENGTHS, "int32", (batch,))),
                      _top(batch, min(k, num_items)))
 
 
 def _top(batch, k):
-    return Tensor("top_ids", TOP_IDS, "int32", (batch, k)), Tensor("top_scores", TOP_SCORES, "float32", (batch, k))
+    return Tensor("top_ids", TOP_IDS, "int32",
+                  (batch, k)), Tensor("top_scores", TOP_SCORES, "float32", (batch, k))

@@ -1,4 +1,6 @@
-"""What an export is made of: the weights inference needs, up to date and checked, and where they come from."""
+"""What an export is made of: the weights inference needs, up to date and checked, and where they
+come from.
+"""
 
 import os
 from typing import Any, Dict, NamedTuple
@@ -26,7 +28,8 @@ class Source(NamedTuple):
 
     @property
     def shares_table(self):
-        """Whether the rows at the input and those that rank items are one table, in the graph too."""
+        """Whether the rows at the input and those that rank items are one table, in the graph too.
+        """
         return self.model.embedding == "shared" and self.model.score == "dot"
 
     def input_rows(self):
@@ -47,7 +50,9 @@ class Source(NamedTuple):
     def num_bytes(self):
         """Bytes of all weights that a graph holds."""
         twice = self.model.embedding == "shared" and not self.shares_table
-        return sum(array.nbytes for array in self.weights.values()) + twice * self.weights[state.SOFTMAX_W].nbytes
+        return sum(array.nbytes
+                   for array
+                   in self.weights.values()) + twice * self.weights[state.SOFTMAX_W].nbytes
 
 
 def read(directory, epoch=None):
@@ -60,10 +65,12 @@ def read(directory, epoch=None):
     """
     found = checkpoint.load(directory, epoch)
     arrays = state.caught_up(found.config, found.arrays)
-    weights = {name: arrays[name] for name in state.weight_shapes(found.config.model, len(found.vocabulary))}
+    weights = {name: arrays[name]
+               for name in state.weight_shapes(found.config.model, len(found.vocabulary))}
     for name, array in weights.items():
         if not np.isfinite(array).all():
             raise DivergenceError("weight %s of %s is not finite; export an earlier epoch (--test)" % (name, found.path))
-    record = dict(checkpoint_dir=directory, checkpoint=os.path.basename(found.path), epoch=found.epoch, step=found.step,
+    record = dict(checkpoint_dir=directory, checkpoint=os.path.basename(found.path),
+                  epoch=found.epoch, step=found.step,
                   version=found.version)
     return Source(found.config.model, weights, found.vocabulary, found.config.to_dict(), record)

@@ -32,7 +32,9 @@ def _fsync(path, flags):
 
 @contextlib.contextmanager
 def replacing(path):
-    """Context of a temporary path beside `path`; it is renamed to `path` if the block ends well, else removed."""
+    """Context of a temporary path beside `path`; it is renamed to `path` if the block ends well,
+    else removed.
+    """
     directory = os.path.dirname(path) or "."
     temporary = os.path.join(directory, TEMPORARY + uuid.uuid4().hex[:12])
     try:

@@ -8,7 +8,9 @@ def whole(value):
 
 
 def number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300 and math.isfinite(value)
+    return isinstance(value,
+                      (int, float)) and not isinstance(value,
+                                                       bool) and abs(value) < 1e300 and math.isfinite(value)
 
 
 def or_none(holds):
@@ -17,7 +19,8 @@ def or_none(holds):
 
 def object_of(maybe=(), **keys):
     """Test for a JSON object with exactly these keys, of which those in `maybe` may be absent."""
-    return lambda value: (isinstance(value, dict) and set(keys) - set(maybe) <= set(value) <= set(keys)
+    return lambda value: (isinstance(value, dict)
+                          and set(keys) - set(maybe) <= set(value) <= set(keys)
                           and all(keys[key](found) for key, found in value.items()))
 
 

@@ -24,12 +24,15 @@ class Lock:
         self._path, self._handle = os.path.join(directory, name), None
 
     def acquire(self):
-        """Raises: LockedError with the process id of the holder; OSError if the file cannot be made."""
+        """Raises: LockedError with the process id of the holder; OSError if the file cannot be
+        made.
+        """
         while self._handle is None:
             handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
                 self._lock(handle)
-                with contextlib.suppress(FileNotFoundError):  # the holder may just have removed what was opened here
+                # the holder may just have removed what was opened here
+                with contextlib.suppress(FileNotFoundError):
                     if os.path.samestat(os.fstat(handle), os.stat(self._path)):
                         os.ftruncate(handle, 0)
                         os.write(handle, b"%d\n" % os.getpid())
@@ -46,9 +49,11 @@ class Lock:
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 pid = os.read(handle, 20).decode("ascii", "replace").strip() or "unknown"
-                raise LockedError("%s is in use by another run (process id %s); wait for it, stop it, or give another "
+                raise LockedError("%s is in use by another run (process id %s); wait for it, stop "
+                                  "it, or give another "
                                   "directory" % (os.path.dirname(self._path) or ".", pid)) from None
-            _log.warning("%s cannot be locked (%s): see that no other run uses the directory", self._path, error.strerror)
+            _log.warning("%s cannot be locked (%s): see that no other run uses the directory",
+                         self._path, error.strerror)
 
     def release(self):
         """Also removes the file; a second call does nothing."""

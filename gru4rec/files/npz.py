@@ -1,4 +1,6 @@
-"""Reading .npz files that somebody else may have written: nothing in them is executed, none unpacks to more than it is."""
+"""Reading .npz files that somebody else may have written: nothing in them is executed, none unpacks
+to more than it is.
+"""
 
 import struct
 import zipfile
@@ -7,8 +9,10 @@ import zlib
 import numpy as np
 
 # The zip and .npy readers raise any of these on damaged bytes.
-ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError, MemoryError, OverflowError,
-          RuntimeError, SyntaxError, NotImplementedError, struct.error, zipfile.BadZipFile, zlib.error)
+ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
+          MemoryError, OverflowError,
+          RuntimeError, SyntaxError, NotImplementedError, struct.error, zipfile.BadZipFile,
+          zlib.error)
 
 
 def read(path):
@@ -17,7 +21,8 @@ def read(path):
         with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 if member.compress_type != zipfile.ZIP_STORED:
-                    raise ValueError("%.60s is compressed, as this program never writes it" % member.filename)
+                    raise ValueError("%.60s is compressed, as this program never writes it"
+                                     % member.filename)
         file.seek(0)
         with np.load(file, allow_pickle=False) as stored:
             return {name: stored[name] for name in stored.files}

@@ -1,9 +1,12 @@
-"""A step of several ranks that train together: what each must know of the others, and the one place where gradients meet.
+"""A step of several ranks that train together: what each must know of the others, and the one place
+where gradients meet.
 
-Every rank holds the whole model and its own lanes. A rank's loss is the mean over its lanes, and the step's that over
-the ranks: exactly the loss of one process with all lanes. Gradients of dense weights, and of rows that all ranks read
-(drawn negatives), are summed; those of other rows are laid one below the other in rank order, with duplicates, as one
-process would have them. From there on every rank makes the same update, so replicas stay equal bit for bit.
+Every rank holds the whole model and its own lanes. A rank's loss is the mean over its lanes, and
+the step's that over the ranks: exactly the loss of one process with all lanes. Gradients of dense
+weights, and of rows that all ranks read
+(drawn negatives), are summed; those of other rows are laid one below the other in rank order, with
+duplicates, as one process would have them. From there on every rank makes the same update, so
+replicas stay equal bit for bit.
 """
 
 from typing import Any, NamedTuple, Tuple
@@ -25,7 +28,8 @@ def everyone(communicator, x, y, weight):
     ranks = communicator.ranks
     if ranks.size == 1:
         return x, y, weight
-    packed = communicator.all_gather(tf.stack([x, y, tf.cast(weight, tf.int32)], 0)[None])  # [W, 3, ..., B]
+    # [W, 3, ..., B]
+    packed = communicator.all_gather(tf.stack([x, y, tf.cast(weight, tf.int32)], 0)[None])
     places = list(range(len(packed.shape)))
     packed = tf.transpose(packed, places[1:-1] + [0, places[-1]])  # [3, ..., W, B]
     shape = packed.shape.as_list()
@@ -55,7 +59,9 @@ class Message(NamedTuple):
 
 
 def packed(ranks, step, lookup):
-    """Message of this rank; step: its net.Step, whose gradients are of its `own_rows`. lookup: net.Lookup."""
+    """Message of this rank; step: its net.Step, whose gradients are of its `own_rows`. lookup:
+    net.Lookup.
+    """
     share = 1.0 / ranks.size
     beside, below = [step.loss] + list(step.dense), []
     for parts, rows_nd in zip(lookup.parts, step.rows):
@@ -65,7 +71,8 @@ def packed(ranks, step, lookup):
 
 
 def exchanged(communicator, message):
-    """Message of all ranks (its second part [W, n]); this is the only place where gradients meet."""
+    """Message of all ranks (its second part [W, n]); this is the only place where gradients meet.
+    """
     if communicator.ranks.size == 1:
         return message
     return message._replace(summed_n=communicator.all_reduce(message.summed_n),
@@ -73,18 +80,24 @@ def exchanged(communicator, message):
 
 
 def unpacked(ranks, message, dense, own_rows, lookup):
-    """net.Step of all ranks: the mean of their losses, and its gradient for every row of `lookup.index`.
+    """net.Step of all ranks: the mean of their losses, and its gradient for every row of
+    `lookup.index`.
 
     Args:
-      message: Message of `exchanged`. dense, own_rows: tensors of the shapes the gradients have. lookup: net.Lookup.
+      message: Message of `exchanged`. dense, own_rows: tensors of the shapes the gradients have.
+      lookup: net.Lookup.
     """
     parts = [[(part, [part.size, rows_nd.shape.as_list()[1]]) for part in several]
              for several, rows_nd in zip(lookup.parts, own_rows)]
     flat = [pair for several in parts for pair in several]
-    summed = _pieces(message.summed_n, [[]] + [g.shape.as_list() for g in dense] + [s for part, s in flat if part.shared])
+    summed = _pieces(message.summed_n,
+                     [[]] + [g.shape.as_list() for g in dense]
+                     + [s for part, s in flat if part.shared])
     beside = iter(summed[1 + len(dense):])
-    below = iter(_pieces(message.below_1n, [[ranks.size * n, d] for part, (n, d) in flat if not part.shared], ranks.size))
-    rows = [tf.concat([next(beside) if part.shared else next(below) for part, _ in several], 0) for several in parts]
+    below = iter(_pieces(message.below_1n, [[ranks.size * n, d] for part,
+                                            (n, d) in flat if not part.shared], ranks.size))
+    rows = [tf.concat([next(beside) if part.shared else next(below) for part, _ in several], 0)
+            for several in parts]
     return net.Step(summed[0], message.states, tuple(summed[1:1 + len(dense)]), tuple(rows))
 
 
@@ -105,6 +118,8 @@ def _flat(tensors):
 
 
 def _pieces(flat, shapes, rows=1):
-    """Tensors of these shapes, of which `flat` [n] holds one after the other, or [rows, n] a share of each in each row."""
+    """Tensors of these shapes, of which `flat` [n] holds one after the other, or [rows, n] a share
+    of each in each row.
+    """
     sizes = [int(np.prod(shape, dtype=np.int64)) // rows for shape in shapes]
     return [tf.reshape(piece, shape) for piece, shape in zip(tf.split(flat, sizes, -1), shapes)]

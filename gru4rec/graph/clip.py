@@ -9,7 +9,8 @@ def capped(step, duplicates, training):
     Args:
       step: model.Step.
       duplicates: per table, what `graph.duplicates.of` gives for the rows that step.rows belong to.
-      training: config.TrainConfig; `grad_cap_mode` "tensor" caps each weight tensor (the rows of the last table are
+      training: config.TrainConfig; `grad_cap_mode` "tensor" caps each weight tensor (the rows of
+      the last table are
         two, softmax_w and softmax_b), "global" the norm of all together.
     Returns: model.Step.
     """

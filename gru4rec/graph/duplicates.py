@@ -1,4 +1,6 @@
-"""Sums over the occurrences of the same row in one step: static shapes, the same order of summation on every run."""
+"""Sums over the occurrences of the same row in one step: static shapes, the same order of summation
+on every run.
+"""
 
 from gru4rec.tf_compat import tf
 
@@ -10,8 +12,10 @@ def of(index_n, scratch):
 
     Args:
       index_n: [n] int32.
-      scratch: int32 variable [I] whose values nobody reads but this function, for this index alone; used above PAIRS.
-    Returns: object with `sum(values_nd)` -> [n, D], for each occurrence the sum over all of the same index, and
+      scratch: int32 variable [I] whose values nobody reads but this function, for this index alone;
+      used above PAIRS.
+    Returns: object with `sum(values_nd)` -> [n, D], for each occurrence the sum over all of the
+    same index, and
       `first(dtype)` -> [n], 1 at one occurrence of each index, 0 at its repeats.
     """
     return _Pairs(index_n) if index_n.shape.as_list()[0] <= PAIRS else _Slots(index_n, scratch)
@@ -33,7 +37,9 @@ class _Pairs:
 
 
 class _Slots:
-    """Each occurrence writes its position into the row of its index; whichever stays there collects the sum."""
+    """Each occurrence writes its position into the row of its index; whichever stays there collects
+    the sum.
+    """
 
     def __init__(self, index_n, scratch):
         self._n = index_n.shape.as_list()[0]
@@ -42,7 +48,8 @@ class _Slots:
             self._slot_n = tf.gather(scratch, index_n)
 
     def sum(self, values_nd):
-        return tf.gather(tf.math.unsorted_segment_sum(values_nd, self._slot_n, self._n), self._slot_n)
+        return tf.gather(tf.math.unsorted_segment_sum(values_nd, self._slot_n, self._n),
+                         self._slot_n)
 
     def first(self, dtype):
         return tf.cast(tf.equal(self._slot_n, tf.range(self._n)), dtype)

@@ -10,7 +10,9 @@ from gru4rec.tf_compat import tf
 
 
 class Part(NamedTuple):
-    """Rows of a table one below the other: `size` of each rank in rank order, or `size` that all ranks share."""
+    """Rows of a table one below the other: `size` of each rank in rank order, or `size` that all
+    ranks share.
+    """
 
     size: int
     shared: bool
@@ -19,33 +21,41 @@ class Part(NamedTuple):
 class Lookup(NamedTuple):
     """The rows one step reads, of all ranks, and what the columns of this rank's scores are."""
 
-    index: Tuple[Any, ...]  # per table [n] int32, rows that take part: (inputs, outputs), or both where they share a table
+    # per table [n] int32, rows that take part: (inputs, outputs), or both where they share a table
+    index: Tuple[Any, ...]
     columns: Any  # losses.Columns
     parts: Tuple[Tuple[Part, ...], ...]  # per table, what `index` is made of
 
 
-def lookup(model, training, batch, samples_n=None, log_support_of=None, ranks=ALONE, own_samples=False):
+def lookup(model, training, batch, samples_n=None, log_support_of=None, ranks=ALONE,
+           own_samples=False):
     """Which rows a step reads.
 
     Args:
       model: config.ModelConfig. training: config.TrainConfig.
       batch: Batch of all ranks, lanes in rank order.
-      samples_n: [N] int32 drawn negatives, or None for none; for --loss full-cross-entropy all items, 0..I-1.
+      samples_n: [N] int32 drawn negatives, or None for none; for --loss full-cross-entropy all
+      items, 0..I-1.
       log_support_of: function (index [m]) -> [m] float ln(support); needed with --logq.
       ranks: parallel.workers.Workers of those who train together.
-      own_samples: whether each rank has drawn negatives of its own; `samples_n` then holds those of all.
-    Returns: Lookup. Columns are targets (of this rank; with --global_negatives of all), then the samples; in
+      own_samples: whether each rank has drawn negatives of its own; `samples_n` then holds those of
+      all.
+    Returns: Lookup. Columns are targets (of this rank; with --global_negatives of all), then the
+    samples; in
       full-cross-entropy the samples alone.
     """
     lanes = batch.x_b.shape.as_list()[0] // ranks.size
     if optimizers.moves_without_gradient(training):
-        # A drained lane's gradient is 0, but naming a row would move it: it names the rows of a lane that is live.
+        # A drained lane's gradient is 0, but naming a row would move it: it names the rows of a
+        # lane that is live.
         live_lane = tf.argmax(batch.weight_b, output_type=tf.int32)
         drained_b = tf.equal(batch.weight_b, 0.0)
-        batch = batch._replace(**{name: tf.where(drained_b, tf.fill(items.shape, items[live_lane]), items)
+        batch = batch._replace(**{name: tf.where(drained_b, tf.fill(items.shape, items[live_lane]),
+                                                 items)
                                   for name, items in (("x_b", batch.x_b), ("y_b", batch.y_b))})
     full, everyone = model.loss == "full-cross-entropy", training.global_negatives and ranks.size > 1
-    own_y, own_weight = [t if everyone else own_part(t, lanes, ranks) for t in (batch.y_b, batch.weight_b)]
+    own_y, own_weight = [t if everyone else own_part(t, lanes, ranks)
+                         for t in (batch.y_b, batch.weight_b)]
     samples, sample_part = (), ()
     if samples_n is not None:
         count = samples_n.shape.as_list()[0] // (ranks.size if own_samples else 1)
@@ -65,7 +75,9 @@ def lookup(model, training, batch, samples_n=None, log_support_of=None, ranks=AL
     if training.mask_hits:
         target_b = own_part(batch.y_b, lanes, ranks)
         width = column_m.shape.as_list()[0]
-        own = tf.eye(lanes, width, dtype=live_m.dtype) if own_b is None else tf.one_hot(own_b, width, dtype=live_m.dtype)
+        own = tf.eye(lanes, width,
+                     dtype=live_m.dtype) if own_b is None else tf.one_hot(own_b, width,
+                                                                          dtype=live_m.dtype)
         hit = tf.cast(tf.equal(target_b[:, None], column_m[None, :]), live_m.dtype)
         live = live_m * (1.0 - hit * (1.0 - own))
     if training.logq:

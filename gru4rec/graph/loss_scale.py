@@ -1,9 +1,12 @@
-"""Loss scaling: gradients are taken of `scale * loss`, so that small ones survive float16, and divided by it afterwards.
+"""Loss scaling: gradients are taken of `scale * loss`, so that small ones survive float16, and
+divided by it afterwards.
 
-A step whose scaled gradient overflows is skipped: its gradient counts as zero for every weight, on every rank. Nothing
-else changes: the step has its number, its learning rate and its loss, hidden states go on, and an optimizer with a
-momentum moves as it does for rows that no batch names. (Lazy Adam lets a row catch up by the number of steps it missed,
-so a step that no weight noticed cannot exist.) The rule is the same on every device:
+A step whose scaled gradient overflows is skipped: its gradient counts as zero for every weight, on
+every rank. Nothing else changes: the step has its number, its learning rate and its loss, hidden
+states go on, and an optimizer with a
+momentum moves as it does for rows that no batch names. (Lazy Adam lets a row catch up by the number
+of steps it missed, so a step that no weight noticed cannot exist.) The rule is the same on every
+device:
 
     dynamic   halve the scale when a step is skipped; double it after GROWTH_STEPS steps in a row that were not
     a number  the scale never changes; steps are skipped all the same
@@ -38,8 +41,8 @@ class LossScale:
           step: model.Step whose gradients are of `scale * loss`. scale: what `read` gave.
           device: device.base.Device; adds what it knows of overflows, and asks the other ranks.
           active: None, or bool scalar: whether this is a step at all; if not, nothing is counted.
-        Returns: (model.Step, list of update ops, float32 [2]: scale and number of skipped steps after the step).
-        """
+        Returns: (model.Step, list of update ops, float32 [2]: scale and number of skipped steps
+        after the step)."""
         gradients = list(step.dense) + list(step.rows)
         with tf.control_dependencies(gradients):
             fine = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
@@ -48,14 +51,18 @@ class LossScale:
         fine = device.communicator.on_all_ranks(fine)
         inverse = 1.0 / scale
         clean = [tf.where(tf.fill(g.shape, fine), g * inverse, tf.zeros_like(g)) for g in gradients]
-        step = step._replace(dense=tuple(clean[:len(step.dense)]), rows=tuple(clean[len(step.dense):]))
-        with tf.control_dependencies(clean):  # they were divided by the old scale, whose memory a ref variable shares
+        step = step._replace(dense=tuple(clean[:len(step.dense)]),
+                             rows=tuple(clean[len(step.dense):]))
+        # they were divided by the old scale, whose memory a ref variable shares
+        with tf.control_dependencies(clean):
             return (step,) + self._count(fine, scale, active)
 
     def _count(self, fine, scale, active):
         good, skipped = self._good.read_value(), self._skipped.read_value()
-        grown = tf.logical_and(fine, good + 1 >= GROWTH_STEPS) if self._dynamic else tf.constant(False)
-        new = [scale, tf.where(tf.logical_or(grown, tf.logical_not(fine)), tf.zeros_like(good), good + 1),
+        grown = tf.logical_and(fine,
+                               good + 1 >= GROWTH_STEPS) if self._dynamic else tf.constant(False)
+        new = [scale,
+               tf.where(tf.logical_or(grown, tf.logical_not(fine)), tf.zeros_like(good), good + 1),
                skipped + tf.cast(tf.logical_not(fine), tf.int32)]
         if self._dynamic:
             new[0] = tf.where(fine, tf.where(grown, tf.minimum(scale * 2.0, LARGEST), scale),

@@ -1,36 +1,42 @@
-"""Ranking losses over the columns of a step: lane i's own column holds its target, every other live one is a negative.
+"""Ranking losses over the columns of a step: lane i's own column holds its target, every other live
+one is a negative.
 
-All take activated scores and return one loss per lane; `total` weighs the lanes. A column that is not live takes part in
-nothing: no loss, no gradient, no negative. docs/design.md states the formulas, tests/parity checks them in float64.
-"""
+All take activated scores and return one loss per lane; `total` weighs the lanes. A column that is
+not live takes part in
+nothing: no loss, no gradient, no negative. docs/design.md states the formulas, tests/parity
+checks them in float64."""
 
 from typing import Any, NamedTuple
 
 from gru4rec.graph import activations
 from gru4rec.tf_compat import tf
 
-# Added to the score of a column that must not take part in a softmax: exp of it is exactly 0, and it fits in float16.
+# Added to the score of a column that must not take part in a softmax: exp of it is exactly 0, and
+# it fits in float16.
 MASKED = -30000.0
 
 
 class Columns(NamedTuple):
     """What the columns of the scores are."""
 
-    live: Any  # [M] or [B, M] float, 1 for columns that take part, 0 for others; every live lane's own is live
+    # [M] or [B, M] float, 1 for columns that take part, 0 for others; every live lane's own is live
+    live: Any
     own_b: Any = None  # [B] int32, the column of lane i's target; None: column i
     shift_m: Any = None  # [M] float taken off the scores, or None
 
 
 def cross_entropy(r_bm, columns, smoothing=0.0):
-    """-ln p_i with p = softmax(r) over live columns, as one log-softmax that stays finite in float16.
+    """-ln p_i with p = softmax(r) over live columns, as one log-softmax that stays finite in
+    float16.
 
-    With label smoothing e and M live columns: (1 - e M / (M - 1)) (-ln p_i) + e / (M - 1) sum_j -ln p_j.
+    With label smoothing e and M live columns: (1 - e M / (M - 1)) (-ln p_i) + e / (M - 1) sum_j -ln
+    p_j.
 
     Args:
       r_bm: [B, M] float, activated scores. columns: Columns. smoothing: float e, 0 <= e < 1.
     Returns: [B] float. A masked row's value is finite and meaningless.
-    Source: arXiv 1706.03847 section 2 (cross-entropy). Differs: log-softmax in one step instead of ln(p + 1e-24).
-    """
+    Source: arXiv 1706.03847 section 2 (cross-entropy). Differs: log-softmax in one step instead
+    of ln(p + 1e-24)."""
     logits = r_bm + (columns.live - 1.0) * -MASKED
     own_b = tf.range(r_bm.shape.as_list()[0]) if columns.own_b is None else columns.own_b
     own = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=own_b, logits=logits)
@@ -44,30 +50,36 @@ def cross_entropy(r_bm, columns, smoothing=0.0):
 
 
 def bpr(r_bm, columns):
-    """Sum over live j of softplus(-(r_ii - r_ij)) / M, with M the number of live columns and j = i included.
+    """Sum over live j of softplus(-(r_ii - r_ij)) / M, with M the number of live columns and j = i
+    included.
 
     Args, returns: as `cross_entropy`.
-    Source: arXiv 1511.06939 section 3.1.3 (BPR). Differs: the target's own column stays in, as in the original port.
-    """
-    return tf.reduce_sum(columns.live * tf.nn.softplus(r_bm - _target(r_bm, columns)), 1) / _count(columns.live)
+    Source: arXiv 1511.06939 section 3.1.3 (BPR). Differs: the target's own column stays in, as
+    in the original port."""
+    return tf.reduce_sum(columns.live * tf.nn.softplus(r_bm - _target(r_bm, columns)),
+                         1) / _count(columns.live)
 
 
 def top1(r_bm, columns):
     """Sum over live j of [sigmoid(r_ij - r_ii) + sigmoid(r_ij^2)] / M, less sigmoid(r_ii^2) / M.
 
     Args, returns: as `cross_entropy`.
-    Source: arXiv 1511.06939 section 3.1.3 (TOP1). Differs: the target's own regulariser is taken out again.
-    """
+    Source: arXiv 1511.06939 section 3.1.3 (TOP1). Differs: the target's own regulariser is taken
+    out again."""
     target = _target(r_bm, columns)
     terms = tf.sigmoid(r_bm - target) + tf.sigmoid(tf.square(r_bm))
-    return (tf.reduce_sum(columns.live * terms, 1) - tf.sigmoid(tf.square(target[:, 0]))) / _count(columns.live)
+    return (tf.reduce_sum(columns.live * terms,
+                          1) - tf.sigmoid(tf.square(target[:, 0]))) / _count(columns.live)
 
 
 def bpr_max(r_bm, columns, bpreg):
-    """-ln sum_j s_ij sigmoid(r_ii - r_ij) + bpreg sum_j s_ij r_ij^2 over the negatives j, s their softmax.
+    """-ln sum_j s_ij sigmoid(r_ii - r_ij) + bpreg sum_j s_ij r_ij^2 over the negatives j, s their
+    softmax.
 
-    Args: bpreg: float >= 0. Others, returns: as `cross_entropy`; a lane without a negative has loss 0.
-    Source: arXiv 1706.03847 section 3.2 (BPR-max). Differs: the first term is a difference of two log-sums of
+    Args: bpreg: float >= 0. Others, returns: as `cross_entropy`; a lane without a negative has loss
+    0.
+    Source: arXiv 1706.03847 section 3.2 (BPR-max). Differs: the first term is a difference of two
+    log-sums of
       exponentials, so that nothing underflows.
     """
     negative = _negatives(r_bm, columns)
@@ -87,11 +99,13 @@ def top1_max(r_bm, columns):
     """
     negative = _negatives(r_bm, columns)
     share = negative * tf.nn.softmax(r_bm + (negative - 1.0) * -MASKED)
-    return tf.reduce_sum(share * (tf.sigmoid(r_bm - _target(r_bm, columns)) + tf.sigmoid(tf.square(r_bm))), 1)
+    return tf.reduce_sum(share * (tf.sigmoid(r_bm - _target(r_bm, columns))
+                                  + tf.sigmoid(tf.square(r_bm))), 1)
 
 
 def per_lane(model, training, scores_bm, columns):
-    """[B] losses of raw scores [B, M] under the configured loss, score activation and column shift."""
+    """[B] losses of raw scores [B, M] under the configured loss, score activation and column shift.
+    """
     r_bm = activations.get(model.final_act, model.elu)(scores_bm)
     if columns.shift_m is not None:
         r_bm = r_bm - columns.shift_m

@@ -1,4 +1,6 @@
-"""Negatives drawn in proportion to support ** alpha, by an alias table: two looks per draw whatever the catalogue."""
+"""Negatives drawn in proportion to support ** alpha, by an alias table: two looks per draw whatever
+the catalogue.
+"""
 
 import numpy as np
 
@@ -8,8 +10,8 @@ from gru4rec.tf_compat import tf
 def alias_table(support, alpha):
     """The table of draws with P(item) ~ support ** alpha.
 
-    Item i of a uniformly chosen row i is kept if a uniform number of 31 bits is below its threshold, else its alias is
-    taken.
+    Item i of a uniformly chosen row i is kept if a uniform number of 31 bits is below its
+    threshold, else its alias is taken.
 
     Args:
       support: [I] numbers > 0. alpha: float >= 0; 0 draws uniformly.
@@ -43,7 +45,8 @@ def draw(table, word_2n):
     """Items for uniform random words.
 
     Args:
-      table: int32 tensor [I, 2] of `alias_table`. word_2n: int32 tensor [2, n], uniform over [0, 2**31).
+      table: int32 tensor [I, 2] of `alias_table`. word_2n: int32 tensor [2, n], uniform over [0,
+      2**31).
     Returns: int32 [n]; the choice of a row is off from uniform by less than I / 2**31 of itself.
     """
     row_n = tf.math.floormod(word_2n[0], tf.shape(table)[0])

@@ -1,4 +1,6 @@
-"""Update rules: what a weight and its slots become, given its gradient (duplicates summed) and the rate of the step."""
+"""Update rules: what a weight and its slots become, given its gradient (duplicates summed) and the
+rate of the step.
+"""
 
 from gru4rec.model import lazy_adam
 from gru4rec.tf_compat import tf
@@ -18,10 +20,11 @@ def update(training, values, gradient, lr):
     Args:
       training: config.TrainConfig (`optimizer`, `momentum`).
       values: (weight, *slots) of one shape, slots in the order of `model.state.slots`.
-      gradient: same shape. lr: scalar; for adam the bias-corrected one (`model.lazy_adam.Tables.lr`).
+      gradient: same shape. lr: scalar; for adam the bias-corrected one
+      (`model.lazy_adam.Tables.lr`).
     Returns: tuple like `values`.
-    Source: Duchi et al. 2011 (adagrad), Tieleman and Hinton 2012 (rmsprop), `model.lazy_adam` (adam). Differs: no.
-    """
+    Source: Duchi et al. 2011 (adagrad), Tieleman and Hinton 2012 (rmsprop), `model.lazy_adam`
+    (adam). Differs: no."""
     if training.optimizer == "adam":
         return lazy_adam.update(_Roots, *values, gradient=gradient, lr=lr)
     weight, slots = values[0], values[1:]
@@ -35,7 +38,9 @@ def update(training, values, gradient, lr):
 
 
 def moves_without_gradient(training):
-    """Whether a zero gradient moves a weight or changes a slot, so that only rows that take part may be named."""
+    """Whether a zero gradient moves a weight or changes a slot, so that only rows that take part
+    may be named.
+    """
     return training.optimizer == "rmsprop" or training.momentum > 0
 
 

@@ -1,20 +1,27 @@
-"""Inference in the graph: hidden states of a chunk of test steps, then the ranks of targets, a tile at a time."""
+"""Inference in the graph: hidden states of a chunk of test steps, then the ranks of targets, a tile
+at a time.
+"""
 
 from typing import Any, NamedTuple
 
 from gru4rec.graph import step as net
 from gru4rec.tf_compat import tf
 
-BLOCK = 32  # rows of scores whose comparisons are added before all are; below 256, so that the sum fits a byte
+# rows of scores whose comparisons are added before all are; below 256, so that the sum fits a byte
+BLOCK = 32
 
 
 class Counts(NamedTuple):
-    """Per target, over all items; ranks under every tie rule follow (evaluation.metrics.ranks_from_counts)."""
+    """Per target, over all items; ranks under every tie rule follow
+    (evaluation.metrics.ranks_from_counts).
+    """
 
     greater_n: Any  # [n] int32 items with a higher score
     greater_equal_n: Any  # [n] int32 items with at least that score, the target included
-    largest_n: Any  # [n] float, largest absolute hidden unit: bounds every score, NaN if the state is not finite
-    top_nk: Any = None  # [n, k] int32 best items, best first, the lower index first among equals; None if not asked for
+    # [n] float, largest absolute hidden unit: bounds every score, NaN if the state is not finite
+    largest_n: Any
+    # [n, k] int32 best items, best first, the lower index first among equals; None if not asked for
+    top_nk: Any = None
 
 
 def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
@@ -24,8 +31,8 @@ def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
       dense: weights, order of `model.state.dense_shapes`. embedding: [I, E].
       x_kb: [K, B] int32, -1 where a lane has no input and keeps its state.
       reset_kb: [K, B] bool. states: per layer [B, H], before the first reset.
-    Returns: ([K, B, H] float outputs of the last layer as they enter a score, tuple of states after step K).
-    """
+    Returns: ([K, B, H] float outputs of the last layer as they enter a score, tuple of states
+    after step K)."""
     k, lanes = x_kb.shape.as_list()
     width = model.size[-1]
     outputs = tf.TensorArray(tf.float32, size=k, element_shape=[lanes, width])
@@ -37,7 +44,8 @@ def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
         kept = [skip_b1 * old + (1.0 - skip_b1) * fresh for old, fresh in zip(states, new)]
         return [i + 1, outputs.write(i, kept[-1])] + kept
 
-    end = tf.while_loop(lambda i, *_: i < k, body, [tf.constant(0), outputs] + list(states), parallel_iterations=1,
+    end = tf.while_loop(lambda i, *_: i < k, body, [tf.constant(0), outputs] + list(states),
+                        parallel_iterations=1,
                         back_prop=False)
     return net.score_vectors(model, end[1].stack()), tuple(end[2:])
 
@@ -45,12 +53,14 @@ def hidden_states(model, dense, embedding, x_kb, reset_kb, states):
 def rank_counts(hidden_nh, target_n, rows_id, top=0, compiled=False):
     """Counts of n targets against the whole catalogue.
 
-    All rows are scored by one product, the bias as its last term, and the target's score is read from that same product,
-    so no rounding can put a target behind itself. Memory: 4 * n * I bytes of scores, and a quarter of it for comparisons.
+    All rows are scored by one product, the bias as its last term, and the target's score is read
+    from that same product, so no rounding can put a target behind itself. Memory: 4 * n * I bytes
+    of scores, and a quarter of it for comparisons.
 
     Args:
       hidden_nh: [n, H] float. target_n: [n] int32. rows_id: [I, H + 1] float, bias last.
-      top: length of the recommended lists; 0 leaves them, and the pass over the scores they cost, out of the graph.
+      top: length of the recommended lists; 0 leaves them, and the pass over the scores they cost,
+      out of the graph.
       compiled: whether XLA compiles this; counts are the same.
     Returns: Counts.
     """
@@ -61,14 +71,17 @@ def rank_counts(hidden_nh, target_n, rows_id, top=0, compiled=False):
     return Counts(_count(lambda part: part > of_target_n, scores_in, compiled),
                   _count(lambda part: part >= of_target_n, scores_in, compiled),
                   tf.reduce_max(tf.abs(hidden_nh), 1),
-                  tf.nn.top_k(tf.transpose(scores_in), min(top, num_items)).indices if top else None)
+                  tf.nn.top_k(tf.transpose(scores_in),
+                              min(top, num_items)).indices if top else None)
 
 
 def _count(holds, scores_in, compiled):
-    """[n] int32: in how many of the I rows `holds` (function of rows [..., n] to bool) is true, by column.
+    """[n] int32: in how many of the I rows `holds` (function of rows [..., n] to bool) is true, by
+    column.
 
-    Sums of BLOCK rows come first. As explicit additions XLA makes them one pass over the scores, with nothing in
-    between written to memory; as ops they are bytes, which is what the time of the plain graph goes by.
+    Sums of BLOCK rows come first. As explicit additions XLA makes them one pass over the scores,
+    with nothing in between written to memory; as ops they are bytes, which is what the time of the
+    plain graph goes by.
     """
     num_items, n = scores_in.shape.as_list()
     blocks = num_items // BLOCK

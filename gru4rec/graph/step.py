@@ -22,7 +22,8 @@ class Step(NamedTuple):
     loss: Any  # float scalar
     states: Tuple[Any, ...]  # per layer [B, H] float, carried to the next step
     dense: Tuple[Any, ...]  # gradient per dense weight, order of `model.state.dense_shapes`
-    rows: Tuple[Any, ...]  # gradient per table, for each row it was taken of (duplicates not summed)
+    # gradient per table, for each row it was taken of (duplicates not summed)
+    rows: Tuple[Any, ...]
 
 
 EMBED = "embed"  # names the input rows where a dropout function asks for a layer
@@ -39,7 +40,8 @@ def advance(model, dense, x_be, states, dropout=None):
     Args:
       dense: sequence of weights in the order of `model.state.dense_shapes`.
       x_be: [B, E] float input rows. states: per layer [B, H].
-      dropout: None (inference) or function (tensor, EMBED or layer) -> tensor, applied to the input rows and each layer's
+      dropout: None (inference) or function (tensor, EMBED or layer) -> tensor, applied to the input
+      rows and each layer's
         output; the carried state is the clean one, but for `--cell official`.
     Returns: (output [B, H of the last layer], tuple of new states).
     """
@@ -53,35 +55,44 @@ def advance(model, dense, x_be, states, dropout=None):
 
 
 def score_vectors(model, vectors):
-    """[..., H] as they enter a score: of length 1 for --score cosine, else unchanged (`similarity.unit` in the graph)."""
+    """[..., H] as they enter a score: of length 1 for --score cosine, else unchanged
+    (`similarity.unit` in the graph).
+    """
     if model.score == "dot":
         return vectors
-    return vectors * tf.rsqrt(tf.reduce_sum(tf.square(vectors), -1, keepdims=True) + similarity.EPSILON)
+    return vectors * tf.rsqrt(tf.reduce_sum(tf.square(vectors), -1,
+                                            keepdims=True) + similarity.EPSILON)
 
 
 def zero_where(zero_b, states):
-    """States [B, H] with the lanes zeroed where `zero_b` [B] is true, such as those in which a session starts."""
+    """States [B, H] with the lanes zeroed where `zero_b` [B] is true, such as those in which a
+    session starts.
+    """
     keep_b1 = 1.0 - tf.cast(zero_b, states[0].dtype)[:, None]
     return tuple(state * keep_b1 for state in states)
 
 
 def train_step(model, training, dense, rows, batch, columns, states, dropout, scale=None):
-    """Loss, gradients and carried states of one step; back-propagation stops at the incoming states.
+    """Loss, gradients and carried states of one step; back-propagation stops at the incoming
+    states.
 
     Args:
       model: config.ModelConfig. training: config.TrainConfig.
       dense: sequence of weights, order of `model.state.dense_shapes`.
-      rows: per table the rows [n, D] of `Lookup.index` that are this rank's (`across.own_rows`): inputs [B, E] and columns
+      rows: per table the rows [n, D] of `Lookup.index` that are this rank's (`across.own_rows`):
+      inputs [B, E] and columns
         [M, H + 1], bias last, or one tensor [B + M, H + 1] of both where they share a table.
       batch: Batch. columns: losses.Columns. states: per layer [B, H], before the reset.
       dropout: function (tensor, EMBED or layer) -> tensor.
       scale: None, or float scalar: gradients are of `scale * loss` (the loss itself is not scaled).
     Returns: Step.
     """
-    # A drained lane keeps stepping on item 0; held at zero, its state cannot grow (relu) and spoil 0 * loss.
+    # A drained lane keeps stepping on item 0; held at zero, its state cannot grow (relu) and spoil
+    # 0 * loss.
     idle_b = tf.logical_or(batch.reset_b, tf.equal(batch.weight_b, 0.0))
     states = tuple(tf.stop_gradient(s) for s in zero_where(idle_b, states))
-    x_be, columns_md = rows if len(rows) == 2 else _inputs_and_columns(rows[0], batch.x_b.shape.as_list()[0])
+    x_be, columns_md = (rows if len(rows) == 2
+                        else _inputs_and_columns(rows[0], batch.x_b.shape.as_list()[0]))
     output_bh, new_states = advance(model, dense, x_be, states, dropout)
     scores_bm = output_scores(model, output_bh, columns_md)
     loss = losses.total(model, training, scores_bm, batch.weight_b, columns)
@@ -101,5 +112,7 @@ def output_scores(model, output_bh, rows_md):
     hidden = output_bh.shape.as_list()[1]
     weights_mh, bias_m1 = tf.split(rows_md, [hidden, 1], 1)
     if model.score == "cosine":
-        output_bh, weights_mh = model.score_scale * score_vectors(model, output_bh), score_vectors(model, weights_mh)
+        output_bh, weights_mh = model.score_scale * score_vectors(model,
+                                                                  output_bh), score_vectors(model,
+                                                                                            weights_mh)
     return tf.matmul(output_bh, weights_mh, transpose_b=True) + bias_m1[:, 0]

@@ -1,7 +1,8 @@
-"""Adam as TensorFlow 1 applies it to sparse gradients, at a cost that does not depend on the number of rows.
+"""Adam as TensorFlow 1 applies it to sparse gradients, at a cost that does not depend on the number
+of rows.
 
-TF1's Adam decays m and v of *every* row of a table at every step and moves every row, whether or not the row had a
-gradient. A row that had none from step tau + 1 to tau + k moves by
+TF1's Adam decays m and v of *every* row of a table at every step and moves every row, whether or
+not the row had a gradient. A row that had none from step tau + 1 to tau + k moves by
 
     p <- p - sum_{j=1..k} lr_{tau+j} * m_j / (sqrt(v_j) + eps),   m_j = b1^j m,  v_j = b2^j v
 
@@ -19,18 +20,20 @@ D(t) = sum_{j>=1} j rho^j lr_{t+j}, by
 
     C  = A(tau) - rho^k A(tau + k),   Dk = D(tau) - rho^k (D(tau + k) + k A(tau + k)).
 
-What the tables assume about steps beyond the last one cancels. So a row is brought up to date when it is read, from
-its own m and v and the step it was last touched at; then it gets the ordinary Adam update with its gradient. Rows hit
+What the tables assume about steps beyond the last one cancels. So a row is brought up to date when
+it is read, from its own m and v and the step it was last touched at; then it gets the ordinary Adam
+update with its gradient. Rows hit
 several times in one step have their gradients summed first, as TF1 does.
 
-The formulas are written once, for numpy (checkpoints, evaluation of a copy) and for the graph (training).
-"""
+The formulas are written once, for numpy (checkpoints, evaluation of a copy) and for the graph
+(training)."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-# Rounded to float32, as a float32 graph holds them: 1 - 0.999 differs by 1.3e-5 of itself otherwise.
+# Rounded to float32, as a float32 graph holds them: 1 - 0.999 differs by 1.3e-5 of itself
+# otherwise.
 BETA1, BETA2, EPSILON = float(np.float32(0.9)), float(np.float32(0.999)), 1e-8
 RHO = BETA1 / np.sqrt(BETA2)
 _REACH = 512  # rho ** 512 < 1e-23: later steps do not change a float64 sum
@@ -48,14 +51,17 @@ def tables(rate_of_step, num_steps):
     """Constants of a run.
 
     Args:
-      rate_of_step: function, int64 array of 1-based steps -> float64 learning rates; asked beyond `num_steps` too, so
+      rate_of_step: function, int64 array of 1-based steps -> float64 learning rates; asked beyond
+      `num_steps` too, so
         that a longer run has the same table where both have one.
       num_steps: T, the last step that will be taken.
     Returns: Tables of float64 [T + 1].
     """
     steps = np.arange(1, num_steps + _REACH + 1, dtype=np.int64)
     lr = np.zeros(num_steps + _REACH + 1)
-    lr[1:] = rate_of_step(steps) * np.sqrt(-np.expm1(steps * np.log(BETA2))) / -np.expm1(steps * np.log(BETA1))
+    lr[1:] = rate_of_step(steps) * np.sqrt(-np.expm1(steps
+                                                     * np.log(BETA2))) / -np.expm1(steps
+                                                                                   * np.log(BETA1))
     j = np.arange(1, _REACH + 1)
     weights = RHO ** j
     ahead = lr[1:]

@@ -1,11 +1,13 @@
-"""The state of a training run as arrays under canonical names, whatever engine, device and TensorFlow made it.
+"""The state of a training run as arrays under canonical names, whatever engine, device and
+TensorFlow made it.
 
     <weight>                  embedding (not with --embedding shared), softmax_w, softmax_b,
                               gru_layer_<i>/{gates,candidate}/{kernel,bias}
     <weight>/Adam, /Adam_1    first and second moment, or /Adagrad, /RMSProp: sums or means of squares
     <weight>/Momentum         the last move
     embedding/last_step, softmax_w/last_step
-                              int32 [I], adam only: the step up to which a row's value and moments are true (lazy_adam)
+                              int32 [I], adam only: the step up to which a row's value and moments
+                              are true (lazy_adam)
     state/layer_<i>           hidden state [B, H]
     global_step               int64 scalar: updates made
     loss_scale/{scale,good_steps,skipped_steps}
@@ -21,7 +23,8 @@ import numpy as np
 
 from gru4rec.model import lazy_adam, learning_rate, similarity
 
-MAX_STEPS = 10 ** 8  # of a run: a typing error in --epoch must not take the memory; each step has a row in three tables
+# of a run: a typing error in --epoch must not take the memory; each step has a row in three tables
+MAX_STEPS = 10 ** 8
 
 EMBEDDING, SOFTMAX_W, SOFTMAX_B, GLOBAL_STEP = "embedding", "softmax_w", "softmax_b", "global_step"
 LOSS_SCALE = ("loss_scale/scale", "loss_scale/good_steps", "loss_scale/skipped_steps")
@@ -31,21 +34,28 @@ _SLOTS = {"adam": (M_SLOT, V_SLOT), "adagrad": ("/Adagrad",), "rmsprop": ("/RMSP
 
 
 def slots(training):
-    """Endings of the names of a weight's optimizer slots, in the order of `graph.optimizers.update`."""
+    """Endings of the names of a weight's optimizer slots, in the order of
+    `graph.optimizers.update`.
+    """
     return _SLOTS[training.optimizer] + (("/Momentum",) if training.momentum else ())
 
 
 def tables(model):
-    """The tables of rows, inputs before outputs: list of the names of the weights that share a table's rows."""
+    """The tables of rows, inputs before outputs: list of the names of the weights that share a
+    table's rows.
+    """
     outputs = (SOFTMAX_W, SOFTMAX_B)
     return [outputs] if model.embedding == "shared" else [(EMBEDDING,), outputs]
 
 
 def last_steps(config):
-    """Weight -> name of the array with the step its rows are true for; empty unless the optimizer is lazy (adam)."""
+    """Weight -> name of the array with the step its rows are true for; empty unless the optimizer
+    is lazy (adam).
+    """
     if config.training.optimizer != "adam":
         return OrderedDict()
-    return OrderedDict((weight, members[0] + LAST_STEP) for members in tables(config.model) for weight in members)
+    return OrderedDict((weight, members[0] + LAST_STEP) for members in tables(config.model)
+                       for weight in members)
 
 
 def input_rows(model, arrays):
@@ -54,9 +64,11 @@ def input_rows(model, arrays):
 
 
 def output_rows(model, arrays):
-    """[I, H + 1] float32 rows that rank items, bias last: a score is their product with the output and a 1.
+    """[I, H + 1] float32 rows that rank items, bias last: a score is their product with the output
+    and a 1.
 
-    For --score cosine they are of length --score_scale, and the output must be a `model.similarity.unit`.
+    For --score cosine they are of length --score_scale, and the output must be a
+    `model.similarity.unit`.
 
     Args:
       model: config.ModelConfig. arrays: canonical, up to date (`caught_up`).
@@ -109,8 +121,9 @@ def weight_shapes(model, num_items):
 def initial(config, num_items):
     """State before the first step, made by numpy: the same on every device and TensorFlow.
 
-    Glorot uniform kernels, gate biases 1, other biases 0, tables uniform +-sqrt(6 / (num_items + width)). The official
-    cell has gate biases 0. Its blocks (input or state to one gate) are Glorot uniform each, as they are in the layer that
+    Glorot uniform kernels, gate biases 1, other biases 0, tables uniform +-sqrt(6 / (num_items +
+    width)). The official cell has gate biases 0. Its blocks (input or state to one gate) are Glorot
+    uniform each, as they are in the layer that
     reads one-hot items.
 
     Args:
@@ -125,24 +138,29 @@ def initial(config, num_items):
             bound = _glorot_bound(config.model, name, shape)
             arrays[name] = random.uniform(-bound, bound, size=shape).astype(np.float32)
         else:
-            arrays[name] = np.full(shape, 1.0 if name.endswith("gates/bias") and not official else 0.0, np.float32)
+            arrays[name] = np.full(shape, 1.0 if name.endswith("gates/bias")
+                                   and not official else 0.0, np.float32)
     for name, (shape, dtype) in shapes(config, num_items).items():
         if name not in arrays:
             arrays[name] = np.zeros(shape, dtype)
     if LOSS_SCALE[0] in arrays:
         accelerator = config.accelerator
-        arrays[LOSS_SCALE[0]] = np.array(FIRST_SCALE if accelerator.scale_moves else accelerator.loss_scale,
+        arrays[LOSS_SCALE[0]] = np.array(FIRST_SCALE if accelerator.scale_moves
+                                         else accelerator.loss_scale,
                                          np.float32)
     return arrays
 
 
 def _glorot_bound(model, name, shape):
-    """sqrt(6 / (rows + columns)) of a matrix, or [rows, 1] of the blocks of a kernel that are drawn apart."""
+    """sqrt(6 / (rows + columns)) of a matrix, or [rows, 1] of the blocks of a kernel that are drawn
+    apart.
+    """
     rows, columns = shape
     if name == EMBEDDING and model.embedding == "none":
         return np.sqrt(6.0 / (rows + columns // 3))
     in_layer = re.match(r"gru_layer_(\d+)/(gates|candidate)", name)
-    if not in_layer or (model.cell == "gru" and (model.embedding != "none" or in_layer.group(1) != "0")):
+    if not in_layer or (model.cell == "gru"
+                        and (model.embedding != "none" or in_layer.group(1) != "0")):
         return np.sqrt(6.0 / (rows + columns))
     hidden = columns // 2 if in_layer.group(2) == "gates" else columns
     blocks = [rows - hidden, hidden]  # of the input, which may be none, and of the state
@@ -173,21 +191,28 @@ def without_hidden(arrays, config, workers=1):
     """A state whose lanes all start anew: hidden states are zero, for `workers` processes."""
     lanes = workers * config.training.batch_size
     out = OrderedDict(arrays)
-    out.update((hidden_state(i), np.zeros((lanes, hidden), np.float32)) for i, hidden in enumerate(config.model.size))
+    out.update((hidden_state(i), np.zeros((lanes, hidden), np.float32)) for i,
+               hidden in enumerate(config.model.size))
     return out
 
 
 def rate_tables(training, num_steps):
-    """Learning rates of a run: model.lazy_adam.Tables (float64) for adam; for others with `lr` alone, index = step."""
+    """Learning rates of a run: model.lazy_adam.Tables (float64) for adam; for others with `lr`
+    alone, index = step.
+    """
     def rate(step):
-        return learning_rate.learning_rate(step, training.base_lr, training.decay, training.decay_steps)
+        return learning_rate.learning_rate(step, training.base_lr, training.decay,
+                                           training.decay_steps)
     if training.optimizer == "adam":
         return lazy_adam.tables(rate, num_steps)
-    return lazy_adam.Tables(np.concatenate([[0.0], rate(np.arange(1, num_steps + 1, dtype=np.int64))]), None, None)
+    return lazy_adam.Tables(np.concatenate([[0.0],
+                                            rate(np.arange(1, num_steps + 1, dtype=np.int64))]),
+                            None, None)
 
 
 def caught_up(config, arrays):
-    """The state with every row decayed to `global_step`, as dense Adam keeps it; the input is not changed.
+    """The state with every row decayed to `global_step`, as dense Adam keeps it; the input is not
+    changed.
 
     Args:
       arrays: name -> array; slots may be absent where nothing was trained.

@@ -1,4 +1,5 @@
-"""Command: an export and a test file -> the Recall and MRR that `--train 0` prints, by the exported graph.
+"""Command: an export and a test file -> the Recall and MRR that `--train 0` prints, by the exported
+graph.
 
     python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv
 """
@@ -28,16 +29,24 @@ _OF_A_CHECKPOINT = ("test", "eval_batch_size", "compare_rules")
 class OfflineConfig:
     """What is replayed, and by what."""
 
-    model_dir: Optional[str] = flag(None, "directory that gru4rec.export made", "directory", shown="none, must be given")
-    graph: str = flag(STEP, "step: one call a click, ranks among all items; prefix: one call a target, places in its lists",
+    model_dir: Optional[str] = flag(None, "directory that gru4rec.export made", "directory",
+                                    shown="none, must be given")
+    graph: str = flag(STEP,
+                      "step: one call a click, ranks among all items; prefix: one call a target, "
+                      "places in its lists",
                       choices=(STEP, PREFIX))
-    runtime: str = flag("auto", "auto: TensorFlow or ONNX Runtime on the CPU; acl: the .om on an NPU, through pyACL",
+    runtime: str = flag("auto",
+                        "auto: TensorFlow or ONNX Runtime on the CPU; acl: the .om on an NPU, "
+                        "through pyACL",
                         choices=("auto", "acl"))
     device_id: int = flag(0, "NPU of --runtime acl", kind=whole, low=0, high=10 ** 4)
     test_path: Optional[str] = flag(None, "test events", "file", shown="that of training")
-    session_key: Optional[str] = flag(None, "column of the session id", "column", shown="that of training")
-    item_key: Optional[str] = flag(None, "column of the item id", "column", shown="that of training")
-    time_key: Optional[str] = flag(None, "column of the event time", "column", shown="that of training")
+    session_key: Optional[str] = flag(None, "column of the session id", "column",
+                                      shown="that of training")
+    item_key: Optional[str] = flag(None, "column of the item id", "column",
+                                   shown="that of training")
+    time_key: Optional[str] = flag(None, "column of the event time", "column",
+                                   shown="that of training")
 
 
 def parse(argv):
@@ -49,14 +58,18 @@ def parse(argv):
                                   prog="python -m gru4rec.offline", leave_out=_OF_A_CHECKPOINT,
                                   description=__doc__.splitlines()[0])
     if which.model_dir is None:
-        raise ConfigError("--model_dir is missing; give the directory that python -m gru4rec.export made")
+        raise ConfigError("--model_dir is missing; give the directory that python -m "
+                          "gru4rec.export made")
     lists = [name for name in options.metrics if name in OF_LISTS]
     if lists:
-        raise ConfigError("--metrics %s needs the model itself; use recall, mrr and ndcg, or --train 0" % lists[0])
+        raise ConfigError("--metrics %s needs the model itself; use recall, mrr and ndcg, or "
+                          "--train 0" % lists[0])
     if which.graph == PREFIX and options.tie != "conservative":
-        raise ConfigError("--tie %s: lists of --graph prefix put the lower item index first; use --graph step" % options.tie)
+        raise ConfigError("--tie %s: lists of --graph prefix put the lower item index first; use "
+                          "--graph step" % options.tie)
     if which.graph == PREFIX and options.ranks_out is not None:
-        raise ConfigError("--ranks_out: --graph prefix knows no rank beyond its lists; use --graph step")
+        raise ConfigError("--ranks_out: --graph prefix knows no rank beyond its lists; use --graph "
+                          "step")
     return which, options
 
 
@@ -73,7 +86,8 @@ def run(which, options):
     if which.graph == PREFIX:
         k = graph.signature.outputs[0].shape[1]
         if max(options.cut_off) > k and k < len(found.vocabulary):
-            raise ConfigError("--cut_off %d is beyond the lists of %d items; export with --k %d, or use --graph step"
+            raise ConfigError("--cut_off %d is beyond the lists of %d items; export with --k %d, "
+                              "or use --graph step"
                               % (max(options.cut_off), k, max(options.cut_off)))
     path = which.test_path or found.config.data.test_path or _bundled(found.config)
     outputs.check_ranks_out(options.ranks_out, path)
@@ -92,7 +106,8 @@ def _bundled(config):
     """The bundled sample, if the model was trained on it."""
     from gru4rec.data import sample
     if config.data.train_path is not None:
-        raise InputError("--test_path is missing: the model was trained without a test file; give one")
+        raise InputError("--test_path is missing: the model was trained without a test file; give "
+                         "one")
     return sample.path("test")
 
 
@@ -110,7 +125,8 @@ class _Between:
 
 
 def _ranks(found, graph, which, test):
-    """[counted targets] float64 ranks; those not in a list of a prefix graph have the last place."""
+    """[counted targets] float64 ranks; those not in a list of a prefix graph have the last place.
+    """
     from gru4rec.evaluation import protocol
     from gru4rec.offline import replay, runtimes
     runner = runtimes.open_graph(found, graph, which.runtime, which.device_id)
@@ -118,12 +134,15 @@ def _ranks(found, graph, which, test):
         with StopRequest() as stop, progress("replay", "event")(test.report.events) as shown:
             bar = _Between(stop, shown)
             if which.graph == STEP:
-                return protocol.ranks(test, protocol.counted(test, replay.by_step(runner, test.sessions, bar)))
+                return protocol.ranks(test,
+                                      protocol.counted(test,
+                                                       replay.by_step(runner, test.sessions, bar)))
             places = replay.by_prefix(runner, test.sessions, len(found.vocabulary), bar)
     finally:
         runner.close()
     if places.num_cut:
-        _log.warning("%d of %d prefixes are longer than the graph takes; their last ids alone were used (export with a "
+        _log.warning("%d of %d prefixes are longer than the graph takes; their last ids alone were "
+                     "used (export with a "
                      "larger --max_length)", places.num_cut, len(places.rank))
     return places.rank if test.wanted is None else places.rank[test.wanted]
 

@@ -1,4 +1,6 @@
-"""An .om on an Ascend NPU through pyACL. Tested against a fake of `acl` alone, never run on a device."""
+"""An .om on an Ascend NPU through pyACL. Tested against a fake of `acl` alone, never run on a
+device.
+"""
 
 import os
 
@@ -7,7 +9,8 @@ import numpy as np
 from gru4rec.errors import DeviceError
 from gru4rec.export.exported import lanes_of
 
-HUGE_PAGES_FIRST, TO_DEVICE, TO_HOST = 0, 1, 2  # ACL_MEM_MALLOC_HUGE_FIRST, ACL_MEMCPY_HOST_TO_DEVICE, .._DEVICE_TO_HOST
+# ACL_MEM_MALLOC_HUGE_FIRST, ACL_MEMCPY_HOST_TO_DEVICE, .._DEVICE_TO_HOST
+HUGE_PAGES_FIRST, TO_DEVICE, TO_HOST = 0, 1, 2
 GEAR = "ascend_mbatch_shape_data"  # the input that atc --dynamic_batch_size adds
 
 
@@ -18,7 +21,8 @@ def om_path(graph):
     """
     path = os.path.splitext(graph.path)[0] + ".om"
     if not os.path.isfile(path):
-        raise DeviceError("%s is not there; make it with sh %s" % (path, os.path.join(os.path.dirname(path), "atc.sh")))
+        raise DeviceError("%s is not there; make it with sh %s"
+                          % (path, os.path.join(os.path.dirname(path), "atc.sh")))
     return path
 
 
@@ -28,13 +32,14 @@ class OmModel:
     def __init__(self, graph, device_id=0):
         """graph: export.exported.Graph of the .pb; the .om lies beside it.
 
-        Raises: DeviceError if pyACL, the device or the file cannot be had, or the .om is not of this graph.
-        """
+        Raises: DeviceError if pyACL, the device or the file cannot be had, or the .om is not of
+        this graph."""
         path = om_path(graph)
         try:
             import acl
         except ImportError as error:
-            raise DeviceError("pyACL cannot be imported (%s); source CANN's set_env.sh in this shell" % error) from None
+            raise DeviceError("pyACL cannot be imported (%s); source CANN's set_env.sh in this "
+                              "shell" % error) from None
         self._acl, self._path, self._device_id = acl, path, device_id
         self.signature, self.lanes, self._gears = graph.signature, lanes_of(graph), graph.batch_sizes
         self._undo = []
@@ -65,8 +70,10 @@ class OmModel:
         self._desc = acl.mdl.create_desc()
         self._undo.append(lambda: acl.mdl.destroy_desc(self._desc))
         self._check("acl.mdl.get_desc", acl.mdl.get_desc(self._desc, self._model))
-        self._inputs = self._dataset(acl.mdl.get_num_inputs(self._desc), acl.mdl.get_input_size_by_index)
-        self._outputs = self._dataset(acl.mdl.get_num_outputs(self._desc), acl.mdl.get_output_size_by_index)
+        self._inputs = self._dataset(acl.mdl.get_num_inputs(self._desc),
+                                     acl.mdl.get_input_size_by_index)
+        self._outputs = self._dataset(acl.mdl.get_num_outputs(self._desc),
+                                      acl.mdl.get_output_size_by_index)
         self._at = {t.name: self._input_index(t.name) for t in self.signature.inputs}
         self._gear_at = self._input_index(GEAR) if len(self._gears) > 1 else None
         self._check_sizes()
@@ -99,11 +106,14 @@ class OmModel:
         wanted = [4 * self._count(t, self.lanes) for t in self.signature.inputs]
         sizes = [size for _, size in self._outputs[1]]
         most = [4 * self._count(t, self.lanes) for t in self.signature.outputs]
-        self._dtypes = [np.dtype("float16" if t.dtype == "float32" and 2 * size == full else t.dtype)
+        self._dtypes = [np.dtype("float16" if t.dtype == "float32"
+                                 and 2 * size == full else t.dtype)
                         for t, size, full in zip(self.signature.outputs, sizes, most)]
         if found != wanted or len(sizes) != len(most) or any(
-                size != full and dtype != np.float16 for size, full, dtype in zip(sizes, most, self._dtypes)):
-            raise DeviceError("%s is not of this export: inputs and outputs of %s and %s bytes, expected %s and %s; run its "
+                size != full and dtype != np.float16 for size, full,
+            dtype in zip(sizes, most, self._dtypes)):
+            raise DeviceError("%s is not of this export: inputs and outputs of %s and %s bytes, "
+                              "expected %s and %s; run its "
                               "atc.sh again" % (self._path, found, sizes, wanted, most))
 
     @staticmethod
@@ -114,16 +124,22 @@ class OmModel:
         """dict name -> array of every input -> dict name -> array of every output."""
         acl, lanes = self._acl, len(next(iter(values.values())))
         for t in self.signature.inputs:
-            host, (pointer, size) = np.ascontiguousarray(values[t.name], t.dtype), self._inputs[1][self._at[t.name]]
-            self._check("acl.rt.memcpy", acl.rt.memcpy(pointer, size, host.ctypes.data, host.nbytes, TO_DEVICE))
+            host, (pointer,
+                   size) = np.ascontiguousarray(values[t.name],
+                                                t.dtype), self._inputs[1][self._at[t.name]]
+            self._check("acl.rt.memcpy",
+                        acl.rt.memcpy(pointer, size, host.ctypes.data, host.nbytes, TO_DEVICE))
         if self._gear_at is not None:
-            self._check("acl.mdl.set_dynamic_batch_size(%d)" % lanes, acl.mdl.set_dynamic_batch_size(
+            self._check("acl.mdl.set_dynamic_batch_size(%d)" % lanes,
+                        acl.mdl.set_dynamic_batch_size(
                 self._model, self._inputs[0], self._gear_at, lanes))
-        self._check("acl.mdl.execute", acl.mdl.execute(self._model, self._inputs[0], self._outputs[0]))
+        self._check("acl.mdl.execute",
+                    acl.mdl.execute(self._model, self._inputs[0], self._outputs[0]))
         found = {}
         for t, dtype, (pointer, _) in zip(self.signature.outputs, self._dtypes, self._outputs[1]):
             host = np.empty([lanes if n is None else n for n in t.shape], dtype)
-            self._check("acl.rt.memcpy", acl.rt.memcpy(host.ctypes.data, host.nbytes, pointer, host.nbytes, TO_HOST))
+            self._check("acl.rt.memcpy",
+                        acl.rt.memcpy(host.ctypes.data, host.nbytes, pointer, host.nbytes, TO_HOST))
             found[t.name] = host.astype(t.dtype, copy=False)
         return found
 

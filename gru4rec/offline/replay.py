@@ -13,7 +13,8 @@ from gru4rec.export.signature import IDS, LENGTHS, NEW_STATE, SCORES, STATE, TOP
 class Places(NamedTuple):
     """Where the lists of a prefix graph have the targets."""
 
-    rank: np.ndarray  # [n] float64, place in the list, 1 is best; the number of items where it is not in the list
+    # [n] float64, place in the list, 1 is best; the number of items where it is not in the list
+    rank: np.ndarray
     num_cut: int  # prefixes longer than the graph takes, of which the last ids were used
 
 
@@ -26,16 +27,21 @@ def by_step(runner, sessions, progress=None):
     """Counts of every target from the scores of a step graph, the state fed back.
 
     Args:
-      runner: of offline.runtimes. sessions: data.sessions.EvalSessions. progress: None, or an object with update(count).
+      runner: of offline.runtimes. sessions: data.sessions.EvalSessions. progress: None, or an
+      object with update(count).
     Returns: evaluation.counts.Counts, session by session.
     """
-    epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, runner.lanes, sessions.leading_skip)
-    (ids,), (scores,) = _names(runner.signature.inputs, IDS), _names(runner.signature.outputs, SCORES)
-    fed_back = list(zip(_names(runner.signature.inputs, STATE), _names(runner.signature.outputs, NEW_STATE)))
+    epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, runner.lanes,
+                                                sessions.leading_skip)
+    (ids,), (scores,) = _names(runner.signature.inputs,
+                               IDS), _names(runner.signature.outputs, SCORES)
+    fed_back = list(zip(_names(runner.signature.inputs, STATE),
+                        _names(runner.signature.outputs, NEW_STATE)))
     states = start_states(runner.signature, runner.lanes)
     greater, greater_equal = np.zeros((2,) + epoch.x.shape, np.int32)
     for t in range(epoch.num_steps):
-        states = {name: np.where(epoch.reset[t][:, None], np.float32(0), value) for name, value in states.items()}
+        states = {name: np.where(epoch.reset[t][:, None], np.float32(0), value) for name,
+                  value in states.items()}
         found = runner.run(dict(states, **{ids: epoch.x[t]}))
         states = {into: found[out] for into, out in fed_back}
         live = np.flatnonzero(epoch.weight[t])
@@ -54,8 +60,10 @@ def by_prefix(runner, sessions, num_items, progress=None):
       runner, sessions, progress: as `by_step`. num_items: I.
     Returns: Places, session by session.
     """
-    (ids,), (lengths,) = _names(runner.signature.inputs, IDS), _names(runner.signature.inputs, LENGTHS)
-    (top_ids,), (top_scores,) = (_names(runner.signature.outputs, role) for role in (TOP_IDS, TOP_SCORES))
+    (ids,), (lengths,) = _names(runner.signature.inputs,
+                                IDS), _names(runner.signature.inputs, LENGTHS)
+    (top_ids,), (top_scores,) = (_names(runner.signature.outputs, role)
+                                 for role in (TOP_IDS, TOP_SCORES))
     taken = next(t.shape[1] for t in runner.signature.inputs if t.name == ids)
     target, _, first, length = contexts(sessions)
     width = max(1, int(length.max(initial=0))) if taken is None else taken
@@ -66,21 +74,25 @@ def by_prefix(runner, sessions, num_items, progress=None):
         values = runner.run({ids: ids_bt, lengths: length_b})
         lists, scores = (values[name][:len(target[part])] for name in (top_ids, top_scores))
         if not np.isfinite(scores).all():
-            raise DivergenceError("scores of the prefix graph are not finite; export another epoch, or compile it with "
+            raise DivergenceError("scores of the prefix graph are not finite; export another "
+                                  "epoch, or compile it with "
                                   "another precision")
         hits = lists == target[part, None]
         own = np.max(np.where(hits, scores, -np.inf), 1, keepdims=True)
-        ranks[part] = np.where(hits.any(1), (scores >= own).sum(1), num_items)  # the last place among equal scores
+        # the last place among equal scores
+        ranks[part] = np.where(hits.any(1), (scores >= own).sum(1), num_items)
         if progress is not None:
             progress.update(len(lists))
     return Places(ranks, int((length > width).sum()))
 
 
 def prefixes(items, first, length, width, rows):
-    """Padded prefixes: (ids [rows, width] int32, -1 after the last id; lengths [rows] int32, 0 in rows beyond the n given).
+    """Padded prefixes: (ids [rows, width] int32, -1 after the last id; lengths [rows] int32, 0 in
+    rows beyond the n given).
 
     Args:
-      items: [E]. first, length: [n]; a prefix is items[first:first + length], of which the last `width` are taken.
+      items: [E]. first, length: [n]; a prefix is items[first:first + length], of which the last
+      `width` are taken.
       rows: at least n.
     """
     ids, lengths = np.full((rows, width), -1, np.int32), np.zeros(rows, np.int32)
@@ -93,4 +105,5 @@ def prefixes(items, first, length, width, rows):
 
 def start_states(signature, lanes):
     """Per layer [lanes, H] of zeros, by the name of the graph's input."""
-    return {t.name: np.zeros((lanes, t.shape[1]), np.float32) for t in signature.inputs if t.role == STATE}
+    return {t.name: np.zeros((lanes, t.shape[1]), np.float32)
+            for t in signature.inputs if t.role == STATE}

@@ -27,14 +27,16 @@ def open_graph(found, graph, runtime="auto", device_id=0):
     """The runtime of a graph of an export.exported.Exported.
 
     Args:
-      runtime: "auto" (by the format, on the CPU) or "acl" (the .om beside a .pb, on NPU `device_id`).
+      runtime: "auto" (by the format, on the CPU) or "acl" (the .om beside a .pb, on NPU
+      `device_id`).
     Raises: InputError, DeviceError if it cannot be had.
     """
     check(found, graph, runtime)
     if runtime == "acl":
         from gru4rec.offline.acl_runtime import OmModel
         return OmModel(graph, device_id)
-    return {"frozen_pb": FrozenGraph, "saved_model": SavedModel, "onnx": OnnxModel}[found.format](graph)
+    return {"frozen_pb": FrozenGraph, "saved_model": SavedModel,
+            "onnx": OnnxModel}[found.format](graph)
 
 
 class _InTensorFlow:
@@ -52,7 +54,8 @@ class _InTensorFlow:
 
     def run(self, values):
         """dict name -> array of every input -> dict name -> array of every output."""
-        return self._session.run(self._fetches, {self._feeds[name]: value for name, value in values.items()})
+        return self._session.run(self._fetches,
+                                 {self._feeds[name]: value for name, value in values.items()})
 
     def close(self):
         self._session.close()
@@ -66,16 +69,19 @@ class FrozenGraph(_InTensorFlow):
         with open(graph.path, "rb") as file:
             definition.ParseFromString(file.read())
         self._tf.import_graph_def(definition, name="")
-        return [{t.name: t.name + ":0" for t in side} for side in (graph.signature.inputs, graph.signature.outputs)]
+        return [{t.name: t.name + ":0" for t in side}
+                for side in (graph.signature.inputs, graph.signature.outputs)]
 
 
 class SavedModel(_InTensorFlow):
     """One signature of a SavedModel."""
 
     def _load(self, graph):
-        loaded = self._tf.saved_model.load(self._session, [self._tf.saved_model.tag_constants.SERVING], graph.path)
+        loaded = self._tf.saved_model.load(self._session,
+                                           [self._tf.saved_model.tag_constants.SERVING], graph.path)
         definition = loaded.signature_def[graph.name]
-        return [{name: info.name for name, info in side.items()} for side in (definition.inputs, definition.outputs)]
+        return [{name: info.name for name, info in side.items()}
+                for side in (definition.inputs, definition.outputs)]
 
 
 class OnnxModel:
@@ -85,7 +91,8 @@ class OnnxModel:
         try:
             import onnxruntime
         except ImportError as error:
-            raise InputError("ONNX Runtime cannot be imported (%s); pip install onnxruntime" % error) from None
+            raise InputError("ONNX Runtime cannot be imported (%s); pip install onnxruntime"
+                             % error) from None
         self.signature, self.lanes = graph.signature, lanes_of(graph)
         self._session = onnxruntime.InferenceSession(graph.path, providers=["CPUExecutionProvider"])
         self._outputs = [t.name for t in self.signature.outputs]

@@ -1,6 +1,8 @@
-"""Which processes train together on TensorFlow's own runtime, as the standard variable TF_CONFIG says; no TensorFlow here.
+"""Which processes train together on TensorFlow's own runtime, as the standard variable TF_CONFIG
+says; no TensorFlow here.
 
-    TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index": 0}}'
+    TF_CONFIG='{"cluster": {"worker": ["a:2222", "b:2222"]}, "task": {"type": "worker", "index":
+    0}}'
 
 Rank 0 is the chief where there is one, else worker 0; the others follow in the order of the lists.
 """
@@ -71,8 +73,10 @@ class Cluster(NamedTuple):
             if not missing:
                 return
             if time.monotonic() >= until:
-                raise ClusterError("%s did not come within --cluster_timeout %g s; start it with the same TF_CONFIG (its "
-                                   "task is its own), and see that its port can be reached" % (_named(missing), timeout))
+                raise ClusterError("%s did not come within --cluster_timeout %g s; start it with "
+                                   "the same TF_CONFIG (its "
+                                   "task is its own), and see that its port can be reached"
+                                   % (_named(missing), timeout))
             if time.monotonic() >= said:
                 _log.info("waiting for %s", _named(missing))
                 said = time.monotonic() + 30
@@ -96,7 +100,9 @@ def _named(tasks):
 
 
 def free_addresses(count):
-    """Addresses on this machine where nothing listens; the ports differ, as all are held until the last is found."""
+    """Addresses on this machine where nothing listens; the ports differ, as all are held until the
+    last is found.
+    """
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(contextlib.closing(socket.socket())) for _ in range(count)]
         for found in sockets:
@@ -106,7 +112,8 @@ def free_addresses(count):
 
 def environment(addresses, index):
     """Value of TF_CONFIG for worker `index` of these."""
-    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+    return json.dumps({"cluster": {"worker": addresses},
+                       "task": {"type": "worker", "index": index}})
 
 
 def listens(address, timeout=2.0):
@@ -133,19 +140,23 @@ def from_environment(environment=None):
         found = json.loads(text)
     except (ValueError, RecursionError):
         raise _wrong("is no JSON: %.60r" % text) from None
-    spec, task = (found.get(key) for key in ("cluster", "task")) if isinstance(found, dict) else (None, None)
+    spec, task = (found.get(key)
+                  for key in ("cluster", "task")) if isinstance(found, dict) else (None, None)
     if not isinstance(spec, dict) or not isinstance(task, dict):
         raise _wrong("lacks cluster or task")
     strange = sorted(set(spec) - set(_JOBS))
     if strange:
-        raise _wrong("names the job %r; every process trains: they are workers (one may be the chief)" % strange[0])
-    tasks = tuple(Task(job, i, address) for job in _JOBS for i, address in enumerate(_addresses(job, spec.get(job, []))))
+        raise _wrong("names the job %r; every process trains: they are workers (one may be the "
+                     "chief)" % strange[0])
+    tasks = tuple(Task(job, i, address) for job in _JOBS for i,
+                  address in enumerate(_addresses(job, spec.get(job, []))))
     if len(spec.get("chief", [])) > 1:
         raise _wrong("has %d chiefs; there may be one" % len(spec["chief"]))
     if len({task.address for task in tasks}) < len(tasks):
         raise _wrong("gives one address to two tasks")
     own = task.get("type"), task.get("index")
-    places = [rank for rank, known in enumerate(tasks) if own == (known.job, known.index) and not isinstance(own[1], bool)]
+    places = [rank for rank, known in enumerate(tasks) if own == (known.job, known.index)
+              and not isinstance(own[1], bool)]
     if not places:
         raise _wrong("says task %s %s, which is not in its cluster" % own)
     return Cluster(tasks, places[0]) if len(tasks) > 1 else None
@@ -167,7 +178,9 @@ def _wrong(what):
 
 @contextlib.contextmanager
 def left_behind(communicator):
-    """Within it a process that is gone ends this one: nothing of TensorFlow that waits for it may hold the process."""
+    """Within it a process that is gone ends this one: nothing of TensorFlow that waits for it may
+    hold the process.
+    """
     try:
         yield
     except ClusterError as error:

@@ -1,9 +1,11 @@
-"""Several processes on TensorFlow's own distributed runtime: gRPC servers, and collective ops in their sessions.
+"""Several processes on TensorFlow's own distributed runtime: gRPC servers, and collective ops in
+their sessions.
 
-Nothing here is of our own on the wire. A process that dies makes TensorFlow 2 fail the call that waits for it;
-TensorFlow 1.15 waits forever. So a call runs beside the main thread, which looks whether the others still listen when it
-takes long. What a call has not finished never happened: all updates of a step wait for its collectives.
-"""
+Nothing here is of our own on the wire. A process that dies makes TensorFlow 2 fail the call that
+waits for it; TensorFlow 1.15 waits forever. So a call runs beside the main thread, which looks
+whether the others still listen when it
+takes long. What a call has not finished never happened: all updates of a step wait for its
+collectives."""
 
 import json
 import os
@@ -18,7 +20,9 @@ from gru4rec.tf_compat import collective_ops, tf
 
 GROUP = 1  # the one group of collectives: all ranks
 PATIENCE = 2.0  # seconds a call may take before the others are looked at
-GRACE = 3.0  # seconds for TensorFlow to say itself what went wrong, and for others to see that this process still lives
+# seconds for TensorFlow to say itself what went wrong, and for others to see that this process
+# still lives
+GRACE = 3.0
 
 
 def _past_the_proxy(tasks):
@@ -39,45 +43,57 @@ def _past_the_proxy(tasks):
 
 
 class Collectives(Several):
-    """Communicator of a parallel.cluster.Cluster; the server runs as long as the process (TensorFlow cannot stop one)."""
+    """Communicator of a parallel.cluster.Cluster; the server runs as long as the process
+    (TensorFlow cannot stop one).
+    """
 
     def __init__(self, cluster, timeout, config):
-        """timeout: seconds to wait for processes that do not come, or do not go on. config: tf.ConfigProto of the device.
+        """timeout: seconds to wait for processes that do not come, or do not go on. config:
+        tf.ConfigProto of the device.
 
         Raises: ClusterError if the port of this process cannot be had.
         """
         super().__init__(cluster.ranks)
         self._cluster, self._timeout, self._keys = cluster, timeout, 0
-        self._place = "/job:%s/task:%d/device:CPU:0" % (cluster.own.job, cluster.own.index)  # what gRPC sends lies there
+        # what gRPC sends lies there
+        self._place = "/job:%s/task:%d/device:CPU:0" % (cluster.own.job, cluster.own.index)
         self.broken = False  # whether a call was given up: sessions may hang from then on
         _past_the_proxy(cluster.tasks)
         try:
-            self._server = tf.train.Server(tf.train.ClusterSpec(cluster.addresses()), job_name=cluster.own.job,
-                                           task_index=cluster.own.index, config=self._complete(config))
+            self._server = tf.train.Server(tf.train.ClusterSpec(cluster.addresses()),
+                                           job_name=cluster.own.job,
+                                           task_index=cluster.own.index,
+                                           config=self._complete(config))
         except tf.errors.OpError as error:
             raise ClusterError("%s cannot listen at its address (%s); is the port taken?"
                                % (cluster.own, " ".join(str(error).split())[:120])) from None
 
     def _complete(self, config):
         first, own = self._cluster.tasks[0], self._cluster.own
-        config.experimental.collective_group_leader = "/job:%s/replica:0/task:%d" % (first.job, first.index)
+        config.experimental.collective_group_leader = ("/job:%s/replica:0/task:%d"
+                                                       % (first.job, first.index))
         config.device_filters.append("/job:%s/task:%d" % (own.job, own.index))
         return config
 
     def all_reduce(self, tensor):
         with tf.device(self._place):
-            return collective_ops().all_reduce(tf.identity(tensor), self.ranks.size, GROUP, self._key(), "Add", "Id")
+            return collective_ops().all_reduce(tf.identity(tensor), self.ranks.size, GROUP,
+                                               self._key(), "Add", "Id")
 
     def _all_gather(self, tensor):
         with tf.device(self._place):
-            return collective_ops().all_gather(tf.identity(tensor), self.ranks.size, GROUP, self._key())
+            return collective_ops().all_gather(tf.identity(tensor), self.ranks.size, GROUP,
+                                               self._key())
 
     def broadcast(self, tensors):
         """By sums: ranks other than 0 add zeros."""
-        return [self.all_reduce(tensor if self.ranks.rank == 0 else tf.zeros_like(tensor)) for tensor in tensors]
+        return [self.all_reduce(tensor if self.ranks.rank == 0 else tf.zeros_like(tensor))
+                for tensor in tensors]
 
     def _key(self):
-        """A number that all ranks give the same collective: they build the same graphs in the same order."""
+        """A number that all ranks give the same collective: they build the same graphs in the same
+        order.
+        """
         self._keys += 1
         return self._keys
 
@@ -87,8 +103,8 @@ class Collectives(Several):
     def run(self, call):
         """What `call()` returns.
 
-        Raises: ClusterError naming who is gone, or that nothing moved for --cluster_timeout; the call is given up.
-        """
+        Raises: ClusterError naming who is gone, or that nothing moved for --cluster_timeout; the
+        call is given up."""
         if self.broken:
             raise ClusterError("the cluster is broken")
         done, result = _begun(call)
@@ -100,12 +116,15 @@ class Collectives(Several):
                 raise self._cluster.lost(gone)
             if time.monotonic() - began > self._timeout:
                 self.broken = True
-                raise ClusterError("nothing has moved for --cluster_timeout %g s, though all processes listen: one of them "
-                                   "hangs; stop all and start them again with --resume 1" % self._timeout)
+                raise ClusterError("nothing has moved for --cluster_timeout %g s, though all "
+                                   "processes listen: one of them "
+                                   "hangs; stop all and start them again with --resume 1"
+                                   % self._timeout)
         error = result.get("error")
         if error is None:
             return result["value"]
-        if isinstance(error, (tf.errors.UnavailableError, tf.errors.CancelledError, tf.errors.AbortedError,
+        if isinstance(error,
+                      (tf.errors.UnavailableError, tf.errors.CancelledError, tf.errors.AbortedError,
                               tf.errors.InternalError, tf.errors.DeadlineExceededError)):
             self.broken = True
             raise self._explained(error)
@@ -113,7 +132,9 @@ class Collectives(Several):
 
     @staticmethod
     def within(seconds, call):
-        """What `call()`, which waits for no other process, returns; ClusterError if that takes longer."""
+        """What `call()`, which waits for no other process, returns; ClusterError if that takes
+        longer.
+        """
         done, result = _begun(call)
         if not done.wait(seconds):
             raise ClusterError("TensorFlow gave no answer for %g s" % seconds)
@@ -128,14 +149,17 @@ class Collectives(Several):
             if gone:
                 return self._cluster.lost(gone)
             time.sleep(0.1)
-        return ClusterError("the connection between the processes broke (%s)" % " ".join(str(error).split())[:160])
+        return ClusterError("the connection between the processes broke (%s)"
+                            % " ".join(str(error).split())[:160])
 
     def wait(self, check=lambda: None):
         """Until all processes have come; see parallel.cluster.Cluster.wait."""
         self._cluster.wait(self._timeout, check)
 
     def leave(self):
-        """Wait until every rank has come here: then none needs this process any more. What goes wrong matters no more."""
+        """Wait until every rank has come here: then none needs this process any more. What goes
+        wrong matters no more.
+        """
         try:
             self.exchange("bye")
             time.sleep(0.3)  # the last tensors may still be on their way
@@ -143,7 +167,9 @@ class Collectives(Several):
             pass
 
     def linger(self):
-        """Wait a moment before this process ends, so that the others can tell it from the one that is gone."""
+        """Wait a moment before this process ends, so that the others can tell it from the one that
+        is gone.
+        """
         time.sleep(2 * GRACE)
 
     def name(self, rank):
@@ -158,7 +184,8 @@ class Collectives(Several):
         """
         content = np.frombuffer(json.dumps(value).encode("ascii"), np.uint8).astype(np.int32)
         longest = int(self._gather(np.array([len(content)], np.int32)).max())
-        rows = self._gather(np.pad(content, (0, longest - len(content)), "constant", constant_values=32)[None])
+        rows = self._gather(np.pad(content, (0, longest - len(content)), "constant",
+                                   constant_values=32)[None])
         return [json.loads(bytes(row.astype(np.uint8)).decode("ascii")) for row in rows]
 
     def gather(self, array):
@@ -190,7 +217,9 @@ class Collectives(Several):
 
 
 def _begun(call):
-    """(threading.Event of its end, dict that then has its `value` or `error`) of a call in a thread of its own."""
+    """(threading.Event of its end, dict that then has its `value` or `error`) of a call in a thread
+    of its own.
+    """
     done, result = threading.Event(), {}
 
     def job():

@@ -1,14 +1,16 @@
-"""How processes that train together see each other's tensors: the one seam, and the process that is alone.
+"""How processes that train together see each other's tensors: the one seam, and the process that is
+alone.
 
-`device.npu.Hccl` speaks through the Ascend adapter, `parallel.collectives.Collectives` through TensorFlow's own runtime.
-"""
+`device.npu.Hccl` speaks through the Ascend adapter, `parallel.collectives.Collectives` through
+TensorFlow's own runtime."""
 
 from gru4rec.parallel.workers import ALONE
 from gru4rec.tf_compat import tf
 
 
 class Communicator:
-    """What the step, the engines and the devices may ask; here of one process alone, for which nothing is to be done.
+    """What the step, the engines and the devices may ask; here of one process alone, for which
+    nothing is to be done.
 
     ranks: parallel.workers.Workers: how many processes there are, and which this is.
     same_samples: whether the negatives that ranks draw in one step are the same on all.
@@ -41,7 +43,9 @@ class Communicator:
         return tf.Session(graph=graph, config=config)
 
     def run(self, call):
-        """What `call()` returns, a function that waits for all ranks; where one may be gone, it is said."""
+        """What `call()` returns, a function that waits for all ranks; where one may be gone, it is
+        said.
+        """
         return call()
 
 
@@ -54,7 +58,8 @@ class Several(Communicator):
     def all_gather(self, tensor):
         shape = tensor.shape.as_list()
         gathered = self._all_gather(tensor)
-        gathered.set_shape([shape[0] * self.ranks.size] + shape[1:])  # an adapter's op leaves it open
+        # an adapter's op leaves it open
+        gathered.set_shape([shape[0] * self.ranks.size] + shape[1:])
         return gathered
 
     def _all_gather(self, tensor):

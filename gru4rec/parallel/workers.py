@@ -1,7 +1,9 @@
-"""Several devices that train together: which of them this process is, and its share of the sessions.
+"""Several devices that train together: which of them this process is, and its share of the
+sessions.
 
-One process drives one device. The launcher says which by the environment (RANK_SIZE and RANK_ID, or CM_WORKER_SIZE where
-there is no rank table); nothing is asked from the devices, so wrong settings are found before any is opened.
+One process drives one device. The launcher says which by the environment (RANK_SIZE and RANK_ID, or
+CM_WORKER_SIZE where there is no rank table); nothing is asked from the devices, so wrong settings
+are found before any is opened.
 """
 
 import os
@@ -29,21 +31,26 @@ def from_environment(npu_nums=None, environment=None):
     """
     env = os.environ if environment is None else environment
     if env.get("RANK_SIZE") and env.get("CM_WORKER_SIZE"):
-        raise ConfigError("RANK_SIZE %s and CM_WORKER_SIZE %s are both set: a rank table and a chief must not mix; unset one"
+        raise ConfigError("RANK_SIZE %s and CM_WORKER_SIZE %s are both set: a rank table and a "
+                          "chief must not mix; unset one"
                           % (env["RANK_SIZE"], env["CM_WORKER_SIZE"]))
     name = "CM_WORKER_SIZE" if env.get("CM_WORKER_SIZE") else "RANK_SIZE"
     size = _whole(env, name, 1, 1)
     if npu_nums is not None and npu_nums != size:
-        raise ConfigError("--npu_nums %d contradicts %s %d; start one process for each device (run_npu_8p.sh does), or "
+        raise ConfigError("--npu_nums %d contradicts %s %d; start one process for each device "
+                          "(run_npu_8p.sh does), or "
                           "leave it out" % (npu_nums, name, size))
     if size == 1:
         return ALONE
     if not env.get("JOB_ID"):
-        raise ConfigError("%s is %d but JOB_ID is not set; set it to any word, the same for every process" % (name, size))
+        raise ConfigError("%s is %d but JOB_ID is not set; set it to any word, the same for every "
+                          "process" % (name, size))
     if name == "RANK_SIZE" and not env.get("RANK_TABLE_FILE"):
-        raise ConfigError("RANK_SIZE is %d but RANK_TABLE_FILE is not set; write one with scripts/make_rank_table.py" % size)
+        raise ConfigError("RANK_SIZE is %d but RANK_TABLE_FILE is not set; write one with "
+                          "scripts/make_rank_table.py" % size)
     if not env.get("RANK_ID"):
-        raise ConfigError("%s is %d but RANK_ID is not set; set it to the number of this process, from 0" % (name, size))
+        raise ConfigError("%s is %d but RANK_ID is not set; set it to the number of this process, "
+                          "from 0" % (name, size))
     return Workers(size, _whole(env, "RANK_ID", 0, 0, size))
 
 

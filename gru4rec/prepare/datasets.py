@@ -8,7 +8,8 @@ from gru4rec.prepare import formats
 class Dataset(NamedTuple):
     """What is known of a dataset; flags may override."""
 
-    reader: Optional[object] = None            # function (path, gzipped) -> Source; None: columns by name
+    # function (path, gzipped) -> Source; None: columns by name
+    reader: Optional[object] = None
     event_types: Optional[Tuple[str, ...]] = None
     gap: Optional[float] = None
     days: float = 1

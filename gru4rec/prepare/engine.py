@@ -19,14 +19,17 @@ class QueryError(DataError):
 
 
 class NotUtf8(QueryError):
-    """DuckDB 1.3 and 1.4 break at an id or time that is not in UTF-8, unless they read every column of the file."""
+    """DuckDB 1.3 and 1.4 break at an id or time that is not in UTF-8, unless they read every column
+    of the file.
+    """
 
 
 class Signals:
-    """While this context manager is open, the first SIGINT or SIGTERM raises Stopped; later ones are ignored.
+    """While this context manager is open, the first SIGINT or SIGTERM raises Stopped; later ones
+    are ignored.
 
-    So the clean-up that follows is not cut short. A signal that the caller had ignored stays ignored. `interrupt`, a
-    function or None, is called before Stopped is raised.
+    So the clean-up that follows is not cut short. A signal that the caller had ignored stays
+    ignored. `interrupt`, a function or None, is called before Stopped is raised.
     """
 
     def __init__(self):
@@ -47,7 +50,8 @@ class Signals:
             raise Stopped(number)
 
     def hold(self):
-        """From here on signals are ignored: the outputs are being renamed, or what is left removed."""
+        """From here on signals are ignored: the outputs are being renamed, or what is left removed.
+        """
         self._held = True
 
     def check(self):
@@ -57,13 +61,16 @@ class Signals:
 
 
 class Engine:
-    """One in-memory database, which spills to `directory` when `memory_gib` does not hold it. A context manager."""
+    """One in-memory database, which spills to `directory` when `memory_gib` does not hold it. A
+    context manager.
+    """
 
     def __init__(self, directory, memory_gib, threads, signals):
         try:
             import duckdb
         except ImportError:
-            raise InputError('preparing data needs DuckDB, which is not installed; pip install "gru4rec[prepare]" '
+            raise InputError('preparing data needs DuckDB, which is not installed; pip install '
+                             '"gru4rec[prepare]" '
                              "or pip install duckdb") from None
         self._error, self._signals = duckdb.Error, signals
         settings = {"memory_limit": "%dMB" % round(1000 * memory_gib), "temp_directory": directory,
@@ -71,12 +78,14 @@ class Engine:
         if threads:
             settings["threads"] = str(threads)
         self._connection = duckdb.connect(":memory:", config=settings)
-        with contextlib.suppress(duckdb.Error):  # unknown before DuckDB 2, which casts in the reader: then a field that does
+        # unknown before DuckDB 2, which casts in the reader: then a field that does
+        with contextlib.suppress(duckdb.Error):
             # not cast makes its line a malformed one, of whatever kind of event the row is
             self._connection.execute("SET disabled_optimizers = 'type_pushdown'")
 
     def __enter__(self):
-        self._signals.interrupt = self._connection.interrupt  # else its threads would first finish what they scan
+        # else its threads would first finish what they scan
+        self._signals.interrupt = self._connection.interrupt
         return self
 
     def __exit__(self, *_):
@@ -92,13 +101,15 @@ class Engine:
             return self._connection.execute(sql, list(params)).fetchall()
 
     def batches(self, sql, num_rows):
-        """Yield the rows of a query as pandas.DataFrames of about so many rows, at least one frame; errors as for `run`.
+        """Yield the rows of a query as pandas.DataFrames of about so many rows, at least one frame;
+        errors as for `run`.
 
         No other statement may be run before the last batch.
         """
         with self._errors():
             self._connection.execute(sql)
-            frame = self._connection.fetch_df_chunk(-(-num_rows // 2048))  # counts vectors of 2048 rows
+            # counts vectors of 2048 rows
+            frame = self._connection.fetch_df_chunk(-(-num_rows // 2048))
         yield frame
         while len(frame):
             with self._errors():
@@ -125,7 +136,8 @@ class Engine:
 def _readable(message):
     """DataError of a message by DuckDB."""
     if "CSV Parser state machine" in message:
-        return QueryError("this is no consistent CSV: lines end in \\n here and in \\r\\n there, or quotes are wrong; make "
+        return QueryError("this is no consistent CSV: lines end in \\n here and in \\r\\n there, "
+                          "or quotes are wrong; make "
                           "all lines end in \\n (as dos2unix does), or correct the quotes")
     if "Attempted to access index" in message:
         return NotUtf8("an id or time is not in UTF-8")
@@ -133,5 +145,6 @@ def _readable(message):
     if "Out of Memory" in message or "could not allocate" in message.lower():
         return DataError("out of memory (%s); give more by --memory, or fewer --threads" % first)
     if "No space left" in message or "max_temp_directory_size" in message:
-        return DataError("the disk is full (%s); make room in --out, which also holds temporary data" % first)
+        return DataError("the disk is full (%s); make room in --out, which also holds temporary "
+                         "data" % first)
     return QueryError("DuckDB: %s" % first)

@@ -9,7 +9,8 @@ from gru4rec.data.reading.columns import data_error, short
 from gru4rec.errors import ConfigError
 from gru4rec.prepare import files
 
-MAX_REJECTS = 1000000  # malformed lines DuckDB may keep; that many stop the run whatever the size of the file
+# malformed lines DuckDB may keep; that many stop the run whatever the size of the file
+MAX_REJECTS = 1000000
 
 
 class Source(NamedTuple):
@@ -18,12 +19,15 @@ class Source(NamedTuple):
     scan: str               # table function that reads the file; its one parameter is the path
     session: str            # expressions: ids
     item: str
-    time: str               # microseconds; if `guess_time` the column, whose kind of time is to be found
+    # microseconds; if `guess_time` the column, whose kind of time is to be found
+    time: str
     event: Optional[str] = None  # expression: kind of event
-    rows: str = "{scan}"    # from one record of the scan to events; keeps its column n, the number of the record
+    # from one record of the scan to events; keeps its column n, the number of the record
+    rows: str = "{scan}"
     skip: int = 0           # header lines
     delimiter: str = ""     # of a text whose fields may be in quotes
-    event_needed: bool = False  # whether a row without a kind is a bad one, and not one of another kind
+    # whether a row without a kind is a bad one, and not one of another kind
+    event_needed: bool = False
     guess_time: bool = False
 
 
@@ -35,13 +39,16 @@ def integer(column):
 
 
 def sort_key(engine, query, column):
-    """SQL to ORDER BY an id: BIGINT by size, VARCHAR by code point, which DuckDB 1.2 gets wrong for text beyond ASCII."""
+    """SQL to ORDER BY an id: BIGINT by size, VARCHAR by code point, which DuckDB 1.2 gets wrong for
+    text beyond ASCII.
+    """
     is_text = engine.run("SELECT typeof(%s) FROM (%s) LIMIT 1" % (column, query)) == [("VARCHAR",)]
     return "encode(%s)" % column if is_text else column
 
 
 def text(column):
-    """A text id; NULL if it is empty or holds what no line of an events file can: a newline or NUL."""
+    """A text id; NULL if it is empty or holds what no line of an events file can: a newline or NUL.
+    """
     return r"CASE WHEN {0} <> '' AND NOT regexp_matches({0}, '[\x00\r\n]') THEN {0} END".format(column)
 
 
@@ -52,13 +59,16 @@ def timestamp(column):
 
 
 def iso(column):
-    """Microseconds of ISO-8601 with or without a zone (UTC if without); DuckDB's own reading of zones has changed."""
+    """Microseconds of ISO-8601 with or without a zone (UTC if without); DuckDB's own reading of
+    zones has changed.
+    """
     zone = r"(:[0-9]{2}(?:[.,][0-9]+)?)\s*(?:Z|UTC|([+-][0-9]{2}):?([0-9]{2})?)$"
     hours = "nullif(regexp_extract(%s, '%s', 2), '')" % (column, zone)
     minutes = "coalesce(nullif(regexp_extract(%s, '%s', 3), ''), '0')::BIGINT" % (column, zone)
     sign = "CASE WHEN %s[1] = '-' THEN -1 ELSE 1 END" % hours
     local = timestamp("replace(regexp_replace(%s, '%s', '\\1'), ',', '.')" % (column, zone))
-    return "(%s) - coalesce(60000000 * (%s::BIGINT * 60 + (%s) * %s), 0)" % (local, hours, sign, minutes)
+    return ("(%s) - coalesce(60000000 * (%s::BIGINT * 60 + (%s) * %s), 0)"
+            % (local, hours, sign, minutes))
 
 
 def number(column):
@@ -77,9 +87,12 @@ def quoted(value):
 
 
 def _csv(width, gzipped, delimiter=",", quote="", header=True):
-    """Table function for text of `width` columns, named c0, c1, ...; malformed lines go to reject_errors."""
+    """Table function for text of `width` columns, named c0, c1, ...; malformed lines go to
+    reject_errors.
+    """
     columns = ", ".join("'c%d': 'VARCHAR'" % place for place in range(width))
-    return ("read_csv(?, auto_detect=false, header=%s, delim=%s, quote=%s, escape=%s, columns={%s}, compression='%s', "
+    return ("read_csv(?, auto_detect=false, header=%s, delim=%s, quote=%s, escape=%s, "
+            "columns={%s}, compression='%s', "
             "store_rejects=true, rejects_limit=%d)" % (
                 str(header).lower(), quoted(delimiter), quoted(quote), quoted(quote), columns,
                 "gzip" if gzipped else "none", MAX_REJECTS))
@@ -88,18 +101,25 @@ def _csv(width, gzipped, delimiter=",", quote="", header=True):
 # Published raw formats
 
 def yoochoose(path, gzipped):
-    """yoochoose-clicks.dat, yoochoose-test.dat: SessionId,2014-04-07T10:51:09.277Z,ItemId,Category; no header."""
+    """yoochoose-clicks.dat, yoochoose-test.dat: SessionId,2014-04-07T10:51:09.277Z,ItemId,Category;
+    no header.
+    """
     return Source(_csv(4, gzipped, header=False), integer("c0"), integer("c2"), timestamp("c1"))
 
 
 def diginetica(path, gzipped):
-    """train-item-views.csv: sessionId;userId;itemId;timeframe (ms since the session's query);eventdate (a day)."""
+    """train-item-views.csv: sessionId;userId;itemId;timeframe (ms since the session's
+    query);eventdate (a day).
+    """
     places = _header_places(path, ("sessionId", "itemId", "timeframe", "eventdate"), ";")
     session, item, frame, date = ["c%d" % place for place in places.found]
     # "Timestamps are computed from the day of the first query and the elapsed time."
-    rows = "(SELECT *, min(%s) OVER (PARTITION BY %s) AS day FROM {scan})" % (timestamp(date), session)
-    checked = "CASE WHEN %s IS NOT NULL THEN day END + %s" % (timestamp(date), from_ms(integer(frame)))
-    return Source(_csv(places.width, gzipped, ";", '"'), integer(session), integer(item), checked, rows=rows, skip=1,
+    rows = ("(SELECT *, min(%s) OVER (PARTITION BY %s) AS day FROM {scan})"
+            % (timestamp(date), session))
+    checked = ("CASE WHEN %s IS NOT NULL THEN day END + %s"
+               % (timestamp(date), from_ms(integer(frame))))
+    return Source(_csv(places.width, gzipped, ";", '"'), integer(session), integer(item), checked,
+                  rows=rows, skip=1,
                   delimiter=";")
 
 
@@ -107,12 +127,15 @@ def retailrocket(path, gzipped):
     """events.csv: timestamp (ms),visitorid,event,itemid,transactionid."""
     places = _header_places(path, ("visitorid", "itemid", "timestamp", "event"), ",")
     user, item, time, event = ["c%d" % place for place in places.found]
-    return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item), from_ms(integer(time)), event, skip=1,
+    return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item),
+                  from_ms(integer(time)), event, skip=1,
                   delimiter=",")
 
 
 def rees46(path, gzipped):
-    """2019-Oct.csv, 2019-Nov.csv: event_time (2019-10-01 00:00:00 UTC),event_type,product_id,...,user_id,user_session."""
+    """2019-Oct.csv, 2019-Nov.csv: event_time (2019-10-01 00:00:00
+    UTC),event_type,product_id,...,user_id,user_session.
+    """
     places = _header_places(path, ("user_id", "product_id", "event_time", "event_type"), ",")
     user, item, time, event = ["c%d" % place for place in places.found]
     return Source(_csv(places.width, gzipped, ",", '"'), integer(user), integer(item),
@@ -120,22 +143,32 @@ def rees46(path, gzipped):
 
 
 def coveo(path, gzipped):
-    """browsing_train.csv, release_10_23_2020.csv: session_id_hash,event_type,product_action,product_skus_hash,
+    """browsing_train.csv, release_10_23_2020.csv:
+    session_id_hash,event_type,product_action,product_skus_hash,
     server_timestamp_epoch_ms,hashed_url."""
-    places = _header_places(path, ("session_id_hash", "product_skus_hash", "server_timestamp_epoch_ms", "product_action"),
+    places = _header_places(path,
+                            ("session_id_hash", "product_skus_hash", "server_timestamp_epoch_ms",
+                             "product_action"),
                             ",")
     session, item, time, event = ["c%d" % place for place in places.found]
-    return Source(_csv(places.width, gzipped, ",", '"'), text(session), text(item), from_ms(integer(time)), event, skip=1,
+    return Source(_csv(places.width, gzipped, ",", '"'), text(session), text(item),
+                  from_ms(integer(time)), event, skip=1,
                   delimiter=",")
 
 
 def otto(path, gzipped):
-    """jsonl: {"session": 1, "events": [{"aid": 5, "ts": 1659304800025 (ms), "type": "clicks"}, ...]}."""
-    scan = ("read_json(?, format='newline_delimited', ignore_errors=true, compression='%s', columns={session: 'BIGINT', "
-            "events: 'STRUCT(aid BIGINT, ts BIGINT, \"type\" VARCHAR)[]'})" % ("gzip" if gzipped else "uncompressed"))
+    """jsonl: {"session": 1, "events": [{"aid": 5, "ts": 1659304800025 (ms), "type": "clicks"},
+    ...]}.
+    """
+    scan = ("read_json(?, format='newline_delimited', ignore_errors=true, compression='%s', "
+            "columns={session: 'BIGINT', "
+            "events: 'STRUCT(aid BIGINT, ts BIGINT, \"type\" VARCHAR)[]'})"
+            % ("gzip" if gzipped else "uncompressed"))
     # A line that is no such object, or without events, becomes one event of nothing.
-    rows = ("(SELECT * EXCLUDE (events), unnest(CASE WHEN session IS NULL OR coalesce(len(events), 0) = 0 "
-            "THEN [{'aid': NULL::BIGINT, 'ts': NULL::BIGINT, 'type': NULL::VARCHAR}] ELSE events END) AS e FROM {scan})")
+    rows = ("(SELECT * EXCLUDE (events), unnest(CASE WHEN session IS NULL OR coalesce(len(events), "
+            "0) = 0 "
+            "THEN [{'aid': NULL::BIGINT, 'ts': NULL::BIGINT, 'type': NULL::VARCHAR}] ELSE events "
+            "END) AS e FROM {scan})")
     return Source(scan, "session", "e.aid", from_ms("e.ts"), "e.type", rows=rows, event_needed=True)
 
 
@@ -149,22 +182,26 @@ def _header_places(path, keys, delimiter=None, flags=()):
     """Positions of columns in a text file's header.
 
     Args:
-      keys: names wanted. delimiter: None finds it in the header. flags: the flag that names each key, if there are any.
+      keys: names wanted. delimiter: None finds it in the header. flags: the flag that names each
+      key, if there are any.
     Raises: DataError naming the column that is missing and those that are there.
     """
     with files.open_lines(path) as lines:
-        head = re.split("[\r\n]", lines.readline(100000).decode("utf-8", "replace").lstrip("\ufeff"))[0]
+        head = re.split("[\r\n]",
+                        lines.readline(100000).decode("utf-8", "replace").lstrip("\ufeff"))[0]
     delimiter = delimiter or max("\t,;", key=head.count)
     rows = list(csv.reader([head.replace("\0", "\ufffd")], delimiter=delimiter)) or [[]]
     names = [name.strip() for name in rows[0]]
-    if names and all(re.search(r":(token|token_seq|float|float_seq)\Z", name) for name in names):  # RecBole
+    # RecBole
+    if names and all(re.search(r":(token|token_seq|float|float_seq)\Z", name) for name in names):
         names = [name.rpartition(":")[0] for name in names]
     for key, flag in itertools.zip_longest(keys, flags):
         if names.count(key) != 1:
             raise data_error(path, "column %s %s; the header has %s; %s" % (
                 short(key), "is there more than once" if key in names else "is missing",
                 ", ".join(map(short, names[:12])) or "no name",
-                "name the column by %s" % flag if flag else "check that this is the dataset's file"), 1)
+                "name the column by %s" % flag if flag
+                else "check that this is the dataset's file"), 1)
     return _Places([names.index(key) for key in keys], len(names), delimiter)
 
 
@@ -179,7 +216,8 @@ class Keys(NamedTuple):
 
 
 def any_log(engine, keys):
-    """make_source of text with a header (RecBole's typed header too) and parquet, columns by name."""
+    """make_source of text with a header (RecBole's typed header too) and parquet, columns by name.
+    """
     wanted = {keys.session: keys.session_flag, keys.item: "--item_key", keys.time: "--time_key"}
     if keys.event:
         wanted[keys.event] = "--event_key"
@@ -194,26 +232,33 @@ def any_log(engine, keys):
             return _parquet(engine, path, list(wanted), keys)
         places = _header_places(path, list(wanted), flags=list(wanted.values()))
         columns = ["c%d" % place for place in places.found]
-        return Source(_csv(places.width, gzipped, places.delimiter, '"'), text(columns[0]), text(columns[1]), columns[2],
-                      columns[3] if keys.event else None, skip=1, delimiter=places.delimiter, guess_time=True)
+        return Source(_csv(places.width, gzipped, places.delimiter, '"'), text(columns[0]),
+                      text(columns[1]), columns[2],
+                      columns[3] if keys.event else None, skip=1, delimiter=places.delimiter,
+                      guess_time=True)
     return make
 
 
 def _parquet(engine, path, wanted, keys):
-    kinds = {name: kind for name, kind, *_ in engine.run("DESCRIBE SELECT * FROM read_parquet(?)", path)}
+    kinds = {name: kind for name, kind,
+             *_ in engine.run("DESCRIBE SELECT * FROM read_parquet(?)", path)}
     for name in wanted:
         if name not in kinds:
-            raise data_error(path, "column %s is missing; there are %s; name columns with --session_key --item_key "
+            raise data_error(path,
+                             "column %s is missing; there are %s; name columns with --session_key "
+                             "--item_key "
                              "--time_key" % (short(name), ", ".join(map(short, list(kinds)[:12]))))
     columns = ['"%s"' % name.replace('"', '""') for name in wanted]
     ids = [_parquet_id(column, kinds[name]) for column, name in zip(columns[:2], wanted)]
     kind, time = kinds[keys.time], columns[2]
     moment = kind.startswith("TIMESTAMP") or kind == "DATE"
-    if moment:  # with a zone it is a moment already; a cast would turn it into the local time of this machine
+    # with a zone it is a moment already; a cast would turn it into the local time of this machine
+    if moment:
         time = "epoch_us(%s)" % (time if kind.endswith("ZONE") else time + "::TIMESTAMP")
     else:
         time += "::VARCHAR"
-    return Source("read_parquet(?)", ids[0], ids[1], time, columns[3] if keys.event else None, guess_time=not moment)
+    return Source("read_parquet(?)", ids[0], ids[1], time, columns[3] if keys.event else None,
+                  guess_time=not moment)
 
 
 def _parquet_id(column, kind):

@@ -50,7 +50,9 @@ class Job(NamedTuple):
 
 
 def run(job):
-    """Do it; returns the Report. Outputs appear under their names only when all of them are complete."""
+    """Do it; returns the Report. Outputs appear under their names only when all of them are
+    complete.
+    """
     out, names = os.path.abspath(job.out), job.names()
     if job.partitions:
         partitions.check()
@@ -78,7 +80,8 @@ def run(job):
 
 
 def _remove_dead(out):
-    """Remove what a run that was killed has left; a run that lives holds the lock in its directory."""
+    """Remove what a run that was killed has left; a run that lives holds the lock in its directory.
+    """
     for name in os.listdir(out) if os.path.isdir(out) else ():
         path = os.path.join(out, name)
         # A run that is only just beginning has not locked its directory yet.
@@ -93,8 +96,10 @@ def _remove_dead(out):
 
 def _refuse_existing(job, out, names):
     for path in (os.path.join(out, name) for name in names):
-        if (os.path.isdir(path) and not is_dataset(path)) or (os.path.exists(path) and not job.overwrite):
-            raise InputError("%s is there already; give another --out, or --overwrite 1 to replace files" % path)
+        if (os.path.isdir(path)
+            and not is_dataset(path)) or (os.path.exists(path) and not job.overwrite):
+            raise InputError("%s is there already; give another --out, or --overwrite 1 to replace "
+                             "files" % path)
 
 
 def _missing(path):
@@ -116,10 +121,12 @@ def _run_in(job, out, scratch, names, signals):
     signals.hold()
     _refuse_existing(job, out, names)  # again: another run may have been quicker
     for name in names:
-        if os.path.isdir(os.path.join(out, name)):  # a dataset to replace: nothing can be renamed over a full directory
+        # a dataset to replace: nothing can be renamed over a full directory
+        if os.path.isdir(os.path.join(out, name)):
             os.replace(os.path.join(out, name), os.path.join(scratch, name + ".old"))
         os.replace(os.path.join(scratch, name), os.path.join(out, name))
-    output = re.compile(re.escape(job.dataset) + r"_(full|test|train_(full|full_[0-9]+|tr|valid))\.(txt|parquet)\Z")
+    output = re.compile(re.escape(job.dataset)
+                        + r"_(full|test|train_(full|full_[0-9]+|tr|valid))\.(txt|parquet)\Z")
     for name in sorted(set(filter(output.match, os.listdir(out))) - set(names)):
         _LOG.warning("%s is of an earlier run, not of this one", os.path.join(job.out, name))
     return report
@@ -131,13 +138,15 @@ def _prepare(job, scratch, signals, every_column=False):
         "protocol": "arXiv 1511.06939" if options is None else "arXiv 2307.14956",
         "event_types": list(job.event_types) if job.event_types else None,
         "columns": list(job.keys) if job.keys else None,
-        **(options._asdict() if options else {"slices": list(job.slices), "slice_by": job.slice_by}),
+        **(options._asdict() if options else {"slices": list(job.slices),
+                                              "slice_by": job.slice_by}),
         **({"partitions": job.partitions} if job.partitions else {})})
     with Engine(scratch, job.memory, job.threads, signals) as engine:
         make_source = known.reader or formats.any_log(engine, job.keys)
         readers.load(engine, job.raw, make_source, job.event_types, report, every_column)
         if options is None:
-            first_paper.first_paper(engine, report, scratch, job.slices, job.slice_by, job.partitions)
+            first_paper.first_paper(engine, report, scratch, job.slices, job.slice_by,
+                                    job.partitions)
         else:
             study_module.study(engine, report, scratch, job.dataset, options, job.partitions)
     return report

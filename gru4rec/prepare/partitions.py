@@ -1,7 +1,9 @@
-"""A training file once more, as a dataset directory for several workers (data.dataset says what is in it).
+"""A training file once more, as a dataset directory for several workers (data.dataset says what is
+in it).
 
-One query sorts the events by partition, session and time; its result is read in batches and written to one part after the
-other, so that no more than a few batches are in memory beside what DuckDB uses. Row groups are cut at fixed numbers of rows,
+One query sorts the events by partition, session and time; its result is read in batches and written
+to one part after the other, so that no more than a few batches are in memory beside what DuckDB
+uses. Row groups are cut at fixed numbers of rows,
 which is why the bytes do not depend on threads or memory.
 """
 
@@ -23,7 +25,9 @@ _TRAINING = re.compile(r"(.+_(?:full|train_full|train_full_[0-9]+|train_tr))\.tx
 
 
 def directory_of(name):
-    """Name of the dataset directory of an output, None if it is no training file: a_full.txt -> a_full.parquet."""
+    """Name of the dataset directory of an output, None if it is no training file: a_full.txt ->
+    a_full.parquet.
+    """
     match = _TRAINING.match(name)
     return match.group(1) + ".parquet" if match else None
 
@@ -40,31 +44,41 @@ def write(engine, directory, query, order, partitions):
     """Write the dataset of one training file into `directory`, which must not exist.
 
     Args:
-      engine: engine.base.Engine. query: SQL of the rows (session, item, time, and what `order` names).
+      engine: engine.base.Engine. query: SQL of the rows (session, item, time, and what `order`
+      names).
       order: SQL, the order of the rows in the plain file: columns that no two different rows share.
       partitions: int, at least 1.
     Returns: dataset.Header.
     """
     os.mkdir(directory)
     session, item = (_settled(engine, query, column) for column in ("session", "item"))
-    events_read, sessions_read = engine.one("SELECT count(*), count(DISTINCT session) FROM (%s)" % query)
-    engine.run("CREATE TABLE numbered AS SELECT session, row_number() OVER (ORDER BY {0}) - 1 AS number FROM (SELECT session "
-               "FROM ({1}) GROUP BY session HAVING count(*) > 1)".format(sort_key(engine, query, session), query))
+    events_read, sessions_read = engine.one("SELECT count(*), count(DISTINCT session) FROM (%s)"
+                                            % query)
+    engine.run("CREATE TABLE numbered AS SELECT session, row_number() OVER (ORDER BY {0}) - 1 AS "
+               "number FROM (SELECT session "
+               "FROM ({1}) GROUP BY session HAVING count(*) > 1)".format(sort_key(engine, query,
+                                                                                  session), query))
     sessions = engine.one("SELECT count(*) FROM numbered")[0]
     try:
         first = "min(%s)" % (order if "," not in order else "row(%s)" % order)
         items = _Parts([os.path.join(directory, dataset.ITEMS)], (dataset.ITEM, dataset.SUPPORT))
-        items.take(engine, "SELECT {0} AS item, n FROM (SELECT item, count(*) AS n, {1} AS first FROM ({2}) GROUP BY item) "
+        items.take(engine,
+                   "SELECT {0} AS item, n FROM (SELECT item, count(*) AS n, {1} AS first FROM "
+                   "({2}) GROUP BY item) "
                    "ORDER BY first".format(item, first, query))
         names = [dataset.part_name(partition) for partition in range(partitions)]
-        parts = _Parts([os.path.join(directory, name) for name in names], tuple(COLUMNS.values()) + (dataset.NUMBER,))
-        parts.take(engine, "SELECT {session} AS s, {item} AS i, time / 1e6 AS t, number FROM ({query}) JOIN numbered "
+        parts = _Parts([os.path.join(directory, name) for name in names],
+                       tuple(COLUMNS.values()) + (dataset.NUMBER,))
+        parts.take(engine,
+                   "SELECT {session} AS s, {item} AS i, time / 1e6 AS t, number FROM ({query}) "
+                   "JOIN numbered "
                    "USING (session) ORDER BY number % {n}, number, time / 1e6, {order}".format(
                        session=session, item=item, query=query, n=partitions, order=order))
     finally:
         engine.run("DROP TABLE numbered")
     found = dataset.Header(
-        directory, dict(COLUMNS), sum(parts.rows), sessions, sum(items.rows), events_read, sessions_read,
+        directory, dict(COLUMNS), sum(parts.rows), sessions, sum(items.rows), events_read,
+        sessions_read,
         sha256(os.path.join(directory, dataset.ITEMS)),
         tuple({"rows": rows, "sessions": len(range(partition, sessions, partitions)),
                "sha256": sha256(os.path.join(directory, name))}
@@ -74,9 +88,12 @@ def write(engine, directory, query, order, partitions):
 
 
 def _settled(engine, query, column):
-    """SQL of an id column as the loader would read the plain file: whole numbers if all of its ids are."""
+    """SQL of an id column as the loader would read the plain file: whole numbers if all of its ids
+    are.
+    """
     text = engine.run("SELECT typeof(%s) FROM (%s) LIMIT 1" % (column, query)) == [("VARCHAR",)]
-    if text and not engine.one("SELECT count(*) FROM (%s) WHERE %s IS NULL" % (query, integer(column)))[0]:
+    if text and not engine.one("SELECT count(*) FROM (%s) WHERE %s IS NULL"
+                               % (query, integer(column)))[0]:
         return "(%s)" % integer(column)
     return column
 
@@ -85,7 +102,9 @@ class _Parts:
     """Files that are written one after another. rows: list of int, rows written to each."""
 
     def __init__(self, paths, names):
-        """names: of the columns; the last is a number that, modulo the number of paths, says whose the row is."""
+        """names: of the columns; the last is a number that, modulo the number of paths, says whose
+        the row is.
+        """
         self._paths, self._names, self.rows = paths, names, [0] * len(paths)
         self._arrow, self._parquet = parquet.import_pyarrow(paths[0])
         self._schema, self._writer, self._waiting = None, None, []
@@ -113,11 +132,14 @@ class _Parts:
         if self._schema is None:
             arrow = self._arrow
             kinds = {"i": arrow.int64(), "f": arrow.float64()}
-            self._schema = arrow.schema([(name, kinds.get(frame[name].dtype.kind, arrow.string())) for name in self._names])
-        return self._arrow.Table.from_pandas(frame, self._schema, preserve_index=False).replace_schema_metadata(None)
+            self._schema = arrow.schema([(name, kinds.get(frame[name].dtype.kind, arrow.string()))
+                                         for name in self._names])
+        return self._arrow.Table.from_pandas(frame, self._schema,
+                                             preserve_index=False).replace_schema_metadata(None)
 
     def _open(self, place):
-        self._writer = self._parquet.ParquetWriter(self._paths[place], self._schema, compression="zstd")
+        self._writer = self._parquet.ParquetWriter(self._paths[place], self._schema,
+                                                   compression="zstd")
 
     def _next(self, place):
         self._close(place)
@@ -134,7 +156,8 @@ class _Parts:
             self._waiting = [table.slice(whole)]
 
     def _close(self, place):
-        rest = self._arrow.concat_tables(self._waiting).combine_chunks() if self._waiting else self._schema.empty_table()
+        rest = (self._arrow.concat_tables(self._waiting).combine_chunks() if self._waiting
+                else self._schema.empty_table())
         if rest.num_rows:
             self._writer.write_table(rest, _ROW_GROUP)
         self._writer.close()

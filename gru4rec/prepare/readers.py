@@ -22,15 +22,18 @@ MAX_BAD_SHARE = 0.01
 GOOD = "selected AND session IS NOT NULL AND item IS NOT NULL AND time IS NOT NULL"  # rows of `raw`
 _BAD = "selected AND (session IS NULL OR item IS NULL OR time IS NULL)"
 _SAMPLE = 100000  # rows of a file that settle what its times are
-# unit, sizes of its numbers, factor to microseconds: the limits of data.reading.loader, and a tenth below, down to April 1970
-_UNITS = (("s", 0, 1e11, 1e6), ("ms", 1e10, 1e14, 1e3), ("us", 1e13, 1e17, 1), ("ns", 1e16, 1e20, 1e-3))
+# unit, sizes of its numbers, factor to microseconds: the limits of data.reading.loader, and a tenth
+# below, down to April 1970
+_UNITS = (("s", 0, 1e11, 1e6), ("ms", 1e10, 1e14, 1e3), ("us", 1e13, 1e17, 1),
+          ("ns", 1e16, 1e20, 1e-3))
 
 
 def load(engine, paths, make_source, event_types, report, every_column=False):
     """Fill `raw` from all files; ids of text that spell whole numbers throughout become BIGINT.
 
     Args:
-      make_source: function (path, gzipped) -> Source; all files must agree on the kind and unit of time.
+      make_source: function (path, gzipped) -> Source; all files must agree on the kind and unit of
+      time.
       event_types: tuple of the kinds that are selected, or None for all.
       every_column: read the columns that nobody needs as well, see NotUtf8.
     Raises: DataError, one line.
@@ -42,7 +45,8 @@ def load(engine, paths, make_source, event_types, report, every_column=False):
         try:
             source = make_source(path, gzipped)
             if every_column:  # a condition that is always true, which no optimizer can know
-                source = source._replace(scan="(SELECT * FROM %s AS t WHERE random() >= 0 OR t IS NULL)" % source.scan)
+                source = source._replace(scan="(SELECT * FROM %s AS t WHERE random() >= 0 OR t IS "
+                                              "NULL)" % source.scan)
             if source.guess_time:
                 source = _guess_time(engine, path, safe, source, report)
             _load_file(engine, path, safe, source, event_types, report)
@@ -54,14 +58,18 @@ def load(engine, paths, make_source, event_types, report, every_column=False):
 
 
 def _guess_time(engine, path, safe, source, report):
-    """Source with an expression for its times: ISO-8601, or numbers of a unit, by the first rows of the file.
+    """Source with an expression for its times: ISO-8601, or numbers of a unit, by the first rows of
+    the file.
 
     A number that does not have the size of the unit is NULL, so that its row is a bad one.
     """
     numbers, dates, median, *_ = engine.one(  # the ids too, so that it reads what _load_file reads
-        "SELECT count(a), count(b), median(abs(a)), count(s), count(i) FROM (SELECT %s AS a, %s AS b, %s AS s, %s AS i "
-        "FROM (SELECT * FROM %s LIMIT %d))" % (number(source.time), iso(source.time), source.session, source.item,
-                                               source.rows.replace("{scan}", source.scan), _SAMPLE), safe)
+        "SELECT count(a), count(b), median(abs(a)), count(s), count(i) FROM (SELECT %s AS a, %s AS "
+        "b, %s AS s, %s AS i "
+        "FROM (SELECT * FROM %s LIMIT %d))" % (number(source.time), iso(source.time),
+                                               source.session, source.item,
+                                               source.rows.replace("{scan}", source.scan), _SAMPLE),
+        safe)
     _malformed(engine)
     if numbers <= dates:
         kind, time, said = "iso-8601", iso(source.time), "ISO-8601"
@@ -72,7 +80,9 @@ def _guess_time(engine, path, safe, source, report):
             value, low, high, factor)
         said = "numbers in %s, because the median size is %.4g" % (kind, median)
     if report.time_unit not in (None, kind):
-        raise data_error(path, "its times are taken as %s, those of the files before it as %s; give files of one kind"
+        raise data_error(path,
+                         "its times are taken as %s, those of the files before it as %s; give "
+                         "files of one kind"
                          % (kind, report.time_unit))
     if report.time_unit is None:
         _LOG.info("times are taken as %s", said)
@@ -91,7 +101,8 @@ def _load_file(engine, path, safe, source, event_types, report):
     before = engine.one("SELECT count(*) FROM raw")[0] if report.files else 0
     engine.run(("INSERT INTO raw " if report.files else "CREATE TABLE raw AS ") + query, safe)
     malformed = _malformed(engine)
-    rows, bad = engine.one("SELECT count(*), count(*) FILTER (%s) FROM raw WHERE rowid >= ?" % _BAD, before)
+    rows, bad = engine.one("SELECT count(*), count(*) FILTER (%s) FROM raw WHERE rowid >= ?" % _BAD,
+                           before)
     rows, bad = rows + len(malformed), bad + len(malformed)
     report.add_file(os.path.basename(path), rows, bad)
     if not rows:
@@ -100,11 +111,17 @@ def _load_file(engine, path, safe, source, event_types, report):
         return
     records, shown = [], None
     if source.scan.startswith("read_parquet"):
-        shown = engine.run("SELECT rowid - ? + 1, {'session': session, 'item': item, 'time': time}::VARCHAR FROM raw "
+        shown = engine.run("SELECT rowid - ? + 1, {'session': session, 'item': item, 'time': "
+                           "time}::VARCHAR FROM raw "
                            "WHERE rowid >= ? AND %s ORDER BY rowid LIMIT 5" % _BAD, before, before)
     elif bad > len(malformed):
-        numbered = source.rows.replace("{scan}", "(SELECT *, row_number() OVER () AS n FROM %s)" % source.scan)
-        records = [row[0] for row in engine.run("SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE %s ORDER BY n LIMIT 5"
+        numbered = source.rows.replace("{scan}",
+                                       "(SELECT *, row_number() OVER () AS n FROM %s)"
+                                       % source.scan)
+        records = [row[0]
+                   for row
+                   in engine.run("SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE %s ORDER BY "
+                                 "n LIMIT 5"
                                                 % (columns, numbered, _BAD), safe)]
         _malformed(engine)
     unit = "line" if shown is None else "row"
@@ -113,8 +130,11 @@ def _load_file(engine, path, safe, source, event_types, report):
         _LOG.warning("%s: %s %d does not parse: %s", path, unit, line, short(text))
     if bad > MAX_BAD_SHARE * rows or len(malformed) >= MAX_REJECTS:
         line, text = shown[0] if shown else (None, "")
-        raise data_error(path, "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% may; correct the file, or "
-                         "check that it is the one this dataset needs" % (bad, rows, 100.0 * bad / rows, short(text)), line,
+        raise data_error(path,
+                         "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% may; "
+                         "correct the file, or "
+                         "check that it is the one this dataset needs"
+                         % (bad, rows, 100.0 * bad / rows, short(text)), line,
                          unit=unit)
 
 
@@ -124,8 +144,10 @@ def _malformed(engine):
     A row is a line, also a blank one or the header, or several lines if a newline is in quotes.
     """
     try:
-        found = engine.run("SELECT line, max(len(t) - len(replace(t, chr(10), ''))) FROM (SELECT line, trim(csv_line, "
-                           "chr(13) || chr(10)) AS t FROM reject_errors) GROUP BY line ORDER BY line")
+        found = engine.run("SELECT line, max(len(t) - len(replace(t, chr(10), ''))) FROM (SELECT "
+                           "line, trim(csv_line, "
+                           "chr(13) || chr(10)) AS t FROM reject_errors) GROUP BY line ORDER BY "
+                           "line")
     except QueryError as error:
         if "does not exist" not in str(error):
             raise
@@ -139,7 +161,8 @@ def _first_bad(path, source, records, malformed):
     """[(line, text)] of the first five of the bad rows.
 
     Args:
-      records: numbers, from 1, of bad records: rows that are not blank, nor malformed, nor the header.
+      records: numbers, from 1, of bad records: rows that are not blank, nor malformed, nor the
+      header.
       malformed: {row: lines it spans}.
     """
     wanted, unseen = set(records), set(sorted(malformed)[:5])
@@ -153,7 +176,8 @@ def _first_bad(path, source, records, malformed):
                 text += b"".join(part for _, part in itertools.islice(lines, malformed[row] - 1))
                 shown = row in unseen
             else:
-                while source.delimiter and b'"' in text and unclosed.search(text):  # a field in quotes goes on
+                # a field in quotes goes on
+                while source.delimiter and b'"' in text and unclosed.search(text):
                     more = next(lines, (0, b""))[1]
                     if not more:
                         break
@@ -168,9 +192,11 @@ def _first_bad(path, source, records, malformed):
 
 
 def _settle_ids(engine):
-    """VARCHAR column of ids -> BIGINT if every id of a good row is spelled as a BIGINT is printed."""
+    """VARCHAR column of ids -> BIGINT if every id of a good row is spelled as a BIGINT is printed.
+    """
     kinds = engine.one("SELECT typeof(session), typeof(item) FROM raw LIMIT 1")
     for column, kind in zip(("session", "item"), kinds):
         if kind == "VARCHAR" and not engine.one("SELECT count(*) FROM raw WHERE %s AND %s IS NULL"
                                                 % (GOOD, integer(column)))[0]:
-            engine.run("ALTER TABLE raw ALTER %s TYPE BIGINT USING try_cast(%s AS BIGINT)" % (column, column))
+            engine.run("ALTER TABLE raw ALTER %s TYPE BIGINT USING try_cast(%s AS BIGINT)"
+                       % (column, column))

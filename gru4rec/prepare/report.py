@@ -1,4 +1,6 @@
-"""What was read, removed and written: a table for people, JSON for programs. Nothing in it depends on time or machine."""
+"""What was read, removed and written: a table for people, JSON for programs. Nothing in it depends
+on time or machine.
+"""
 
 import json
 
@@ -24,7 +26,8 @@ class Report:
 
     def add_step(self, name, events, sessions, items):
         """A filter that removed this many events, sessions and items (None: not counted)."""
-        self.steps.append({"step": name, "removed_events": events, "removed_sessions": sessions, "removed_items": items})
+        self.steps.append({"step": name, "removed_events": events, "removed_sessions": sessions,
+                           "removed_items": items})
 
     def add_read(self, events, sessions, items):
         self.read = {"events": events, "sessions": sessions, "items": items}
@@ -36,12 +39,14 @@ class Report:
             histogram[length_bin(length)] = histogram.get(length_bin(length), 0) + count
         self.outputs[name] = {
             "events": events, "sessions": sessions, "items": items, "targets": events - sessions,
-            "first_time": None if first is None else first / 1e6, "last_time": None if last is None else last / 1e6,
+            "first_time": None if first is None else first / 1e6,
+            "last_time": None if last is None else last / 1e6,
             "session_lengths": histogram}
 
     def to_json(self):
         """str, the same for the same data and options."""
-        found = {"dataset": self.dataset, "options": self.options, "files": self.files, "read": self.read,
+        found = {"dataset": self.dataset, "options": self.options, "files": self.files,
+                 "read": self.read,
                  "steps": self.steps, "outputs": self.outputs, "notes": self.notes}
         if self.time_unit:
             found["time_unit"] = self.time_unit
@@ -50,16 +55,19 @@ class Report:
     def lines(self):
         """list of str for stdout."""
         out = ["dataset: %s" % self.dataset]
-        out += ["%s: %d rows, %d bad" % (row["file"], row["rows"], row["bad_rows"]) for row in self.files]
+        out += ["%s: %d rows, %d bad" % (row["file"], row["rows"], row["bad_rows"])
+                for row in self.files]
         out.append("read: %(events)d events, %(sessions)d sessions, %(items)d items" % self.read)
         for row in self.steps:
-            parts = ["%d %s" % (row["removed_" + what], what) for what in ("events", "sessions", "items")
+            parts = ["%d %s" % (row["removed_" + what], what)
+                     for what in ("events", "sessions", "items")
                      if row["removed_" + what] is not None]
             out.append("%s: removed %s" % (row["step"], ", ".join(parts)))
         out += self.notes
         for name, row in self.outputs.items():
             out.append("%s: %d events, %d sessions, %d items, %d targets" % (
                 name, row["events"], row["sessions"], row["items"], row["targets"]))
-            out.append("  sessions by length: " + (" ".join("%s:%d" % pair for pair in row["session_lengths"].items()) or
+            out.append("  sessions by length: "
+                       + (" ".join("%s:%d" % pair for pair in row["session_lengths"].items()) or
                                                    "none"))
         return out

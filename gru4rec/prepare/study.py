@@ -1,4 +1,6 @@
-"""Filters and splits of the five datasets of arXiv 2307.14956, in SQL on the table `raw` (see readers)."""
+"""Filters and splits of the five datasets of arXiv 2307.14956, in SQL on the table `raw` (see
+readers).
+"""
 
 from typing import NamedTuple, Optional
 
@@ -21,19 +23,23 @@ class Options(NamedTuple):
 
 
 def study(engine, report, directory, prefix, options, num_partitions=None):
-    """Write <prefix>_train_full.txt, _test.txt, _train_tr.txt and _train_valid.txt; without a split <prefix>_full.txt.
+    """Write <prefix>_train_full.txt, _test.txt, _train_tr.txt and _train_valid.txt; without a split
+    <prefix>_full.txt.
 
-    Sessions by gaps (more than `gap` seconds) where asked; events in the order session, time, item; a repeat of the same
-    item at once is dropped; sessions longer than max_length are dropped; then {drop sessions shorter than min_length, drop
-    items of fewer than min_support events} until nothing changes. Test: sessions that begin at or after the split; train:
-    events before the split, then sessions of at least min_length. Test keeps items that train does not know. Validation
+    Sessions by gaps (more than `gap` seconds) where asked; events in the order session, time, item;
+    a repeat of the same item at once is dropped; sessions longer than max_length are dropped; then
+    {drop sessions shorter than min_length, drop
+    items of fewer than min_support events} until nothing changes. Test: sessions that begin at or
+    after the split; train: events before the split, then sessions of at least min_length. Test
+    keeps items that train does not know. Validation
     is split off train one test period before the split.
-    Source: arXiv 2307.14956, section 4 and the published preprocessing. Differs: Time is in seconds, not milliseconds.
-    """
+    Source: arXiv 2307.14956, section 4 and the published preprocessing. Differs: Time is in
+    seconds, not milliseconds."""
     read_counts(engine, report)
     _sessions(engine, report, options)
     if options.max_length is not None:
-        _drop(engine, report, "session", "> %d" % options.max_length, "sessions of more than %d events" % options.max_length)
+        _drop(engine, report, "session", "> %d" % options.max_length,
+              "sessions of more than %d events" % options.max_length)
     step, removed = 0, True
     while removed:
         step += 1
@@ -41,20 +47,27 @@ def study(engine, report, directory, prefix, options, num_partitions=None):
                         "round %d: sessions of fewer than %d events" % (step, options.min_length))
         removed += _drop(engine, report, "item", "< %d" % options.min_support,
                          "round %d: items of fewer than %d events" % (step, options.min_support))
-    session, item = (sort_key(engine, "SELECT * FROM events", column) for column in ("session", "item"))
+    session, item = (sort_key(engine, "SELECT * FROM events", column)
+                     for column in ("session", "item"))
     output = Output(engine, report, directory, "%s, time, %s" % (session, item), num_partitions)
     last = last_time(engine, "events", "after the filters")
     if options.split == "none":
         output.write(prefix + "_full.txt", "SELECT * FROM events")
         return
-    engine.run("CREATE TABLE starts AS SELECT session, min(time) AS start FROM events GROUP BY session")
-    cut = last - int(options.days * DAY) if options.split == "days" else _ratio_cut(engine, options.ratio, last + 1)
-    earlier = last - int(2 * options.days * DAY) if options.split == "days" else _ratio_cut(engine, options.ratio, cut)
+    engine.run("CREATE TABLE starts AS SELECT session, min(time) AS start FROM events GROUP BY "
+               "session")
+    cut = last - int(options.days
+                     * DAY) if options.split == "days" else _ratio_cut(engine, options.ratio,
+                                                                       last + 1)
+    earlier = last - int(2 * options.days
+                         * DAY) if options.split == "days" else _ratio_cut(engine, options.ratio,
+                                                                           cut)
     report.notes.append("split at %r, validation at %r (seconds)" % (cut / 1e6, earlier / 1e6))
     _keep(engine, report, "train_full", "events", "time < %d" % cut, prefix, options.min_length)
     output.write(prefix + "_train_full.txt", "SELECT * FROM train_full")
     output.write(prefix + "_test.txt", _started("events", cut))
-    _keep(engine, report, "train_tr", "train_full", "time < %d" % earlier, prefix, options.min_length)
+    _keep(engine, report, "train_tr", "train_full", "time < %d" % earlier, prefix,
+          options.min_length)
     output.write(prefix + "_train_tr.txt", "SELECT * FROM train_tr")
     output.write(prefix + "_train_valid.txt", _started("train_full", earlier))
 
@@ -65,20 +78,27 @@ def _sessions(engine, report, options):
     if options.gap is None and not options.drop_repeats:
         engine.run("CREATE TABLE events AS SELECT session, item, time FROM good")
     elif options.gap is None:
-        engine.run("CREATE TABLE events AS SELECT session, item, time FROM good QUALIFY lag(item) %s IS DISTINCT FROM item"
+        engine.run("CREATE TABLE events AS SELECT session, item, time FROM good QUALIFY lag(item) "
+                   "%s IS DISTINCT FROM item"
                    % user)
     else:
-        engine.run("CREATE TABLE gaps AS SELECT *, lag(item) {0} IS NOT DISTINCT FROM item AS again, "
+        engine.run("CREATE TABLE gaps AS SELECT *, lag(item) {0} IS NOT DISTINCT FROM item AS "
+                   "again, "
                    "coalesce(time - lag(time) {0} > {1}, false) AS opens FROM good"
                    .format(user, int(options.gap * 1e6)))
-        engine.run("CREATE TABLE users AS SELECT session, (sum(count(*) FILTER (opens) + 1) OVER (ORDER BY session ROWS "
-                   "UNBOUNDED PRECEDING) - count(*) FILTER (opens))::BIGINT AS first_number FROM gaps GROUP BY session")
-        engine.run("CREATE TABLE events AS SELECT first_number + number AS session, item, time FROM (SELECT *, "
-                   "(count(*) FILTER (opens) OVER (PARTITION BY session ORDER BY time, item ROWS UNBOUNDED PRECEDING))"
+        engine.run("CREATE TABLE users AS SELECT session, (sum(count(*) FILTER (opens) + 1) OVER "
+                   "(ORDER BY session ROWS "
+                   "UNBOUNDED PRECEDING) - count(*) FILTER (opens))::BIGINT AS first_number FROM "
+                   "gaps GROUP BY session")
+        engine.run("CREATE TABLE events AS SELECT first_number + number AS session, item, time "
+                   "FROM (SELECT *, "
+                   "(count(*) FILTER (opens) OVER (PARTITION BY session ORDER BY time, item ROWS "
+                   "UNBOUNDED PRECEDING))"
                    "::BIGINT AS number FROM gaps) JOIN users USING (session)%s"
                    % (" WHERE opens OR NOT again" if options.drop_repeats else ""))
         report.notes.append("sessions by gaps of more than %g s: %d" % (
-            options.gap, engine.one("SELECT count(*) FILTER (opens) + count(DISTINCT session) FROM gaps")[0]))
+            options.gap,
+            engine.one("SELECT count(*) FILTER (opens) + count(DISTINCT session) FROM gaps")[0]))
         engine.run("DROP TABLE gaps")
         engine.run("DROP TABLE users")
     engine.run("DROP VIEW good")
@@ -89,8 +109,11 @@ def _sessions(engine, report, options):
 
 
 def _drop(engine, report, column, test, name):
-    """Drop the sessions or items whose number of events passes `test`; the number of events dropped."""
-    engine.run("CREATE OR REPLACE TABLE dropped AS SELECT %s, count(*) AS n FROM events GROUP BY 1 HAVING count(*) %s"
+    """Drop the sessions or items whose number of events passes `test`; the number of events
+    dropped.
+    """
+    engine.run("CREATE OR REPLACE TABLE dropped AS SELECT %s, count(*) AS n FROM events GROUP BY 1 "
+               "HAVING count(*) %s"
                % (column, test))
     groups, events = engine.one("SELECT count(*), coalesce(sum(n), 0)::BIGINT FROM dropped")
     if groups:
@@ -101,10 +124,13 @@ def _drop(engine, report, column, test, name):
 
 
 def _ratio_cut(engine, ratio, before):
-    """Start of the session from which on the newest `ratio` of the sessions begins, among those that start earlier."""
+    """Start of the session from which on the newest `ratio` of the sessions begins, among those
+    that start earlier.
+    """
     count = engine.one("SELECT count(*) FROM starts WHERE start < ?", before)[0]
     newest = max(1, int(round(count * ratio)))
-    found = engine.run("SELECT start FROM starts WHERE start < ? ORDER BY start OFFSET ? LIMIT 1", before,
+    found = engine.run("SELECT start FROM starts WHERE start < ? ORDER BY start OFFSET ? LIMIT 1",
+                       before,
                        max(0, count - newest))
     if not found:
         raise DataError("no session is left to split by --ratio; the log is too small")
@@ -112,16 +138,21 @@ def _ratio_cut(engine, ratio, before):
 
 
 def _keep(engine, report, table, source, condition, prefix, min_length):
-    """CREATE `table` of the events of `source` that pass, without the sessions that became too short."""
+    """CREATE `table` of the events of `source` that pass, without the sessions that became too
+    short.
+    """
     engine.run("CREATE TABLE %s AS SELECT * FROM %s WHERE %s" % (table, source, condition))
-    engine.run("CREATE OR REPLACE TABLE dropped AS SELECT session, count(*) AS n FROM %s GROUP BY session "
+    engine.run("CREATE OR REPLACE TABLE dropped AS SELECT session, count(*) AS n FROM %s GROUP BY "
+               "session "
                "HAVING count(*) < %d" % (table, min_length))
     sessions, events = engine.one("SELECT count(*), coalesce(sum(n), 0)::BIGINT FROM dropped")
     if sessions:
         engine.run("DELETE FROM %s WHERE session IN (SELECT session FROM dropped)" % table)
-    report.add_step("%s_%s.txt: sessions that the split left shorter than %d" % (prefix, table, min_length),
+    report.add_step("%s_%s.txt: sessions that the split left shorter than %d"
+                    % (prefix, table, min_length),
                     events, sessions, None)
 
 
 def _started(source, cut):
-    return "SELECT * FROM %s SEMI JOIN (SELECT session FROM starts WHERE start >= %d) USING (session)" % (source, cut)
+    return ("SELECT * FROM %s SEMI JOIN (SELECT session FROM starts WHERE start >= %d) USING "
+            "(session)" % (source, cut))

@@ -1,1 +1,2 @@
-"""Recommendations in Python and in the shell. Imports checkpoint and below; numpy alone by default."""
+"""Recommendations in Python and in the shell. Imports checkpoint and below; numpy alone by default.
+"""

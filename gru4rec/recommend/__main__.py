@@ -1,4 +1,6 @@
-"""Command: items of a session, or a file of sessions -> what may come next. `python -m gru4rec.recommend --help`."""
+"""Command: items of a session, or a file of sessions -> what may come next. `python -m
+gru4rec.recommend --help`.
+"""
 
 import sys
 

@@ -1,7 +1,8 @@
 """Command: items of a session, or a file of sessions -> what may come next.
 
     python -m gru4rec.recommend --checkpoint_dir checkpoint --items 214536502,214536500 -k 10
-    python -m gru4rec.recommend --checkpoint_dir checkpoint --sessions_path sessions.tsv --out recs.parquet
+    python -m gru4rec.recommend --checkpoint_dir checkpoint --sessions_path sessions.tsv --out
+    recs.parquet
 """
 
 import collections
@@ -29,28 +30,39 @@ class ModelOptions:
     """Which model."""
 
     checkpoint_dir: str = flag("checkpoint", "directory of a trained model", "directory")
-    epoch: Optional[int] = flag(None, "epoch of the checkpoint (0-based)", "epoch", kind=whole, low=0,
+    epoch: Optional[int] = flag(None, "epoch of the checkpoint (0-based)", "epoch", kind=whole,
+                                low=0,
                                 shown="the best by validation, without it the newest")
-    backend: str = flag("numpy", "numpy needs no TensorFlow; tf runs the graph of the evaluation", choices=("numpy", "tf"))
+    backend: str = flag("numpy", "numpy needs no TensorFlow; tf runs the graph of the evaluation",
+                        choices=("numpy", "tf"))
 
 
 @dataclass(frozen=True)
 class ListOptions:
     """Of which sessions, and what may be recommended."""
 
-    items: Optional[Tuple[str, ...]] = flag(None, "item ids of one session, oldest first", "ids", kind=id_list, shown="none")
-    sessions_path: Optional[str] = flag(None, "events of many sessions instead, a file as for --train_path", "file",
+    items: Optional[Tuple[str, ...]] = flag(None, "item ids of one session, oldest first", "ids",
+                                            kind=id_list, shown="none")
+    sessions_path: Optional[str] = flag(None,
+                                        "events of many sessions instead, a file as for "
+                                        "--train_path", "file",
                                         shown="none")
-    out: Optional[str] = flag(None, "file of the lists of --sessions_path (.parquet .csv .jsonl)", "file", kind=lists_path,
+    out: Optional[str] = flag(None, "file of the lists of --sessions_path (.parquet .csv .jsonl)",
+                              "file", kind=lists_path,
                               shown="none")
     k: int = flag(20, "length of a list", "items", kind=whole, low=1, high=MANY)
     exclude_seen: int = flag(0, "1 leaves out the items of the session", choices=(0, 1), kind=whole)
-    candidates: Optional[Tuple[str, ...]] = flag(None, "the only items to recommend", "ids", kind=id_list, shown="every item")
-    exclude: Optional[Tuple[str, ...]] = flag(None, "items not to recommend", "ids", kind=id_list, shown="none")
-    session_key: Optional[str] = flag(None, "column of the session id", "column", shown="as in training")
+    candidates: Optional[Tuple[str, ...]] = flag(None, "the only items to recommend", "ids",
+                                                 kind=id_list, shown="every item")
+    exclude: Optional[Tuple[str, ...]] = flag(None, "items not to recommend", "ids", kind=id_list,
+                                              shown="none")
+    session_key: Optional[str] = flag(None, "column of the session id", "column",
+                                      shown="as in training")
     item_key: Optional[str] = flag(None, "column of the item id", "column", shown="as in training")
-    time_key: Optional[str] = flag(None, "column of the event time", "column", shown="as in training")
-    threads: Optional[int] = flag(None, "blocks of sessions ranked side by side", "threads", kind=whole, low=1, high=1000,
+    time_key: Optional[str] = flag(None, "column of the event time", "column",
+                                   shown="as in training")
+    threads: Optional[int] = flag(None, "blocks of sessions ranked side by side", "threads",
+                                  kind=whole, low=1, high=1000,
                                   shown="one per core")
 
 
@@ -59,10 +71,12 @@ def parse(argv):
 
     Raises: ConfigError.
     """
-    model, lists = parse_groups(argv, (("model", ModelOptions), ("lists", ListOptions)), prog="python -m gru4rec.recommend",
+    model, lists = parse_groups(argv, (("model", ModelOptions), ("lists", ListOptions)),
+                                prog="python -m gru4rec.recommend",
                                 description=__doc__.splitlines()[0])
     if (lists.items is None) == (lists.sessions_path is None):
-        raise ConfigError("give the items of one session with --items, or a file with --sessions_path and --out; one of them")
+        raise ConfigError("give the items of one session with --items, or a file with "
+                          "--sessions_path and --out; one of them")
     if (lists.sessions_path is None) != (lists.out is None):
         raise ConfigError("--sessions_path and --out go together; --items prints its list")
     return model, lists
@@ -82,11 +96,13 @@ def run(model_options, options):
 
 
 def _one(model, options):
-    found = model.recommend(options.items, options.k, bool(options.exclude_seen), options.candidates, options.exclude)
+    found = model.recommend(options.items, options.k, bool(options.exclude_seen),
+                            options.candidates, options.exclude)
     if found.unknown:
         _log.warning("the model does not know %s; skipped", ", ".join(map(str, found.unknown)))
     if found.by_popularity:
-        _log.warning("no item of the session is known: these are the most popular, with their events in the training file")
+        _log.warning("no item of the session is known: these are the most popular, with their "
+                     "events in the training file")
     for item, score in zip(*found):
         say("%s\t%.6g" % (item, score))
 
@@ -96,7 +112,8 @@ def _many(model, options):
     from gru4rec.data.reading import loader
     from gru4rec.recommend import list_files
     data = model.config.data
-    keys = [getattr(options, key) or getattr(data, key) for key in ("session_key", "item_key", "time_key")]
+    keys = [getattr(options, key) or getattr(data, key)
+            for key in ("session_key", "item_key", "time_key")]
     query = model.query(options.k, options.candidates, options.exclude)
     events = loader.load_events(options.sessions_path, *keys)
     order, offsets = sessions.sort_events(events)
@@ -106,17 +123,22 @@ def _many(model, options):
 
     def rank(start):
         part = offsets[start:start + BLOCK + 1]
-        return start, model.rank(codes[part[0]:part[-1]], part - part[0], query, bool(options.exclude_seen))
+        return start, model.rank(codes[part[0]:part[-1]], part - part[0], query,
+                                 bool(options.exclude_seen))
 
     popular = 0
-    with StopRequest() as stop, list_files.writer(options.out) as out, progress("recommend", "session")(len(ids)) as bar:
-        for start, (index, scores, by_popularity) in _in_order(rank, range(0, len(ids), BLOCK), options.threads or cores()):
+    with StopRequest() as stop, list_files.writer(options.out) as out, progress("recommend",
+                                                                                "session")(len(ids)) as bar:
+        for start, (index, scores,
+                    by_popularity) in _in_order(rank, range(0, len(ids), BLOCK),
+                                                options.threads or cores()):
             stop.check()
             out.add(ids[start:start + BLOCK], index, scores, by_popularity, model.ids)
             popular += int(by_popularity.sum())
             if bar is not None:
                 bar.update(len(index))
-    _log.info("%s: lists of %d sessions; %d events of unknown items skipped; %d sessions with no known item got the most "
+    _log.info("%s: lists of %d sessions; %d events of unknown items skipped; %d sessions with no "
+              "known item got the most "
               "popular", options.out, len(ids), unknown, popular)
 
 

@@ -1,7 +1,9 @@
-"""Files of recommended lists: parquet and csv with a row for each place, jsonl with a line for each session.
+"""Files of recommended lists: parquet and csv with a row for each place, jsonl with a line for each
+session.
 
-Columns `session`, `rank` (from 1), `item`, `score`, `source` (model, or popularity for a session of unknown items); a line
-is {"session": .., "items": [..], "scores": [..], "source": ".."}. A file is written under another name and renamed when it
+Columns `session`, `rank` (from 1), `item`, `score`, `source` (model, or popularity for a session of
+unknown items); a line is {"session": .., "items": [..], "scores": [..], "source": ".."}. A file is
+written under another name and renamed when it
 is whole.
 """
 
@@ -14,13 +16,16 @@ import pandas as pd
 
 from gru4rec.files.outputs import replacing
 
-_LF = {"lineterminator" if tuple(map(int, pd.__version__.split(".")[:2])) >= (1, 5) else "line_terminator": "\n"}
+_LF = {"lineterminator" if tuple(map(int, pd.__version__.split(".")[:2])) >= (1, 5)
+       else "line_terminator": "\n"}
 SOURCES = np.array(["model", "popularity"], object)
 
 
 @contextlib.contextmanager
 def writer(path):
-    """As `replacing`, with an object whose `add` takes lists; the ending of the path says of what form."""
+    """As `replacing`, with an object whose `add` takes lists; the ending of the path says of what
+    form.
+    """
     made = {".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}[os.path.splitext(path)[1].lower()]
     with replacing(path) as file, contextlib.closing(made(file)) as lists:
         yield lists
@@ -29,7 +34,8 @@ def writer(path):
 def _columns(sessions, index, scores, by_popularity, ids):
     """Column name -> array, a row for each place that is filled."""
     row, place = np.nonzero(index >= 0)
-    return {"session": sessions[row], "rank": (place + 1).astype(np.int32), "item": ids[index[row, place]],
+    return {"session": sessions[row], "rank": (place + 1).astype(np.int32),
+            "item": ids[index[row, place]],
             "score": scores[row, place], "source": SOURCES[by_popularity[row].astype(int)]}
 
 
@@ -39,7 +45,8 @@ class _Csv:
 
     def add(self, *lists):
         """Lists of a block of sessions; arguments of `_columns`."""
-        text = pd.DataFrame(_columns(*lists)).to_csv(index=False, header=self._header, float_format="%.6g", **_LF)
+        text = pd.DataFrame(_columns(*lists)).to_csv(index=False, header=self._header,
+                                                     float_format="%.6g", **_LF)
         self._file.write(text.encode("utf-8"))
         self._header = False
 
@@ -54,9 +61,11 @@ class _Jsonl:
     def add(self, sessions, index, scores, by_popularity, ids):
         """Lists of a block of sessions."""
         counts, lines = (index >= 0).sum(1), []
-        for session, row, values, popular, count in zip(sessions.tolist(), index, scores, by_popularity, counts):
+        for session, row, values, popular, count in zip(sessions.tolist(), index, scores,
+                                                        by_popularity, counts):
             shown = [float("%.6g" % value) for value in values[:count].tolist()]
-            lines.append(json.dumps({"session": session, "items": ids[row[:count]].tolist(), "scores": shown,
+            lines.append(json.dumps({"session": session, "items": ids[row[:count]].tolist(),
+                                     "scores": shown,
                                      "source": SOURCES[int(popular)]}, ensure_ascii=False))
         self._file.write("".join(line + "\n" for line in lines).encode("utf-8"))
 
@@ -73,8 +82,10 @@ class _Parquet:
         import pyarrow as arrow
         from pyarrow import parquet
         columns = _columns(*lists)
-        # Text has no type of its own in numpy: a block without a filled place must not decide for those to come.
-        schema = arrow.schema([(name, arrow.string() if values.dtype == object else arrow.from_numpy_dtype(values.dtype))
+        # Text has no type of its own in numpy: a block without a filled place must not decide for
+        # those to come.
+        schema = arrow.schema([(name, arrow.string() if values.dtype == object
+                                else arrow.from_numpy_dtype(values.dtype))
                                for name, values in columns.items()])
         table = arrow.table(columns, schema=schema)
         if self._writer is None:

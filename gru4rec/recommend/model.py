@@ -39,9 +39,11 @@ _log = logging.getLogger(__name__)
 class Recommendation(_Pair):
     """The pair (ids, scores), best first, and what has to be said about it.
 
-    ids: [k'] raw ids in the training file's type, int64 or object of str. scores: [k'] float32, see `Model`.
+    ids: [k'] raw ids in the training file's type, int64 or object of str. scores: [k'] float32, see
+    `Model`.
     unknown: tuple of the ids of the session that the model does not know and that were skipped.
-    by_popularity: True if nothing of the session was known: the list is that of the most popular items, and the scores
+    by_popularity: True if nothing of the session was known: the list is that of the most popular
+    items, and the scores
       are their events in the training file.
     """
 
@@ -63,7 +65,9 @@ class Recommendation(_Pair):
         return self[1]
 
     def __repr__(self) -> str:
-        return "Recommendation(ids=%r, scores=%r, unknown=%r, by_popularity=%r)" % (self[0], self[1], self.unknown,
+        return "Recommendation(ids=%r, scores=%r, unknown=%r, by_popularity=%r)" % (self[0],
+                                                                                    self[1],
+                                                                                    self.unknown,
                                                                                   self.by_popularity)
 
 
@@ -73,13 +77,17 @@ def load(path: str, backend: str = "numpy", epoch: Optional[int] = None, checksu
 
     Args:
       path: checkpoint directory.
-      backend: "numpy", which imports no TensorFlow, or "tf", the graph of the evaluation; scores agree within 1e-5.
+      backend: "numpy", which imports no TensorFlow, or "tf", the graph of the evaluation; scores
+      agree within 1e-5.
       epoch: int, 0-based; None: the best of a run with validation, else the newest.
-      checksums: False compares sizes of the files only, which spares reading a large catalogue twice.
-      threads: that share the scores of a catalogue of 100,000 items or more (numpy backend); those that numpy's products
+      checksums: False compares sizes of the files only, which spares reading a large catalogue
+      twice.
+      threads: that share the scores of a catalogue of 100,000 items or more (numpy backend); those
+      that numpy's products
         start by themselves come on top.
     Returns: Model.
-    Raises: ConfigError for another backend; CheckpointError if there is no such checkpoint or it is damaged;
+    Raises: ConfigError for another backend; CheckpointError if there is no such checkpoint or it is
+    damaged;
       DivergenceError if it holds weights that are not finite.
     """
     if backend not in ("numpy", "tf"):
@@ -94,15 +102,18 @@ def load(path: str, backend: str = "numpy", epoch: Optional[int] = None, checksu
 class Model:
     """A trained model; nothing in it changes, so threads may share it.
 
-    Scores are the raw ones, h . W + b (or scaled cosine + b, see `similarity`), h the hidden state after the session's last
-    item: logits where the loss is a cross-entropy, else whatever scale the loss gave them; higher is better, and they
-    compare within one session only. Equal scores are ordered by item index, that is by first appearance in the training
+    Scores are the raw ones, h . W + b (or scaled cosine + b, see `similarity`), h the hidden state
+    after the session's last
+    item: logits where the loss is a cross-entropy, else whatever scale the loss gave them; higher
+    is better, and they compare within one session only. Equal scores are ordered by item index,
+    that is by first appearance in the training
     file.
 
-    item_vectors: [I, H + 1] float32, read-only, a row for each id of `ids`; its product with `Session.vector` is the score,
+    item_vectors: [I, H + 1] float32, read-only, a row for each id of `ids`; its product with
+    `Session.vector` is the score,
       so a store of vectors that searches for the largest inner product finds the same items.
-    ids: [I] raw ids. version: str that differs between any two checkpoints. epoch: int. config: config.Config.
-    """
+    ids: [I] raw ids. version: str that differs between any two checkpoints. epoch: int. config:
+    config.Config."""
 
     config: Config
     vocabulary: Vocabulary
@@ -117,7 +128,8 @@ class Model:
         self.config, self.vocabulary, self.item_vectors = weights.config, weights.vocabulary, weights.item_vectors
         self.ids, self.version, self.epoch, self.path = weights.vocabulary.ids, weights.version, weights.epoch, weights.path
         self.network, self.popularity = network, Popularity(weights.vocabulary.support)
-        self.encode(self.ids[:1])  # pandas builds its index at the first look-up, and not for two threads at once
+        # pandas builds its index at the first look-up, and not for two threads at once
+        self.encode(self.ids[:1])
 
     def __len__(self) -> int:
         return len(self.vocabulary)
@@ -128,12 +140,14 @@ class Model:
         """The items most likely to come next in one session.
 
         Args:
-          items: raw ids of the session, oldest first; text is cast to the type of the training file's ids. Those the model
-            does not know are skipped (`unknown` of the result); where it knows none, or the session is empty, the list is
-            that of the most popular items (`by_popularity`).
+          items: raw ids of the session, oldest first; text is cast to the type of the training
+          file's ids. Those the model
+            does not know are skipped (`unknown` of the result); where it knows none, or the session
+            is empty, the list is that of the most popular items (`by_popularity`).
           k: int >= 1, length of the list; it is shorter where fewer items may be recommended.
           exclude_seen: True leaves out the items of the session.
-          candidates: raw ids, the only ones to recommend; None: every item. exclude: raw ids not to recommend. Ids the model
+          candidates: raw ids, the only ones to recommend; None: every item. exclude: raw ids not to
+          recommend. Ids the model
             does not know have no effect in either.
         Returns: Recommendation, a pair (ids, scores).
         Raises: InputError if `items` is one text or `k` is no whole number of at least 1.
@@ -143,10 +157,12 @@ class Model:
     def recommend_batch(self, sessions: Sequence[Items], k: int = 20, exclude_seen: bool = False,
                         candidates: Optional[Iterable[ItemId]] = None,
                         exclude: Optional[Iterable[ItemId]] = None) -> List[Recommendation]:
-        """`recommend` of many sessions of any lengths at once, with the same answers up to rounding of the scores.
+        """`recommend` of many sessions of any lengths at once, with the same answers up to rounding
+        of the scores.
 
-        Memory beside the weights: 6 * max(64, 4 Mi / I) * I bytes for a tile of scores and what finds the best of them, and
-        16384 * (7 * largest size + sum of the sizes) bytes for the states of 4,096 sessions.
+        Memory beside the weights: 6 * max(64, 4 Mi / I) * I bytes for a tile of scores and what
+        finds the best of them, and 16384 * (7 * largest size + sum of the sizes) bytes for the
+        states of 4,096 sessions.
 
         Args: sessions: list of what `recommend` takes; the rest as there.
         Returns: list of Recommendation, one for each session.
@@ -154,16 +170,19 @@ class Model:
         query = self.query(k, candidates, exclude)
         for items in sessions:
             if isinstance(items, (str, bytes)):
-                raise InputError("a session is a list of item ids, not the text %r; put it in brackets" % (items,))
+                raise InputError("a session is a list of item ids, not the text %r; put it in "
+                                 "brackets" % (items,))
         lengths = [len(items) for items in sessions]
         raw = [item for items in sessions for item in items]
-        codes, offsets = self.vocabulary.encode(raw), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        codes, offsets = self.vocabulary.encode(raw), np.concatenate([[0],
+                                                                      np.cumsum(lengths)]).astype(np.int64)
         index, scores, by_popularity = self.rank(codes, offsets, query, exclude_seen)
         unknown: Dict[int, List[ItemId]] = {}
         for at in np.flatnonzero(codes < 0):
             unknown.setdefault(int(np.searchsorted(offsets, at, "right")) - 1, []).append(raw[at])
         counts = (index >= 0).sum(1)
-        return [Recommendation(self.ids[index[row, :count]], scores[row, :count], unknown.get(row, ()),
+        return [Recommendation(self.ids[index[row, :count]], scores[row, :count],
+                               unknown.get(row, ()),
                                bool(by_popularity[row])) for row, count in enumerate(counts)]
 
     def query(self, k: int, candidates: Optional[Iterable[ItemId]] = None,
@@ -174,23 +193,29 @@ class Model:
         """
         if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
             raise InputError("k %r is not a whole number of at least 1" % (k,))
-        return make_query(int(k), len(self), *[None if ids is None else self.encode(ids) for ids in (candidates, exclude)])
+        return make_query(int(k), len(self),
+                          *[None if ids is None else self.encode(ids)
+                            for ids in (candidates, exclude)])
 
     def encode(self, ids: Iterable[ItemId]) -> NDArray[np.int64]:
-        """int64 [N] item indices of raw ids, -1 where unknown; InputError for one text instead of a list."""
+        """int64 [N] item indices of raw ids, -1 where unknown; InputError for one text instead of a
+        list.
+        """
         if isinstance(ids, (str, bytes)):
             raise InputError("%r is one text, not a list of item ids; put it in brackets" % (ids,))
         ids = ids if isinstance(ids, np.ndarray) else list(ids)
         return self.vocabulary.encode(ids).astype(np.int64)
 
-    def rank(self, codes: NDArray[Any], offsets: NDArray[Any], query: Query, exclude_seen: bool = False,
+    def rank(self, codes: NDArray[Any], offsets: NDArray[Any], query: Query,
+             exclude_seen: bool = False,
              ) -> Tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
         """Lists of many sessions as arrays.
 
         Args:
-          codes: int [E] item indices, -1 where unknown. offsets: int64 [S + 1]. query: ranking.Query.
-        Returns: (index int64 [S, k'] with -1 where a list is shorter, score float32 [S, k'], by_popularity bool [S]).
-        """
+          codes: int [E] item indices, -1 where unknown. offsets: int64 [S + 1]. query:
+          ranking.Query.
+        Returns: (index int64 [S, k'] with -1 where a list is shorter, score float32 [S, k'],
+        by_popularity bool [S])."""
         known = codes >= 0
         offsets = np.concatenate([[0], np.cumsum(known)])[offsets]
         codes, count = codes[known], len(offsets) - 1
@@ -200,7 +225,9 @@ class Model:
             part = offsets[start:start + LANES + 1]
             hidden = last_states(self.network, codes, part)[-1]
             seen = [codes[a:b] for a, b in zip(part, part[1:])] if exclude_seen else None
-            index[start:start + LANES], scores[start:start + LANES] = best_items(self.network, len(self), hidden, query, seen)
+            index[start:start + LANES], scores[start:start
+                                               + LANES] = best_items(self.network, len(self),
+                                                                     hidden, query, seen)
         by_popularity = np.diff(offsets) == 0
         if by_popularity.any():
             found, values = self.popularity.best(query)
@@ -214,10 +241,11 @@ class Model:
 
 
 class Session:
-    """A session that is happening now; each click costs one step of the network, whatever came before.
+    """A session that is happening now; each click costs one step of the network, whatever came
+    before.
 
-    Threads may share it. items: list of the known raw ids clicked so far; unknown: of those that were skipped.
-    """
+    Threads may share it. items: list of the known raw ids clicked so far; unknown: of those that
+    were skipped."""
 
     items: List[ItemId]
     unknown: List[ItemId]
@@ -228,7 +256,9 @@ class Session:
         self._codes: List[int] = []
 
     def click(self, item: ItemId) -> bool:
-        """Take in the next item; returns whether the model knows it. An unknown one changes nothing but `unknown`."""
+        """Take in the next item; returns whether the model knows it. An unknown one changes nothing
+        but `unknown`.
+        """
         code = int(self._model.encode([item])[0])
         with self._lock:
             if code < 0:
@@ -241,11 +271,12 @@ class Session:
 
     @property
     def vector(self) -> NDArray[np.float32]:
-        """[H + 1] float32: hidden state (of length 1 with --score cosine) and a 1, which meets the bias in
-        `Model.item_vectors`."""
+        """[H + 1] float32: hidden state (of length 1 with --score cosine) and a 1, which meets
+        the bias in `Model.item_vectors`."""
         return self._model.network.outputs(self._states[-1])[0]
 
-    def top(self, k: int = 20, exclude_seen: bool = False, candidates: Optional[Iterable[ItemId]] = None,
+    def top(self, k: int = 20, exclude_seen: bool = False,
+            candidates: Optional[Iterable[ItemId]] = None,
             exclude: Optional[Iterable[ItemId]] = None) -> Recommendation:
         """What `Model.recommend` gives for the clicks so far."""
         query = self._model.query(k, candidates, exclude)

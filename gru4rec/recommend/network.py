@@ -31,15 +31,19 @@ class NumpyNetwork:
     """Hidden states and scores of many sessions at a time; immutable, so threads may share it."""
 
     def __init__(self, weights, threads=1):
-        """weights: checkpoint.weights.Weights. threads: that share the scores of SHARED_FROM items or more."""
+        """weights: checkpoint.weights.Weights. threads: that share the scores of SHARED_FROM items
+        or more.
+        """
         model = weights.config.model
         num_items = len(weights.item_vectors)
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 and num_items >= SHARED_FROM else None
+        self._pool = (ThreadPoolExecutor(threads) if threads > 1
+                      and num_items >= SHARED_FROM else None)
         bounds = [num_items * i // threads for i in range(threads + 1)]
         self._parts = [slice(*pair) for pair in zip(bounds, bounds[1:])]
         self.sizes = model.size
         self._cosine = model.score == "cosine"
-        self._official, self._act = model.cell == "official", activation(model.hidden_act, model.elu)
+        self._official, self._act = model.cell == "official", activation(model.hidden_act,
+                                                                         model.elu)
         self._rows, self._vectors = weights.input_rows, weights.item_vectors
         self._layers = [_layer(weights.dense, i, hidden) for i, hidden in enumerate(model.size)]
 
@@ -68,7 +72,9 @@ class NumpyNetwork:
         return out
 
     def outputs(self, hidden):
-        """[B, H + 1] float32 whose product with the item vectors are the scores: the state, or its unit, and a 1."""
+        """[B, H + 1] float32 whose product with the item vectors are the scores: the state, or its
+        unit, and a 1.
+        """
         hidden = similarity.unit(hidden) if self._cosine else hidden
         return np.concatenate([hidden, np.ones((len(hidden), 1), np.float32)], 1)
 
@@ -82,7 +88,8 @@ class NumpyNetwork:
         if self._pool is None or candidates is not None:
             return outputs.dot(vectors.T)
         out = np.empty((len(hidden), len(vectors)), np.float32)
-        list(self._pool.map(lambda part: np.matmul(outputs, vectors[part].T, out=out[:, part]), self._parts))
+        list(self._pool.map(lambda part: np.matmul(outputs, vectors[part].T, out=out[:, part]),
+                            self._parts))
         return out
 
 
@@ -92,6 +99,7 @@ def _layer(dense, number, hidden):
     width = len(candidate) - hidden
     x = np.concatenate([gates[:width], candidate[:width]], 1) if width else None
     bias = np.concatenate([dense[scope + "gates/bias"], dense[scope + "candidate/bias"]])
-    return _Layer(x, bias, np.ascontiguousarray(gates[width:]), np.ascontiguousarray(candidate[width:]))
+    return _Layer(x, bias, np.ascontiguousarray(gates[width:]),
+                  np.ascontiguousarray(candidate[width:]))
 
 

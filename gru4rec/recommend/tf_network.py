@@ -15,8 +15,8 @@ from gru4rec.tf_compat import tf
 class TFNetwork:
     """States and scores from a graph and session of its own; threads may share it.
 
-    A graph has static shapes, so lanes are filled up to a power of two, and each power has its part of the graph.
-    """
+    A graph has static shapes, so lanes are filled up to a power of two, and each power has its
+    part of the graph."""
 
     def __init__(self, weights):
         """weights: checkpoint.weights.Weights."""
@@ -25,7 +25,8 @@ class TFNetwork:
         self._graph, self._lock, self._steps, self._scorers = tf.Graph(), threading.Lock(), {}, {}
         variables = Variables(chosen.use_resource)
         with self._graph.as_default():
-            dense = [variables.add(name, weights.dense[name]) for name in state.dense_shapes(self._model)]
+            dense = [variables.add(name, weights.dense[name])
+                     for name in state.dense_shapes(self._model)]
             self._rows = variables.add("rows", weights.input_rows)
             self._vectors_var = variables.add("vectors", weights.item_vectors)
             self._dense = [tf.identity(w) for w in dense]
@@ -68,11 +69,13 @@ class TFNetwork:
     def _build_step(self, lanes):
         items_ph = tf.placeholder(tf.int32, [1, lanes])
         states_ph = [tf.placeholder(tf.float32, [lanes, hidden]) for hidden in self.sizes]
-        _, states = scorer.hidden_states(self._model, self._dense, self._rows, items_ph, tf.zeros([1, lanes], tf.bool),
+        _, states = scorer.hidden_states(self._model, self._dense, self._rows, items_ph,
+                                         tf.zeros([1, lanes], tf.bool),
                                          states_ph)
         return [items_ph] + states_ph, list(states)
 
     def _build_scores(self, _):
         hidden_ph = tf.placeholder(tf.float32, [None, self.sizes[-1]])
-        outputs = tf.concat([net.score_vectors(self._model, hidden_ph), tf.ones([tf.shape(hidden_ph)[0], 1])], 1)
+        outputs = tf.concat([net.score_vectors(self._model, hidden_ph),
+                             tf.ones([tf.shape(hidden_ph)[0], 1])], 1)
         return [hidden_ph], [outputs, tf.matmul(outputs, self._vectors_var, transpose_b=True)]

@@ -6,15 +6,17 @@ BLOCKS_PER_PLACE = 8  # blocks a row is cut into for each place of the list
 
 
 def top_k(scores, k):
-    """The k largest scores of each row, best first; of equal ones the lower index first, at the end of the list too.
+    """The k largest scores of each row, best first; of equal ones the lower index first, at the end
+    of the list too.
 
-    The k-th largest of the maxima of disjoint blocks is a lower bound of the k-th largest score, so that only the few
-    scores that reach it are sorted. Any k gives the first k of a longer list.
+    The k-th largest of the maxima of disjoint blocks is a lower bound of the k-th largest score, so
+    that only the few scores that reach it are sorted. Any k gives the first k of a longer list.
 
     Args:
       scores: [B, I] float32; -inf where an item must not be in the list. Not NaN.
       k: int >= 1.
-    Returns: (index int64 [B, k'], score float32 [B, k']) with k' = min(k, I); -1 and -inf fill lists that are shorter.
+    Returns: (index int64 [B, k'], score float32 [B, k']) with k' = min(k, I); -1 and -inf fill
+    lists that are shorter.
     Example: scores [[3, 5, 5, -inf]], k 2 -> [[1, 2]], [[5, 5]].
     """
     rows, columns = scores.shape
@@ -26,7 +28,8 @@ def top_k(scores, k):
     found = np.flatnonzero((scores >= bound[:, None]) & (scores > -np.inf))
     row, column = np.divmod(found, columns)
     value = scores.ravel()[found]
-    order = np.lexsort((-value, row))  # stable: equal scores of a row stay in the order of their index
+    # stable: equal scores of a row stay in the order of their index
+    order = np.lexsort((-value, row))
     row, column, value = row[order], column[order], value[order]
     place = np.arange(len(row)) - np.searchsorted(row, np.arange(rows))[row]
     kept = place < k

@@ -1,4 +1,5 @@
-"""Command: the run in a checkpoint directory -> one HTML page of its curves, metrics, popularity bias and configuration.
+"""Command: the run in a checkpoint directory -> one HTML page of its curves, metrics, popularity
+bias and configuration.
 
     python -m gru4rec.report --checkpoint_dir checkpoint --out report.html
 """
@@ -22,10 +23,12 @@ class ReportConfig:
     """What is shown."""
 
     checkpoint_dir: str = flag("checkpoint", "directory of the run", "directory")
-    epoch: Optional[int] = flag(None, "epoch of the model whose bias is measured (0-based)", "epoch", kind=whole, low=0,
+    epoch: Optional[int] = flag(None, "epoch of the model whose bias is measured (0-based)",
+                                "epoch", kind=whole, low=0,
                                 shown="the best by validation, without it the newest")
     out: str = flag("report.html", "the page", "file", kind=page_path)
-    test_path: Optional[str] = flag(None, "test events, for the popularity bias", "file", shown="as in the evaluation")
+    test_path: Optional[str] = flag(None, "test events, for the popularity bias", "file",
+                                    shown="as in the evaluation")
 
 
 def run(options):
@@ -40,7 +43,8 @@ def run(options):
     outputs.check(options.out)
     found = rows.read(options.checkpoint_dir)
     trained = model.load(options.checkpoint_dir, epoch=options.epoch)
-    title = "GRU4Rec run %s, epoch %d" % (os.path.basename(os.path.abspath(options.checkpoint_dir)), trained.epoch)
+    title = "GRU4Rec run %s, epoch %d" % (os.path.basename(os.path.abspath(options.checkpoint_dir)),
+                                          trained.epoch)
     text = page.make(title, found, trained.config, popularity_bias(options, trained, found))
     with outputs.replacing(options.out) as file:
         file.write(text.encode("utf-8"))
@@ -52,7 +56,8 @@ def popularity_bias(options, trained, found):
     from gru4rec.data import sessions
     from gru4rec.data.reading import loader
     from gru4rec.report import bias
-    path = options.test_path or next((row["test_path"] for row in found[::-1] if row.get("test_path")), None)
+    path = options.test_path or next((row["test_path"]
+                                      for row in found[::-1] if row.get("test_path")), None)
     if path is None:
         return "Not measured: the run was not evaluated, and --test_path was not given."
     data = trained.config.data
@@ -71,8 +76,10 @@ def main(argv=None):
     setup_logging()
 
     def job():
-        options, = parse_groups(sys.argv[1:] if argv is None else list(argv), (("report", ReportConfig),),
-                                prog="python -m gru4rec.report", description=__doc__.splitlines()[0])
+        options, = parse_groups(sys.argv[1:] if argv is None else list(argv),
+                                (("report", ReportConfig),),
+                                prog="python -m gru4rec.report",
+                                description=__doc__.splitlines()[0])
         run(options)
     return exit_status(job)
 

@@ -1,4 +1,6 @@
-"""Popularity bias: how often items of each tenth of the catalogue, by popularity, are clicked and recommended."""
+"""Popularity bias: how often items of each tenth of the catalogue, by popularity, are clicked and
+recommended.
+"""
 
 from typing import NamedTuple
 
@@ -20,7 +22,8 @@ def measure(model, sessions, count=SESSIONS, k=K):
     """Bias of a model on test sessions.
 
     Args:
-      model: recommend.model.Model. sessions: data.sessions.EvalSessions. count: sessions looked at, spread over all of them.
+      model: recommend.model.Model. sessions: data.sessions.EvalSessions. count: sessions looked at,
+      spread over all of them.
       k: length of the lists; one is made of each session without its last event.
     """
     num_items = len(model)
@@ -30,10 +33,12 @@ def measure(model, sessions, count=SESSIONS, k=K):
     enough = np.flatnonzero(lengths >= 2)
     chosen = enough[np.linspace(0, len(enough) - 1, min(count, len(enough))).astype(int)]
     prefixes = [sessions.items[sessions.offsets[s]:sessions.offsets[s + 1] - 1] for s in chosen]
-    offsets = np.concatenate([[0], np.cumsum([len(prefix) for prefix in prefixes])]).astype(np.int64)
+    offsets = np.concatenate([[0],
+                              np.cumsum([len(prefix) for prefix in prefixes])]).astype(np.int64)
     index, _, _ = model.rank(np.concatenate(prefixes).astype(np.int64), offsets, model.query(k))
     targets = sessions.items[sessions.offsets[chosen + 1] - 1]
-    return Bias(_shares(group, model.vocabulary.support), _shares(group[targets]), _shares(group[index[index >= 0]]),
+    return Bias(_shares(group, model.vocabulary.support), _shares(group[targets]),
+                _shares(group[index[index >= 0]]),
                 len(chosen))
 
 

@@ -1,4 +1,6 @@
-"""The page of a run: sections of HTML from rows, configuration and measurements; nothing is fetched from elsewhere."""
+"""The page of a run: sections of HTML from rows, configuration and measurements; nothing is fetched
+from elsewhere.
+"""
 
 import html
 
@@ -31,10 +33,13 @@ def make(title, rows, config, bias):
       bias: bias.Bias, or text that says why there is none.
     Returns: str.
     """
-    parts = ["<h1>%s</h1>" % html.escape(title), "<h2>Curves</h2>", _curves(rows), "<h2>Metrics by cut-off</h2>",
-             _metrics(rows), "<h2>Metrics by position in the session</h2>", _splits(rows), "<h2>Popularity bias</h2>",
+    parts = ["<h1>%s</h1>" % html.escape(title), "<h2>Curves</h2>", _curves(rows),
+             "<h2>Metrics by cut-off</h2>",
+             _metrics(rows), "<h2>Metrics by position in the session</h2>", _splits(rows),
+             "<h2>Popularity bias</h2>",
              _bias(bias), "<h2>Configuration</h2>", _configuration(config)]
-    return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>%s</title><style>%s</style></head>'
+    return ('<!doctype html>\n<html lang="en"><head><meta '
+            'charset="utf-8"><title>%s</title><style>%s</style></head>'
             "<body>\n%s\n</body></html>\n" % (html.escape(title), _STYLE, "\n".join(parts)))
 
 
@@ -43,8 +48,12 @@ def _soft(text):
 
 
 def _table(head, body):
-    cells = lambda row, tag: "".join("<%s>%s</%s>" % (tag, html.escape(str(cell)), tag) for cell in row)  # noqa: E731
-    return "<table><tr>%s</tr>%s</table>" % (cells(head, "th"), "".join("<tr>%s</tr>" % cells(row, "td") for row in body))
+    def cells(row, tag):
+        return "".join("<%s>%s</%s>" % (tag, html.escape(str(cell)), tag) for cell in row)
+
+    return "<table><tr>%s</tr>%s</table>" % (cells(head, "th"),
+                                             "".join("<tr>%s</tr>" % cells(row, "td")
+                                                     for row in body))
 
 
 def _curves(rows):
@@ -56,11 +65,13 @@ def _curves(rows):
              + rows_module.metric_names(rows, "valid", "mrr")),
             ("Test", "eval", "epoch", rows_module.metric_names(rows, "eval", "recall")
              + rows_module.metric_names(rows, "eval", "mrr"))):
-        series = [(key, sorted(rows_module.curve(rows, kind, x, key), key=lambda point: point[0])) for key in keys]
+        series = [(key, sorted(rows_module.curve(rows, kind, x, key), key=lambda point: point[0]))
+                  for key in keys]
         series = [(key, points) for key, points in series if points]
         if series:
             charts.append(svg.lines(label, x, series))
-    return '<div class="charts">%s</div>' % "".join(charts) if charts else _soft("The run has no training rows.")
+    return ('<div class="charts">%s</div>' % "".join(charts) if charts
+            else _soft("The run has no training rows."))
 
 
 def _metrics(rows):
@@ -72,32 +83,38 @@ def _metrics(rows):
         latest[tuple(str(row.get(key)) for key in _PROTOCOL[:5])] = row
     parts = []
     for row in latest.values():
-        cut_offs = sorted({int(key.split("@")[1]) for key in row if key.startswith(("recall@", "mrr@", "ndcg@"))})
+        cut_offs = sorted({int(key.split("@")[1])
+                           for key in row if key.startswith(("recall@", "mrr@", "ndcg@"))})
         names = [name for name in LABELS if any("%s@%d" % (name, cut) in row for cut in cut_offs)]
-        rules = [name for name in LABELS if any("rules_%s@%d" % (name, cut) in row for cut in cut_offs)]
+        rules = [name
+                 for name in LABELS if any("rules_%s@%d" % (name, cut) in row for cut in cut_offs)]
         keys = names + ["rules_" + name for name in rules]
         head = (["list length"] + [LABELS[name] for name in names]
                 + [LABELS[name] + " of sequential rules" for name in rules])
         body = [[cut] + [shown(row.get("%s@%d" % (key, cut))) for key in keys] for cut in cut_offs]
-        parts.append(_soft(", ".join("%s %s" % (key, row[key]) for key in _PROTOCOL if key in row)) + _table(head, body))
+        parts.append(_soft(", ".join("%s %s" % (key, row[key])
+                                     for key in _PROTOCOL if key in row)) + _table(head, body))
     return "".join(parts)
 
 
 def _splits(rows):
     found = rows_module.of_kind(rows, "split")
     if not found:
-        return _soft("Not measured: python -m gru4rec.main --train 0 --split position,repeat adds it.")
+        return _soft("Not measured: python -m gru4rec.main --train 0 --split position,repeat adds "
+                     "it.")
     latest = {}
     for row in found:
         latest[row.get("split"), row.get("part")] = row
     parts = []
     for split in dict.fromkeys(key[0] for key in latest):
         part_rows = [row for (name, _), row in latest.items() if name == split]
-        keys = sorted({key for row in part_rows for key in row if key.startswith(("recall@", "mrr@"))},
+        keys = sorted({key for row in part_rows
+                       for key in row if key.startswith(("recall@", "mrr@"))},
                       key=lambda key: (int(key.split("@")[1]), key.startswith("mrr")))
         chart = svg.bars("by %s of the target" % split, [row["part"] for row in part_rows],
                          [(key, [row.get(key) for row in part_rows]) for key in keys])
-        table = _table([split, "events"] + keys, [[row["part"], row["events"]] + [shown(row.get(key)) for key in keys]
+        table = _table([split, "events"] + keys,
+                       [[row["part"], row["events"]] + [shown(row.get(key)) for key in keys]
                                                   for row in part_rows])
         parts.append('<div class="charts">%s<div>%s</div></div>' % (chart, table))
     return "".join(parts)
@@ -107,18 +124,23 @@ def _bias(bias):
     if isinstance(bias, str):
         return _soft(bias)
     names = ["%d %%" % (10 * (group + 1)) for group in range(len(bias.training))]
-    series = [("events of the training file", bias.training.tolist()), ("next items in the test", bias.targets.tolist()),
+    series = [("events of the training file", bias.training.tolist()),
+              ("next items in the test", bias.targets.tolist()),
               ("places in the lists", bias.recommended.tolist())]
     head = ["tenth of the items, by popularity"] + [name for name, _ in series]
     body = [[name] + ["%.4f" % values[at] for _, values in series] for at, name in enumerate(names)]
-    note = _soft("Shares of each tenth of the items, the most popular first; lists of 20 for %d test sessions, each without "
-                 "its last event, which is the next item. Lists that lean on popular items have a higher first bar than the "
+    note = _soft("Shares of each tenth of the items, the most popular first; lists of 20 for %d "
+                 "test sessions, each without "
+                 "its last event, which is the next item. Lists that lean on popular items have a "
+                 "higher first bar than the "
                  "next items have." % bias.sessions)
-    return note + '<div class="charts">%s<div>%s</div></div>' % (svg.bars("Shares by popularity", names, series),
+    return note + '<div class="charts">%s<div>%s</div></div>' % (svg.bars("Shares by popularity",
+                                                                          names, series),
                                                                  _table(head, body))
 
 
 def _configuration(config):
-    body = [[group, name, "" if value is None else ",".join(map(str, value)) if isinstance(value, (list, tuple)) else value]
+    body = [[group, name, "" if value is None else ",".join(map(str, value))
+             if isinstance(value, (list, tuple)) else value]
             for group, values in config.to_dict().items() for name, value in values.items()]
     return _table(["group", "flag", "value"], body)

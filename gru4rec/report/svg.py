@@ -18,8 +18,10 @@ def _scale(low, high, first, last):
 
 
 def _frame(body, label, legend):
-    names = "".join('<span><i style="background:%s"></i>%s</span>' % (colour, html.escape(name)) for name, colour in legend)
-    return ('<figure><figcaption>%s</figcaption><svg viewBox="0 0 %d %d" role="img" aria-label="%s">%s</svg>'
+    names = "".join('<span><i style="background:%s"></i>%s</span>' % (colour, html.escape(name))
+                    for name, colour in legend)
+    return ('<figure><figcaption>%s</figcaption><svg viewBox="0 0 %d %d" role="img" '
+            'aria-label="%s">%s</svg>'
             '<div class="legend">%s</div></figure>'
             % (html.escape(label), WIDTH, HEIGHT, html.escape(label, True), "".join(body), names))
 
@@ -30,7 +32,8 @@ def _y_axis(low, high, place):
         value = low + (high - low) * part / 4.0
         body.append('<line class="grid" x1="%d" x2="%d" y1="%.1f" y2="%.1f"/>'
                     '<text x="%d" y="%.1f" text-anchor="end">%s</text>'
-                    % (LEFT, WIDTH - RIGHT, place(value), place(value), LEFT - 6, place(value) + 4, number(value)))
+                    % (LEFT, WIDTH - RIGHT, place(value), place(value), LEFT - 6, place(value) + 4,
+                       number(value)))
     return body
 
 
@@ -38,7 +41,8 @@ def lines(label, x_label, series):
     """Chart of curves.
 
     Args:
-      label, x_label: text. series: list of (name, [(x, y)]), each with a point; a lone point is drawn as a dot.
+      label, x_label: text. series: list of (name, [(x, y)]), each with a point; a lone point is
+      drawn as a dot.
     """
     xs = [x for _, points in series for x, _ in points]
     ys = [y for _, points in series for _, y in points]
@@ -56,7 +60,8 @@ def lines(label, x_label, series):
     for (_, points), colour in zip(series, COLOURS):
         places = [(x_place(x), y_place(y)) for x, y in points]
         if len(places) > 1:
-            body.append('<path stroke="%s" d="M%s"/>' % (colour, "L".join("%.1f %.1f" % place for place in places)))
+            body.append('<path stroke="%s" d="M%s"/>'
+                        % (colour, "L".join("%.1f %.1f" % place for place in places)))
         else:
             body.append('<circle fill="%s" cx="%.1f" cy="%.1f" r="4"/>' % ((colour,) + places[0]))
     return _frame(body, label, [(name, colour) for (name, _), colour in zip(series, COLOURS)])
@@ -68,8 +73,10 @@ def bars(label, groups, series):
     Args:
       groups: names along the axis. series: list of (name, [value of each group, None for none]).
     """
-    high = max([value for _, values in series for value in values if value is not None] or [1.0]) or 1.0
-    y_place, step = _scale(0.0, high, HEIGHT - BOTTOM, TOP), (WIDTH - LEFT - RIGHT) / float(len(groups))
+    high = max([value for _, values in series for value in values if value is not None]
+               or [1.0]) or 1.0
+    y_place, step = _scale(0.0, high, HEIGHT - BOTTOM,
+                           TOP), (WIDTH - LEFT - RIGHT) / float(len(groups))
     body, width = _y_axis(0.0, high, y_place), 0.8 * step / len(series)
     for at, name in enumerate(groups):
         left = LEFT + at * step
@@ -78,6 +85,7 @@ def bars(label, groups, series):
         for place, ((_, values), colour) in enumerate(zip(series, COLOURS)):
             if values[at] is not None:
                 body.append('<rect fill="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>'
-                            % (colour, left + 0.1 * step + place * width, y_place(values[at]), width,
+                            % (colour, left + 0.1 * step + place * width, y_place(values[at]),
+                               width,
                                HEIGHT - BOTTOM - y_place(values[at])))
     return _frame(body, label, [(name, colour) for (name, _), colour in zip(series, COLOURS)])

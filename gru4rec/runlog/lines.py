@@ -1,11 +1,14 @@
 """The lines of a run on stdout."""
 
 
-LABELS = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG", "coverage": "Coverage", "popularity": "Popularity"}
+LABELS = {"recall": "Recall", "mrr": "MRR", "ndcg": "NDCG", "coverage": "Coverage",
+          "popularity": "Popularity"}
 
 
 def train_line(epoch, step, lr, loss):
-    """`Epoch 0\\tStep 1000\\tlr: 0.001000\\tloss: 3.435232`; loss is the mean since the epoch began."""
+    """`Epoch 0\\tStep 1000\\tlr: 0.001000\\tloss: 3.435232`; loss is the mean since the epoch
+    began.
+    """
     return "Epoch %d\tStep %d\tlr: %f\tloss: %f" % (epoch, step, lr, loss)
 
 
@@ -15,8 +18,11 @@ def time_line(seconds_per_step):
 
 
 def modelzoo_lines(seconds_per_step, targets_per_second):
-    """The lines that scripts for the older Ascend port look for: seconds a step (sixth word), targets a second (second)."""
-    return ["Each Step npu time is: %f" % seconds_per_step, "TimeHistory: %.2f" % targets_per_second]
+    """The lines that scripts for the older Ascend port look for: seconds a step (sixth word),
+    targets a second (second).
+    """
+    return ["Each Step npu time is: %f" % seconds_per_step,
+            "TimeHistory: %.2f" % targets_per_second]
 
 
 def shown(value):
@@ -25,8 +31,11 @@ def shown(value):
 
 
 def values_line(cut_off, values):
-    """`Recall@20: 0.5909\\tMRR@20: 0.2260` of {"recall": 0.5909, "mrr": 0.226}; any metric of LABELS."""
-    return "\t".join("%s@%d: %s" % (LABELS[name], cut_off, shown(value)) for name, value in values.items())
+    """`Recall@20: 0.5909\\tMRR@20: 0.2260` of {"recall": 0.5909, "mrr": 0.226}; any metric of
+    LABELS.
+    """
+    return "\t".join("%s@%d: %s" % (LABELS[name], cut_off, shown(value)) for name,
+                     value in values.items())
 
 
 def metric_line(cut_off, recall, mrr):
@@ -37,6 +46,7 @@ def metric_line(cut_off, recall, mrr):
 def counts_line(report, unknown):
     """What an evaluation counts and what it left out; `report` is a data.sessions.TestReport."""
     handled = "dropped" if unknown == "drop" else "misses where targets, skipped where inputs"
-    return ("events: %d sessions: %d unknown items: %d (in %d events, %s) short sessions dropped: %d"
+    return ("events: %d sessions: %d unknown items: %d (in %d events, %s) short sessions dropped: "
+            "%d"
             % (report.events, report.sessions, report.unknown_items, report.unknown_events, handled,
                report.short_sessions))

@@ -15,7 +15,9 @@ class Metrics:
     FILE = "metrics.jsonl"
 
     def __init__(self, directory, tensorboard=None):
-        """directory: of the file. tensorboard: None, or a directory of event files that get the rows too."""
+        """directory: of the file. tensorboard: None, or a directory of event files that get the
+        rows too.
+        """
         self._path, self._tensorboard = os.path.join(directory, self.FILE), tensorboard
 
     def add(self, kind, **values):
@@ -34,7 +36,9 @@ class Metrics:
             raise self._error(error) from None
 
     def rewind(self, epoch, step):
-        """Drop the rows a resumed training will write again: of epochs from `epoch` on, log lines after `step`, torn ones."""
+        """Drop the rows a resumed training will write again: of epochs from `epoch` on, log lines
+        after `step`, torn ones.
+        """
         if not os.path.exists(self._path):
             return
         try:
@@ -47,11 +51,14 @@ class Metrics:
             raise self._error(error) from None
 
     def _error(self, error):
-        return InputError("%s cannot be written: %s; make room, or make it writable" % (self._path, error.strerror))
+        return InputError("%s cannot be written: %s; make room, or make it writable"
+                          % (self._path, error.strerror))
 
 
 def _precedes(line, epoch, step):
-    """Whether a row was written before a moment of a training, or by something else than a training."""
+    """Whether a row was written before a moment of a training, or by something else than a
+    training.
+    """
     try:
         row = json.loads(line)
         kind = row["kind"]
@@ -84,7 +91,8 @@ def read(directory):
         except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break
-            raise InputError("%s, line %d, is not a row of a run (%s); remove the line" % (path, number, error)) from error
+            raise InputError("%s, line %d, is not a row of a run (%s); remove the line"
+                             % (path, number, error)) from error
         rows.append(row)
     return rows
 
@@ -95,8 +103,11 @@ def of_kind(rows, kind):
 
 
 def curve(rows, kind, x, y, most=400):
-    """Points [(x, y)] of the rows of a kind that have both as numbers, at most `most` of them, the last among them."""
-    points = [(row[x], row[y]) for row in of_kind(rows, kind) if _is_number(row.get(x)) and _is_number(row.get(y))]
+    """Points [(x, y)] of the rows of a kind that have both as numbers, at most `most` of them, the
+    last among them.
+    """
+    points = [(row[x], row[y]) for row in of_kind(rows, kind) if _is_number(row.get(x))
+              and _is_number(row.get(y))]
     stride = -(-len(points) // most) or 1
     return points[::-1][::stride][::-1]
 
@@ -107,5 +118,6 @@ def _is_number(value):
 
 def metric_names(rows, kind, prefix):
     """Keys such as recall@20 of a kind's rows, by cut-off."""
-    names = {key for row in of_kind(rows, kind) for key in row if re.match(r"%s@\d{1,9}\Z" % prefix, key)}
+    names = {key for row in of_kind(rows, kind)
+             for key in row if re.match(r"%s@\d{1,9}\Z" % prefix, key)}
     return sorted(names, key=lambda name: int(name.split("@")[1]))

@@ -6,9 +6,12 @@ import re
 
 from gru4rec.errors import InputError
 
-# kind of row -> (prefix of the tag, what of it is drawn, against what); recall and mrr of any cut-off are "recall@"
-_DRAWN = {"train": ("train", ("loss", "lr"), "step"), "epoch": ("epoch", ("loss", "events_per_s"), "epoch"),
-          "valid": ("valid", ("recall@", "mrr@"), "step"), "eval": ("test", ("recall@", "mrr@", "ndcg@"), "step")}
+# kind of row -> (prefix of the tag, what of it is drawn, against what); recall and mrr of any
+# cut-off are "recall@"
+_DRAWN = {"train": ("train", ("loss", "lr"), "step"),
+          "epoch": ("epoch", ("loss", "events_per_s"), "epoch"),
+          "valid": ("valid", ("recall@", "mrr@"), "step"),
+          "eval": ("test", ("recall@", "mrr@", "ndcg@"), "step")}
 
 
 def check(directory):
@@ -21,7 +24,8 @@ def check(directory):
     try:
         os.makedirs(directory, exist_ok=True)
     except OSError as error:
-        raise InputError("--tensorboard %s cannot be made: %s; give another" % (directory, error.strerror)) from error
+        raise InputError("--tensorboard %s cannot be made: %s; give another"
+                         % (directory, error.strerror)) from error
     if not os.access(directory, os.W_OK):
         raise InputError("--tensorboard %s is not writable; give another" % directory)
 
@@ -32,7 +36,8 @@ def scalars(kind, values):
     Example: "valid", {"step": 7, "epoch": 0, "recall@20": 0.5} -> ([("valid/recall@20", 0.5)], 7).
     """
     prefix, names, x = _DRAWN.get(kind, ("", (), ""))
-    drawn = [key for key in sorted(values) if re.sub("@.*", "@", key) in names and values[key] is not None]
+    drawn = [key for key in sorted(values) if re.sub("@.*", "@", key) in names
+             and values[key] is not None]
     return [("%s/%s" % (prefix, key), float(values[key])) for key in drawn], values.get(x, 0)
 
 
@@ -56,6 +61,8 @@ class Summaries:
 
 @functools.lru_cache(maxsize=None)
 def of(directory):
-    """The Summaries of a directory; the same for whoever asks in this process. directory: absolute path."""
+    """The Summaries of a directory; the same for whoever asks in this process. directory: absolute
+    path.
+    """
     check(directory)
     return Summaries(directory)

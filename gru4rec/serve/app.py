@@ -1,4 +1,6 @@
-"""The HTTP interface: paths, what they take and refuse, and what is counted. Computing is batcher.Batcher's."""
+"""The HTTP interface: paths, what they take and refuse, and what is counted. Computing is
+batcher.Batcher's.
+"""
 
 import asyncio
 import contextlib
@@ -11,7 +13,14 @@ import orjson
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationError, create_model
 from pydantic import Field as Limit
 
@@ -37,21 +46,31 @@ class Metrics:
     def __init__(self, state):
         self.registry = CollectorRegistry()
         options = dict(registry=self.registry)
-        self.requests = Counter("gru4rec_requests", "Requests by path and status.", ["path", "status"], **options)
-        self.seconds = Histogram("gru4rec_request_seconds", "Time from the request read to the answer.", ["path"],
+        self.requests = Counter("gru4rec_requests", "Requests by path and status.",
+                                ["path", "status"], **options)
+        self.seconds = Histogram("gru4rec_request_seconds",
+                                 "Time from the request read to the answer.", ["path"],
                                  buckets=_SECONDS, **options)
-        self.batch = Histogram("gru4rec_batch_requests", "Requests computed together.", buckets=[2 ** i for i in range(9)],
+        self.batch = Histogram("gru4rec_batch_requests", "Requests computed together.",
+                               buckets=[2 ** i for i in range(9)],
                                **options)
-        self.popular = Counter("gru4rec_popularity_lists", "Lists of sessions with no known item.", **options)
-        self.unknown = Counter("gru4rec_unknown_items", "Items skipped because the model does not know them.", **options)
+        self.popular = Counter("gru4rec_popularity_lists", "Lists of sessions with no known item.",
+                               **options)
+        self.unknown = Counter("gru4rec_unknown_items",
+                               "Items skipped because the model does not know them.", **options)
         self.reloads = Counter("gru4rec_reloads", "Models loaded after the first.", **options)
-        self._of = functools.lru_cache(None)(self._of)  # looking up labels takes longer than counting
+        # looking up labels takes longer than counting
+        self._of = functools.lru_cache(None)(self._of)
         for name, text, value in (
                 ("gru4rec_sessions", "Sessions kept.", lambda: len(state.store)),
-                ("gru4rec_session_bytes", "Memory of the sessions kept, about.", lambda: state.store.bytes),
-                ("gru4rec_sessions_evicted", "Sessions forgotten for want of memory.", lambda: state.store.evicted),
-                ("gru4rec_sessions_expired", "Sessions forgotten after their time.", lambda: state.store.expired),
-                ("gru4rec_waiting_requests", "Requests not yet taken.", lambda: state.batcher.waiting()),
+                ("gru4rec_session_bytes", "Memory of the sessions kept, about.",
+                 lambda: state.store.bytes),
+                ("gru4rec_sessions_evicted", "Sessions forgotten for want of memory.",
+                 lambda: state.store.evicted),
+                ("gru4rec_sessions_expired", "Sessions forgotten after their time.",
+                 lambda: state.store.expired),
+                ("gru4rec_waiting_requests", "Requests not yet taken.",
+                 lambda: state.batcher.waiting()),
                 ("gru4rec_items", "Items the model knows.", lambda: len(state.batcher.model))):
             Gauge(name, text, **options).set_function(value)
 
@@ -94,15 +113,18 @@ def make_app(state, directory):
     Args:
       state: State. directory: of the checkpoint, whose metrics.jsonl the page at / shows.
     """
-    app = FastAPI(title="gru4rec", description="Next items of a session.", openapi_url="/openapi.json")
+    app = FastAPI(title="gru4rec", description="Next items of a session.",
+                  openapi_url="/openapi.json")
     item = Union[Annotated[StrictInt, Limit(ge=-2 ** 63, lt=2 ** 63)], _text(MAX_ID)]
     filters = _filters(item, state.limits)
-    Session = create_model("Session", __base__=filters, items=(_list(item, state.limits.prefix), ...))
+    Session = create_model("Session", __base__=filters,
+                           items=(_list(item, state.limits.prefix), ...))
     Click = create_model("Click", __base__=filters, item=(item, ...))
     _add_ranking(app, state, Session, Click)
     _add_lists(app, state, item)
     _add_service(app, state)
-    page.add(app, state, directory, lambda found: HTMLResponse(found) if isinstance(found, str) else _json(found))
+    page.add(app, state, directory,
+             lambda found: HTMLResponse(found) if isinstance(found, str) else _json(found))
     return app
 
 
@@ -118,8 +140,10 @@ def _filters(item, limits):
     """The model of what both ways of asking have in common."""
     names = (Optional[_list(_text(64), 10)], None)
     return create_model("Filters", __base__=_Strict, k=(StrictInt, Limit(20, ge=1, le=limits.k)),
-                        exclude_seen=(bool, False), candidates=(Optional[_list(item, limits.filter)], None),
-                        exclude=(Optional[_list(item, limits.filter)], None), allow=names, deny=names)
+                        exclude_seen=(bool, False),
+                        candidates=(Optional[_list(item, limits.filter)], None),
+                        exclude=(Optional[_list(item, limits.filter)], None), allow=names,
+                        deny=names)
 
 
 class _Strict(BaseModel):
@@ -130,7 +154,8 @@ def _add_ranking(app, state, Session, Click):
     async def ranked(path, body, items, session_id=None):
         began = time.perf_counter()
         named = [_named(state, names) for names in (body.allow, body.deny)]
-        job = Job(items, body.k, body.exclude_seen, body.candidates, body.exclude, *named, session_id=session_id,
+        job = Job(items, body.k, body.exclude_seen, body.candidates, body.exclude, *named,
+                  session_id=session_id,
                   future=asyncio.get_running_loop().create_future())
         try:
             answer = await state.batcher.submit(job)
@@ -168,7 +193,8 @@ def _add_ranking(app, state, Session, Click):
 
 def _takes(model):
     """What OpenAPI is told of a body that is read as `model`."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": model.model_json_schema()}}}}
+    return {"requestBody": {"required": True,
+                            "content": {"application/json": {"schema": model.model_json_schema()}}}}
 
 
 def _check_session(session_id):
@@ -230,7 +256,9 @@ def _add_service(app, state):
     async def invalid(request, error):
         state.metrics.requests.labels("refused", 422).inc()
         inside = ("body",) if isinstance(error, ValidationError) else ()
-        return _problem(422, [{"where": ".".join(map(str, inside + tuple(found["loc"]))), "why": found["msg"]}
+        return _problem(422,
+                        [{"where": ".".join(map(str, inside + tuple(found["loc"]))),
+                          "why": found["msg"]}
                               for found in error.errors()[:5]])
 
     async def refused(request, error):
@@ -249,4 +277,5 @@ def _problem(status, detail):
 
 
 def _json(content, status=200):
-    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json")
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), status,
+                    media_type="application/json")

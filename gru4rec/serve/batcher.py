@@ -19,8 +19,8 @@ _log = logging.getLogger(__name__)
 class Job:
     """One request.
 
-    items: raw ids, oldest first; of a session, its new click. session_id: None for a request without state.
-    allow, deny: tuples of NamedList.
+    items: raw ids, oldest first; of a session, its new click. session_id: None for a request
+    without state. allow, deny: tuples of NamedList.
     """
 
     items: List[Any]
@@ -44,13 +44,16 @@ class Answer(dict):
 
 
 class Batcher:
-    """The thread that computes. `model` may be replaced at any time: a batch uses one model from beginning to end."""
+    """The thread that computes. `model` may be replaced at any time: a batch uses one model from
+    beginning to end.
+    """
 
     def __init__(self, model, store, max_batch=64, on_batch=None, deliver=None):
-        """model: recommend.model.Model. store: store.SessionStore. on_batch: None, or function (number of jobs).
+        """model: recommend.model.Model. store: store.SessionStore. on_batch: None, or function
+        (number of jobs).
 
-        deliver: None, or function (list of (future of a job, Answer, error), one of the latter None), called by the thread.
-        """
+        deliver: None, or function (list of (future of a job, Answer, error), one of the latter
+        None), called by the thread."""
         self.model, self._store, self._max_batch, self._on_batch = model, store, max_batch, on_batch
         self._deliver = deliver or _deliver
         self._queue, self._held = queue.SimpleQueue(), collections.deque()
@@ -99,7 +102,9 @@ class Batcher:
         return self._without_repeats(jobs), closing
 
     def _without_repeats(self, jobs):
-        """Jobs with one click of a session at most; later ones are held for the next batch, in order."""
+        """Jobs with one click of a session at most; later ones are held for the next batch, in
+        order.
+        """
         waiting, seen, taken = list(self._held) + jobs, set(), []
         self._held.clear()
         for job in waiting:
@@ -115,7 +120,8 @@ class Batcher:
             self._on_batch(len(jobs))
         model = self.model
         try:
-            results = [(job.future, answer, None) for job, answer in zip(jobs, self._answers(model, jobs))]
+            results = [(job.future, answer, None) for job,
+                       answer in zip(jobs, self._answers(model, jobs))]
         except Exception:  # of whichever request; the others must not suffer from it
             results = [self._alone(model, job) for job in jobs]
         self._deliver(results)
@@ -128,11 +134,13 @@ class Batcher:
             return job.future, None, error
 
     def _answers(self, model, jobs):
-        runs = [_Run(job, None if job.session_id is None else self._store.get(job.session_id), model) for job in jobs]
+        runs = [_Run(job, None if job.session_id is None else self._store.get(job.session_id),
+                     model) for job in jobs]
         filters = _encode(model, runs)
         hidden = _advance(model, runs)
         queries = [_query(model, job, codes) for job, codes in zip(jobs, filters)]
-        lists = _lists(model, hidden, queries, runs)  # before any click is kept, which could not be taken back
+        # before any click is kept, which could not be taken back
+        lists = _lists(model, hidden, queries, runs)
         for job, run in zip(jobs, runs):
             if run.entry is not None:
                 run.keep(model)
@@ -153,7 +161,8 @@ def _query(model, job, codes):
 
 
 class NamedList:
-    """Raw ids to allow or deny by name; what they mean to a model is kept until another model asks."""
+    """Raw ids to allow or deny by name; what they mean to a model is kept until another model asks.
+    """
 
     def __init__(self, ids):
         self.ids, self._kept = tuple(ids), (None, {})
@@ -165,7 +174,9 @@ class NamedList:
     def query(self, model, allows):
         """ranking.Query of this list alone, to allow or to deny; its k is 0."""
         codes = self.codes(model)
-        return self._once(model, allows, lambda: make_query(0, len(model), *((codes, None) if allows else (None, codes))))
+        return self._once(model, allows,
+                          lambda: make_query(0, len(model),
+                                             *((codes, None) if allows else (None, codes))))
 
     def _once(self, model, name, make):
         version, found = self._kept
@@ -182,7 +193,8 @@ def _codes(model, ids):
 
 
 class _Run:
-    """A job on its way through a batch: `items` go through the network, from `states` (None: zero)."""
+    """A job on its way through a batch: `items` go through the network, from `states` (None: zero).
+    """
 
     def __init__(self, job, entry, model):
         self.job, self.entry, self.items, self.states, self.before = job, entry, job.items, None, []
@@ -220,7 +232,9 @@ class _Run:
 
 
 def _encode(model, runs):
-    """Give each run its codes, all by one look-up; returns per run the codes of its (candidates, exclude), None without."""
+    """Give each run its codes, all by one look-up; returns per run the codes of its (candidates,
+    exclude), None without.
+    """
     asked = [ids for run in runs for ids in (run.job.candidates, run.job.exclude)]
     parts = [run.items for run in runs] + [ids or [] for ids in asked]
     codes = model.vocabulary.encode([item for part in parts for item in part]).astype(np.int64)
@@ -233,32 +247,41 @@ def _encode(model, runs):
 
 
 def _advance(model, runs):
-    """Give each run its states after its items; returns the hidden ones of the last layer [runs, H]."""
+    """Give each run its states after its items; returns the hidden ones of the last layer [runs,
+    H].
+    """
     states = model.network.zero_states(len(runs))
     for row, run in enumerate(runs):
         for layer, values in zip(states, run.states or ()):
             layer[row] = values[0]
     offsets = np.concatenate([[0], np.cumsum([len(run.known) for run in runs])]).astype(np.int64)
-    states = last_states(model.network, np.concatenate([run.known for run in runs]), offsets, states)
+    states = last_states(model.network, np.concatenate([run.known for run in runs]), offsets,
+                         states)
     for row, run in enumerate(runs):
         run.advanced([layer[row:row + 1].copy() for layer in states])
     return states[-1]
 
 
 def _lists(model, hidden, queries, runs):
-    """(index, score) of each run: those without candidates by one product, each of the others by itself."""
+    """(index, score) of each run: those without candidates by one product, each of the others by
+    itself.
+    """
     found, seen = [None] * len(runs), [run.seen if run.job.exclude_seen else None for run in runs]
-    together = [row for row, run in enumerate(runs) if len(run.seen) and queries[row].candidates is None]
+    together = [row for row,
+                run in enumerate(runs) if len(run.seen) and queries[row].candidates is None]
     if together:
         drops = [_joined(queries[row].dropped, seen[row]) for row in together]
         most = Query(max(queries[row].k for row in together))
-        for row, index, scores in zip(together, *best_items(model.network, len(model), hidden[together], most, drops)):
+        for row, index, scores in zip(together,
+                                      *best_items(model.network, len(model), hidden[together], most,
+                                                  drops)):
             found[row] = _filled(index[:queries[row].k], scores)
     for row, (query, run) in enumerate(zip(queries, runs)):
         if not len(run.seen):
             found[row] = model.popularity.best(query)
         elif found[row] is None:
-            index, scores = best_items(model.network, len(model), hidden[row:row + 1], query, [seen[row]])
+            index, scores = best_items(model.network, len(model), hidden[row:row + 1], query,
+                                       [seen[row]])
             found[row] = _filled(index[0], scores[0])
     return found
 

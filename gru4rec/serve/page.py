@@ -1,4 +1,6 @@
-"""What the page at / asks for besides lists: items to pick, and the curves of the run the model comes from."""
+"""What the page at / asks for besides lists: items to pick, and the curves of the run the model
+comes from.
+"""
 
 import asyncio
 import os
@@ -11,7 +13,8 @@ SHOWN = 30  # items a search gives at most
 
 def html():
     """Text of the page."""
-    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html"), encoding="utf-8") as file:
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html"),
+              encoding="utf-8") as file:
         return file.read()
 
 
@@ -29,7 +32,9 @@ def search(model, text):
 
 
 def curves(directory):
-    """{"loss": [[step, loss]], "recall@20 (test)": [[epoch, value]], ..} of the run in a checkpoint directory, if known."""
+    """{"loss": [[step, loss]], "recall@20 (test)": [[epoch, value]], ..} of the run in a checkpoint
+    directory, if known.
+    """
     try:
         rows = rows_module.read(directory)
     except InputError:
@@ -55,7 +60,8 @@ def add(app, state, directory, respond):
 
     async def items(search_for: str = ""):
         """Items to pick: the most popular whose id contains a text."""
-        return respond({"items": await asyncio.to_thread(search, state.batcher.model, search_for[:256])})
+        return respond({"items": await asyncio.to_thread(search, state.batcher.model,
+                                                         search_for[:256])})
 
     async def run():
         """Curves of the run the model comes from."""

@@ -1,4 +1,6 @@
-"""Watching a checkpoint directory: the model is replaced when another checkpoint is there, and kept when it is not."""
+"""Watching a checkpoint directory: the model is replaced when another checkpoint is there, and kept
+when it is not.
+"""
 
 import logging
 import os
@@ -10,11 +12,13 @@ from gru4rec.errors import Gru4RecError
 
 _log = logging.getLogger(__name__)
 
-TRIES = 5  # a checkpoint that was read while it was being replaced is tried again, a damaged one not for ever
+# a checkpoint that was read while it was being replaced is tried again, a damaged one not for ever
+TRIES = 5
 
 
 class Reloader:
-    """A thread that looks every few seconds and loads aside, so that requests are answered meanwhile.
+    """A thread that looks every few seconds and loads aside, so that requests are answered
+    meanwhile.
 
     Args:
       directory, epoch: as recommend.model.load. version: of the model that is loaded already.
@@ -65,7 +69,9 @@ class Reloader:
         return True
 
     def _files(self):
-        """Names, times and sizes of the files of checkpoints: what must change before there can be another model."""
+        """Names, times and sizes of the files of checkpoints: what must change before there can be
+        another model.
+        """
         try:
             with os.scandir(self._directory) as entries:
                 found = [(entry.name, entry.stat()) for entry in entries

@@ -1,4 +1,6 @@
-"""Sessions of visitors between clicks: the least recently used go first, none outlives its time or the memory given."""
+"""Sessions of visitors between clicks: the least recently used go first, none outlives its time or
+the memory given.
+"""
 
 import collections
 import sys
@@ -6,12 +8,14 @@ import threading
 import time
 
 KEPT = 50  # last items of a session that are kept, to run them through another model
-OVERHEAD = 2048  # bytes of an entry beside its state and ids: objects, the deque's block, its place in the dictionary
+# bytes of an entry beside its state and ids: objects, the deque's block, its place in the
+# dictionary
+OVERHEAD = 2048
 
 
 class Entry:
-    """One session: the state after its clicks, the last of them (as raw ids, and of the known ones the indices), and the
-    version of the model that state and indices belong to."""
+    """One session: the state after its clicks, the last of them (as raw ids, and of the known
+    ones the indices), and the version of the model that state and indices belong to."""
 
     __slots__ = ("states", "items", "codes", "version", "clicks", "touched", "bytes")
 

@@ -1,4 +1,6 @@
-"""--checkpoint_dir of a training: one run at a time in it, and an earlier run moved aside, never half and never lost."""
+"""--checkpoint_dir of a training: one run at a time in it, and an earlier run moved aside, never
+half and never lost.
+"""
 
 import contextlib
 import logging
@@ -37,7 +39,9 @@ class RunDirectory:
         self._lock.release()
 
     def tidy(self):
-        """Remove what dead runs were writing, and finish moving an earlier run aside if that was cut short."""
+        """Remove what dead runs were writing, and finish moving an earlier run aside if that was
+        cut short.
+        """
         if not os.path.isdir(self.path):
             return
         with self._errors():
@@ -46,16 +50,19 @@ class RunDirectory:
                     self._remove(name)
             for name in os.listdir(self.path):
                 if re.match(r"previous-[1-9][0-9]*%s\Z" % re.escape(_UNDER_WAY), name):
-                    # REFIT goes first when it goes (`_earlier`): where it is still there it is of the part to come.
+                    # REFIT goes first when it goes (`_earlier`): where it is still there it is of
+                    # the part to come.
                     self._move_to(name, but=(REFIT,))
 
     def begin(self, refit=None):
-        """Make the directory ready for a new run: an earlier one found there is moved to previous-<N>/ and that is logged.
+        """Make the directory ready for a new run: an earlier one found there is moved to
+        previous-<N>/ and that is logged.
 
         Args:
-          refit: None, or text of the file REFIT, which is written before the first part of the run is moved aside.
-        Raises: InputError if the directory cannot be made or written; LockedError if another run is in it.
-        """
+          refit: None, or text of the file REFIT, which is written before the first part of the run
+          is moved aside.
+        Raises: InputError if the directory cannot be made or written; LockedError if another run
+        is in it."""
         with self._errors():
             os.makedirs(self.path, exist_ok=True)
             self._lock.acquire()
@@ -76,8 +83,11 @@ class RunDirectory:
         return os.path.join(self.path, name)
 
     def _earlier(self, but):
-        """Names of the files of the run in the directory, without those in `but`; REFIT is the first."""
-        names = [n for n in os.listdir(self.path) if (n.startswith(PREFIX) or n in _OF_A_RUN) and n not in but]
+        """Names of the files of the run in the directory, without those in `but`; REFIT is the
+        first.
+        """
+        names = [n for n in os.listdir(self.path) if (n.startswith(PREFIX) or n in _OF_A_RUN)
+                 and n not in but]
         return sorted(names, key=lambda n: n != REFIT)
 
     def _move_to(self, part, but):

@@ -9,7 +9,8 @@ _log = logging.getLogger("gru4rec.main")
 
 
 def training_events(config):
-    """loader.Events: (to train on, to validate with or None, all of them or None where there is no --refit).
+    """loader.Events: (to train on, to validate with or None, all of them or None where there is no
+    --refit).
 
     What to train on is a dataset.Header if --train_path is a directory.
     """
@@ -19,7 +20,8 @@ def training_events(config):
     keys = data.session_key, data.item_key, data.time_key
     if data.train_path and os.path.isdir(data.train_path):
         dataset.check_validation(data.train_path, options)
-        held_out = None if options.valid_path is None else loader.load_events(options.valid_path, *keys)
+        held_out = (None if options.valid_path is None
+                    else loader.load_events(options.valid_path, *keys))
         return dataset.header(data.train_path), held_out, None
     events = loader.load_events(data.train_path or sample.path("train"), *keys)
     if options.valid_path is not None:
@@ -27,11 +29,13 @@ def training_events(config):
         return events, held_out, split.join(events, held_out) if options.refit else None
     if not options.is_on:
         return events, None, None
-    return split.split(events, options.valid_fraction, options.valid_days) + (events if options.refit else None,)
+    return split.split(events, options.valid_fraction,
+                       options.valid_days) + (events if options.refit else None,)
 
 
 def index(events, config, start, ranks):
-    """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from; counts are logged.
+    """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from;
+    counts are logged.
 
     Of a dataset directory the second is the data.epochs.Share of these parallel.workers.Workers.
     """
@@ -40,7 +44,8 @@ def index(events, config, start, ranks):
     order, in_parts = config.training.session_order, isinstance(events, dataset.Header)
     vocabulary, train_sessions, report = (dataset.read(events.path, ranks, order) if in_parts
                                           else sessions.index_train(events, order))
-    _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped", events.path,
+    _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped",
+              events.path,
               report.events, report.sessions, report.items, report.targets, report.short_sessions)
     base = start.base_vocabulary()
     if base is not None:

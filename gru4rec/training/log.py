@@ -1,4 +1,6 @@
-"""What a training says while it runs: log lines, rows of metrics.jsonl, and the running mean and clock behind them."""
+"""What a training says while it runs: log lines, rows of metrics.jsonl, and the running mean and
+clock behind them.
+"""
 
 import contextlib
 import logging
@@ -23,14 +25,17 @@ class TrainLog:
     """
 
     def __init__(self, config, position=manifest.START, writes=True, skipped=0, watch=None):
-        """position: manifest.Position to begin at; from a later epoch on `start_epoch` begins with nothing.
+        """position: manifest.Position to begin at; from a later epoch on `start_epoch` begins with
+        nothing.
 
-        writes: whether rows go to metrics.jsonl; of devices that train together one does. skipped: steps skipped so far.
+        writes: whether rows go to metrics.jsonl; of devices that train together one does. skipped:
+        steps skipped so far.
         watch: model.divergence.Watch, whose numbers are part of the position; None for one that is
           told of nothing.
         """
         self._training, self._every = config.training, config.run.log_every
-        self._metrics = Metrics(config.run.checkpoint_dir, config.run.tensorboard) if writes else None
+        self._metrics = Metrics(config.run.checkpoint_dir,
+                                config.run.tensorboard) if writes else None
         self.scaling, self._skipped, self.watch = None, skipped, watch or divergence.Watch(1.0)
         self._modelzoo = config.port.log_format == "modelzoo"
         self._steps_since, self._targets_since, self._clock = 0, 0, time.perf_counter()
@@ -59,7 +64,8 @@ class TrainLog:
         return 1 if done == 0 else (done // self._every + 1) * self._every
 
     def add(self, done, losses, weight, began):
-        """Count the steps of a session call and write the lines due; a step inside it ended after its share of the time.
+        """Count the steps of a session call and write the lines due; a step inside it ended after
+        its share of the time.
 
         Args:
           done: updates made before. losses: [n] float. weight: [n, B] bool, of the schedule.
@@ -68,7 +74,8 @@ class TrainLog:
         seconds, count, start = time.perf_counter() - began, len(losses), 0
         while start < count:
             stop = min(count, self.next_line(done + start) - done)
-            for loss in losses[start:stop].tolist():  # one by one: the sum must not depend on where calls end
+            # one by one: the sum must not depend on where calls end
+            for loss in losses[start:stop].tolist():
                 self._loss_sum += loss
             self._count += stop - start
             self._steps_since += stop - start
@@ -85,9 +92,11 @@ class TrainLog:
         say(train_line(self._epoch, step, lr, loss))
         say(time_line(seconds))
         if self._modelzoo:
-            for line in modelzoo_lines(seconds, self._targets_since / (seconds * self._steps_since)):
+            for line in modelzoo_lines(seconds,
+                                       self._targets_since / (seconds * self._steps_since)):
                 say(line)
-        self._row("train", step=step, lr=lr, loss=loss, seconds_per_step=seconds, **self._overflows(step))
+        self._row("train", step=step, lr=lr, loss=loss, seconds_per_step=seconds,
+                  **self._overflows(step))
         self._steps_since, self._targets_since = 0, 0
         self._clock = now + time.perf_counter() - writing
 
@@ -105,32 +114,41 @@ class TrainLog:
         scale, skipped = self.scaling
         new, self._skipped = skipped - self._skipped, skipped
         if new:
-            _log.warning("step %d: gradients of %d of the last %d steps overflowed and count as zero; the loss scale is %g",
+            _log.warning("step %d: gradients of %d of the last %d steps overflowed and count as "
+                         "zero; the loss scale is %g",
                          step, new, self._steps_since, scale)
         if new >= max(self._steps_since, MANY_SKIPPED):
-            raise DivergenceError("the gradients of all %d steps up to step %d overflowed (loss scale %g); checkpoints of "
-                                  "earlier epochs are intact, train again with a smaller --loss_scale or another "
+            raise DivergenceError("the gradients of all %d steps up to step %d overflowed (loss "
+                                  "scale %g); checkpoints of "
+                                  "earlier epochs are intact, train again with a smaller "
+                                  "--loss_scale or another "
                                   "--precision_mode" % (new, step, scale))
         return {"loss_scale": scale, "skipped_steps": skipped}
 
     def _rate(self, step):
         training = self._training
-        return float(learning_rate.learning_rate(step, training.base_lr, training.decay, training.decay_steps))
+        return float(learning_rate.learning_rate(step, training.base_lr, training.decay,
+                                                 training.decay_steps))
 
     @contextlib.contextmanager
     def clock_stopped(self):
-        """What happens meanwhile (writing a checkpoint) is no step's time; the steps before it still count."""
+        """What happens meanwhile (writing a checkpoint) is no step's time; the steps before it
+        still count.
+        """
         stopped = time.perf_counter()
         yield
         seconds = time.perf_counter() - stopped
         self._clock, self._epoch_clock = self._clock + seconds, self._epoch_clock + seconds
 
     def epoch_done(self, num_targets):
-        """Write the row and the line of an epoch of so many targets (of all that train together)."""
+        """Write the row and the line of an epoch of so many targets (of all that train together).
+        """
         if not self._count:  # all of it was trained before the run went on, with other lanes
             _log.info("epoch %d: nothing was left to train", self._epoch)
             return
         seconds, loss = self.position().seconds, self._loss_sum / self._count
-        self._row("epoch", loss=loss, seconds=seconds, events=num_targets, events_per_s=num_targets / seconds)
-        _log.info("epoch %d: loss %.6f, %d events in %.1f s (%.0f events/s)", self._epoch, loss, num_targets, seconds,
+        self._row("epoch", loss=loss, seconds=seconds, events=num_targets,
+                  events_per_s=num_targets / seconds)
+        _log.info("epoch %d: loss %.6f, %d events in %.1f s (%.0f events/s)", self._epoch, loss,
+                  num_targets, seconds,
                   num_targets / seconds)

@@ -1,4 +1,6 @@
-"""The training loop: epochs over chunks; what is saved and when is `training.saver`'s, where it starts `resume`'s."""
+"""The training loop: epochs over chunks; what is saved and when is `training.saver`'s, where it
+starts `resume`'s.
+"""
 
 import contextlib
 import logging
@@ -25,17 +27,23 @@ from gru4rec.training.plan import divided
 _log = logging.getLogger("gru4rec.train")
 
 
-def train(config, device, vocabulary, sessions, progress=None, validation=None, start=None, directory=None):
+def train(config, device, vocabulary, sessions, progress=None, validation=None, start=None,
+          directory=None):
     """Train and save every epoch.
 
     Args:
-      config: config.Config. device: device.base.Device; of several that train together rank 0 alone writes.
-      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions of all ranks, or data.epochs.Share of this one.
-      progress: None, or function (total steps) -> context manager with update(n), such as a tqdm bar.
-      validation: None, or training.validation.Validation, which is told of every epoch and may end the training.
+      config: config.Config. device: device.base.Device; of several that train together rank 0 alone
+      writes.
+      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions of all ranks, or
+      data.epochs.Share of this one.
+      progress: None, or function (total steps) -> context manager with update(n), such as a tqdm
+      bar.
+      validation: None, or training.validation.Validation, which is told of every epoch and may end
+      the training.
       start: None for fresh weights, or training.start.Start.
       directory: None, or training.directory.RunDirectory of --checkpoint_dir, entered.
-    Raises: ConfigError for too many steps; Interrupted, after the chunk at hand is made and saved, if SIGINT or SIGTERM came;
+    Raises: ConfigError for too many steps; Interrupted, after the chunk at hand is made and saved,
+    if SIGINT or SIGTERM came;
       DivergenceError with the step at which the loss was no longer finite, or was absurd
       (`divergence`); ClusterError if a process is gone. Checkpoints before either stay.
     """
@@ -47,25 +55,29 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
     start = start or start_module.Start(config)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
-        directory = directory or stack.enter_context(RunDirectory(config.run.checkpoint_dir, writes))
+        directory = (directory
+                     or stack.enter_context(RunDirectory(config.run.checkpoint_dir, writes)))
         arrays = start.arrays(vocabulary)
         resumed = start.position()
         workers = found.size if together.exchange else 1  # whose hidden states are saved
         position = divided(resumed or manifest.START, workers, config.training.batch_size)
         before = int(arrays[state.GLOBAL_STEP]) - position.steps
         epoch, num_targets = epochs.of(position.divisions)
-        num_steps = before + epoch.num_steps + epochs.whole.num_steps * max(config.training.epoch - position.epoch - 1, 0)
+        num_steps = (before + epoch.num_steps
+                     + epochs.whole.num_steps * max(config.training.epoch - position.epoch - 1, 0))
         if num_steps > state.MAX_STEPS:
             raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
                               % (config.training.epoch, num_steps, state.MAX_STEPS))
-        if len(arrays[state.hidden_state(0)]) != workers * config.training.batch_size:  # of other lanes, or fresh
+        # of other lanes, or fresh
+        if len(arrays[state.hidden_state(0)]) != workers * config.training.batch_size:
             arrays = state.without_hidden(arrays, config, workers)
         trainer = stack.enter_context(contextlib.closing(
             engine.create(config, device, arrays, num_steps, vocabulary.support)))
         stop.check()
         test = validation.test if validation else None
         saver = saver_module.Saver(config, config.run.checkpoint_dir, vocabulary, num_steps,
-                                   lambda: fingerprint.data_of(vocabulary, sessions, test), start.phase, validation, writes)
+                                   lambda: fingerprint.data_of(vocabulary, sessions, test),
+                                   start.phase, validation, writes)
         if writes:
             _prepare_directory(config, directory, start, saver, vocabulary, sessions)
         if validation and start.record:
@@ -88,12 +100,15 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
                     before += epoch.num_steps
                     epoch, num_targets = epochs.whole, epochs.num_targets
             except Interrupted as error:
-                if found.size > 1 and together.exchange is None:  # each has lanes of its own in the middle of sessions
+                # each has lanes of its own in the middle of sessions
+                if found.size > 1 and together.exchange is None:
                     raise
                 at = log.position()
-                raise saver.stopped(error, trainer.arrays(), at, at.steps < epoch.num_steps) from None
+                raise saver.stopped(error, trainer.arrays(), at,
+                                    at.steps < epoch.num_steps) from None
             except ClusterError as error:
-                raise saver.lost(error, trainer.rescued, log.position()._replace(steps=before)) from None
+                raise saver.lost(error, trainer.rescued,
+                                 log.position()._replace(steps=before)) from None
         saver.finished()
 
 
@@ -103,16 +118,21 @@ def _check_ranks(config, found, can_exchange, in_parts):
         return
     training, run = config.training, config.run
     if in_parts and not can_exchange:
-        raise ConfigError("--train_path %s: a dataset directory cannot be trained on by %d devices yet; give the plain file"
+        raise ConfigError("--train_path %s: a dataset directory cannot be trained on by %d devices "
+                          "yet; give the plain file"
                           % (config.data.train_path, found.size))
     if config.validation.is_on and not can_exchange:
-        raise ConfigError("a validation has no meaning on %d devices yet: train on one, or leave it out" % found.size)
+        raise ConfigError("a validation has no meaning on %d devices yet: train on one, or leave "
+                          "it out" % found.size)
     if (run.resume or run.save_every) and not can_exchange:
-        raise ConfigError("--resume and --save_every are not there on %d devices: each has lanes of its own, of which the "
+        raise ConfigError("--resume and --save_every are not there on %d devices: each has lanes "
+                          "of its own, of which the "
                           "checkpoint holds those of rank 0; leave them out" % found.size)
-    _log.info("rank %d of %d devices: %d lanes on each, gradients are means over all; --lr %g is used %s",
+    _log.info("rank %d of %d devices: %d lanes on each, gradients are means over all; --lr %g is "
+              "used %s",
               found.rank, found.size, training.batch_size, training.lr,
-              "as it is given" if training.base_lr == training.lr else "times %g" % (training.base_lr / training.lr))
+              "as it is given" if training.base_lr == training.lr
+              else "times %g" % (training.base_lr / training.lr))
 
 
 def _prepare_directory(config, directory, start, saver, vocabulary, sessions):
@@ -121,10 +141,12 @@ def _prepare_directory(config, directory, start, saver, vocabulary, sessions):
     if position is None:
         directory.begin(start.refit.text() if start.refit else None)
     else:
-        saver.resumed(directory.file(str(start.name)), start.manifest["step"], not start.name.is_epoch)
+        saver.resumed(directory.file(str(start.name)), start.manifest["step"],
+                      not start.name.is_epoch)
         Metrics(config.run.checkpoint_dir).rewind(position.epoch, start.manifest["step"])
     path = directory.file(rules.FILE)
-    if config.evaluation.compare_rules and not (position and os.path.exists(path)):  # evaluation sees no training file
+    # evaluation sees no training file
+    if config.evaluation.compare_rules and not (position and os.path.exists(path)):
         everything = sessions.sessions if isinstance(sessions, Share) else sessions
         if isinstance(sessions, Share) and not sessions.is_whole:
             _log.info("no sequential rules are saved: no process has read all events")
@@ -145,8 +167,10 @@ def _train_epoch(config, trainer, epoch, number, before, log, bar, stop, saver):
             raise Interrupted(own or signal.SIGTERM)
         first = False
         end = min(start + trainer.steps_per_run, epoch.num_steps)
-        if not trainer.whole_calls:  # a log line ends a call, so that its time is that of its own steps; a save does
-            end = min(end, log.next_line(before + start) - before, saver.next_step(before + start) - before)
+        # a log line ends a call, so that its time is that of its own steps; a save does
+        if not trainer.whole_calls:
+            end = min(end, log.next_line(before + start) - before,
+                      saver.next_step(before + start) - before)
         began = time.perf_counter()
         losses = trainer.run(base.chunk_of(epoch, start, end, before))
         bad = log.watch.first(losses)
@@ -171,7 +195,8 @@ def _signal(stop):
 def _diverged(config, trainer, bad, step, number):
     """The DivergenceError of a model.divergence.Found; the weights it led to are saved nowhere."""
     tensor = saver_module.not_finite(config, trainer.arrays())
-    found = "" if tensor is None else ", %s is not finite%s" % (tensor, "" if bad.why else " either")
+    found = ("" if tensor is None
+             else ", %s is not finite%s" % (tensor, "" if bad.why else " either"))
     return DivergenceError("the loss is %g at step %d (epoch %d)%s%s; checkpoints saved before are "
                            "intact, train again with a lower --lr or with --grad_cap"
                            % (bad.loss, step, number, bad.why, found))
@@ -180,7 +205,8 @@ def _diverged(config, trainer, bad, step, number):
 def _end_epoch(trainer, number, log, saver, validation):
     with log.clock_stopped():
         arrays = trainer.arrays()
-        saver.save(arrays, log.position(), is_moment=False)  # first: what was trained stays, whatever stops the validation
+        # first: what was trained stays, whatever stops the validation
+        saver.save(arrays, log.position(), is_moment=False)
         if validation:
             validation.add(number, arrays)
             saver.record_validation(number)

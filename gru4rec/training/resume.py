@@ -1,4 +1,5 @@
-"""Where a training starts: afresh, from the weights of another model, or where an earlier run in the directory stopped.
+"""Where a training starts: afresh, from the weights of another model, or where an earlier run in
+the directory stopped.
 
 Everything here comes before TensorFlow is imported, but for `Start.arrays`.
 """
@@ -19,7 +20,8 @@ from gru4rec.training.start import Refit, Start, afresh, second_part
 
 _log = logging.getLogger(__name__)
 
-# Of the evaluation group, what a validation measures by; the rest of that group changes no number of a training.
+# Of the evaluation group, what a validation measures by; the rest of that group changes no number
+# of a training.
 _MEASURED_BY = ("cut_off", "tie", "unknown", "eval_target")
 
 
@@ -27,10 +29,11 @@ def find(asked, directory):
     """Start of a run that goes on where the newest checkpoint that is not damaged was saved.
 
     Args:
-      asked: config.Config of the command; flags not given are those of the run. directory: training.directory.RunDirectory.
+      asked: config.Config of the command; flags not given are those of the run. directory:
+      training.directory.RunDirectory.
     Returns: Start; `afresh` if there is nothing to go on with.
-    Raises: ConfigError for a flag that contradicts the run; CheckpointError if no checkpoint can be used.
-    """
+    Raises: ConfigError for a flag that contradicts the run; CheckpointError if no checkpoint can
+    be used."""
     directory.tidy()
     refit = _read_refit(directory)
     if not names.listing(directory.path) and refit is None:
@@ -38,16 +41,19 @@ def find(asked, directory):
         return afresh(asked)
     name, found = None, None
     if names.listing(directory.path):
-        name, found = checkpoint.newest(directory.path, lambda n: (n, checkpoint.verified(directory.path, n)))
+        name, found = checkpoint.newest(directory.path,
+                                        lambda n: (n, checkpoint.verified(directory.path, n)))
         if found["position"] is None or found["data"] is None:
-            raise CheckpointError("%s cannot be resumed: it does not say where in the run it was saved; train afresh without "
+            raise CheckpointError("%s cannot be resumed: it does not say where in the run it was "
+                                  "saved; train afresh without "
                                   "--resume" % directory.file(str(name)))
     if refit is None:
         start = _first_part(asked, name, found)
     else:
         start = _second_part(asked, name, found, refit)
     if start.name is not None and not start.is_finished:
-        _log.info("going on from %s (epoch %d, step %d)", directory.file(str(start.name)), name.epoch, found["step"])
+        _log.info("going on from %s (epoch %d, step %d)", directory.file(str(start.name)),
+                  name.epoch, found["step"])
     return start
 
 
@@ -56,8 +62,10 @@ def _first_part(asked, name, found):
     config = continued(asked, saved)
     trained = name.epoch + name.is_epoch
     if name.epoch >= config.training.epoch:
-        raise ConfigError("--epoch %d contradicts the run in %s, which is in epoch %d already (--epoch %d); give a larger one"
-                          % (config.training.epoch, config.run.checkpoint_dir, name.epoch, saved.training.epoch))
+        raise ConfigError("--epoch %d contradicts the run in %s, which is in epoch %d already "
+                          "(--epoch %d); give a larger one"
+                          % (config.training.epoch, config.run.checkpoint_dir, name.epoch,
+                             saved.training.epoch))
     record = found["validation"]
     measured = record is None or record["value"] is not None
     over = record is not None and name.is_epoch and measured and validation.is_over(
@@ -73,7 +81,8 @@ def _second_part(asked, name, found, refit):
     config = continued(asked, refit.config, ("epoch",))
     if name is None or found["phase"] != "refit":  # stopped before its first checkpoint
         return second_part(config, refit.best_epoch, refit.summary)
-    return Start(validation.refit_config(config, refit.best_epoch), name, found, refit._replace(config=config),
+    return Start(validation.refit_config(config, refit.best_epoch), name, found,
+                 refit._replace(config=config),
                  is_finished=name.is_epoch and name.epoch == refit.best_epoch)
 
 
@@ -85,7 +94,9 @@ def _read_refit(directory):
         with open(path, encoding="utf-8") as file:
             values = json.load(file)
         best, summary = values["best_epoch"], values["summary"]
-        if isinstance(best, bool) or not isinstance(best, int) or best < 0 or not isinstance(summary, str):
+        if isinstance(best, bool) or not isinstance(best,
+                                                    int) or best < 0 or not isinstance(summary,
+                                                                                       str):
             raise ValueError("a value is of the wrong type")
         return Refit(config_module.from_dict(values["config"]), best, summary)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -94,10 +105,12 @@ def _read_refit(directory):
 
 
 def continued(asked, saved, fixed=()):
-    """config.Config of a run that goes on: the saved one, with those given flags that change no number.
+    """config.Config of a run that goes on: the saved one, with those given flags that change no
+    number.
 
-    Those are --epoch (the learning rate depends on the step alone, so a longer run has the same beginning), the run
-    group, where files lie (their content is compared), and without a validation the evaluation group.
+    Those are --epoch (the learning rate depends on the step alone, so a longer run has the same
+    beginning), the run group, where files lie (their content is compared), and without a validation
+    the evaluation group.
     Args:
       asked, saved: config.Config. fixed: names of further flags that must be as they were.
     Raises: ConfigError naming the first flag that differs, and both values.
@@ -105,13 +118,19 @@ def continued(asked, saved, fixed=()):
     parts = {}
     for group, cls in config_module.GROUPS:
         ours, theirs = getattr(asked, group), getattr(saved, group)
-        given = {f.name: getattr(ours, f.name) for f in dataclasses.fields(cls) if f.name in asked.explicit}
+        given = {f.name: getattr(ours, f.name)
+                 for f in dataclasses.fields(cls) if f.name in asked.explicit}
         for name in sorted(given):
-            if (name in fixed or not _may_differ(group, name, saved)) and not _equal(given[name], getattr(theirs, name)):
-                raise ConfigError("--%s %s contradicts the run in %s, which has --%s %s; leave the flag out, or train afresh "
-                                  "without --resume" % (name, show(given[name]), asked.run.checkpoint_dir, name,
+            if (name in fixed
+                or not _may_differ(group, name,
+                                   saved)) and not _equal(given[name], getattr(theirs, name)):
+                raise ConfigError("--%s %s contradicts the run in %s, which has --%s %s; leave the "
+                                  "flag out, or train afresh "
+                                  "without --resume" % (name, show(given[name]),
+                                                        asked.run.checkpoint_dir, name,
                                                         show(getattr(theirs, name))))
-        free = {name: value for name, value in given.items() if _may_differ(group, name, saved) and name != "lr_scale"}
+        free = {name: value for name,
+                value in given.items() if _may_differ(group, name, saved) and name != "lr_scale"}
         if group == "run":
             free.update(train=1, resume=1, checkpoint_dir=asked.run.checkpoint_dir)
         parts[group] = dataclasses.replace(theirs, **free)

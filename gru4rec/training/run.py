@@ -15,7 +15,9 @@ _log = logging.getLogger("gru4rec.main")
 
 
 def train(config):
-    """Find out where to start, load, index, train. What can be wrong is found before TensorFlow is imported."""
+    """Find out where to start, load, index, train. What can be wrong is found before TensorFlow is
+    imported.
+    """
     from gru4rec.parallel import cluster
     from gru4rec.training import resume
     from gru4rec.training import start as start_module
@@ -35,20 +37,26 @@ def train(config):
 
 
 def _train_together(config, found):
-    """Train as one of the processes of a parallel.cluster.Cluster; where to start is rank 0's to say."""
+    """Train as one of the processes of a parallel.cluster.Cluster; where to start is rank 0's to
+    say.
+    """
     from gru4rec.training import resume, together
     from gru4rec.training import start as training_start
     from gru4rec.training.directory import RunDirectory
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of a broken connection it says much, and we what it means
+    # of a broken connection it says much, and we what it means
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     first = found.rank == 0
     if config.validation.refit:
-        raise ConfigError("--refit 1 has no meaning with TF_CONFIG: train on one process, or leave it out")
+        raise ConfigError("--refit 1 has no meaning with TF_CONFIG: train on one process, or leave "
+                          "it out")
     with RunDirectory(config.run.checkpoint_dir, first) as directory:
         own = None
         if first:
-            own = resume.find(config, directory) if config.run.resume else training_start.afresh(config)
+            own = resume.find(config,
+                              directory) if config.run.resume else training_start.afresh(config)
             if own.refit or own.config.validation.refit:
-                raise ConfigError("the run in %s has --refit 1, which has no meaning with TF_CONFIG: go on on one process"
+                raise ConfigError("the run in %s has --refit 1, which has no meaning with "
+                                  "TF_CONFIG: go on on one process"
                                   % config.run.checkpoint_dir)
         device = device_for(config, "train", found)
         communicator = device.communicator
@@ -56,14 +64,17 @@ def _train_together(config, found):
             communicator.wait(stop.check)
             start = together.agreed(config, own, communicator)
             if start.is_finished:
-                _log.info("the run in %s is finished; nothing is left to do", config.run.checkpoint_dir)
+                _log.info("the run in %s is finished; nothing is left to do",
+                          config.run.checkpoint_dir)
             else:
                 _train_from(start, directory, device)
             communicator.leave()
 
 
 def _writes(config):
-    """Whether this process writes: of devices that train together rank 0 does. What is wrong with that is said later."""
+    """Whether this process writes: of devices that train together rank 0 does. What is wrong with
+    that is said later.
+    """
     from gru4rec.parallel import workers
     if config.run.device not in ("npu", "auto"):
         return True
@@ -89,7 +100,8 @@ def _train_from(start, directory, device=None):
     from gru4rec.training import loop
     with tf_compat.memory_errors():
         if test is None:
-            loop.train(config, device, *indexed, progress=progress("train", "step"), start=start, directory=directory)
+            loop.train(config, device, *indexed, progress=progress("train", "step"), start=start,
+                       directory=directory)
         else:
             _train_validated(start, directory, device, indexed, test, everything)
 
@@ -102,23 +114,28 @@ def _say_parity(config):
 
 
 def _train_validated(start, directory, device, indexed, test, everything):
-    """Train with a validation after each epoch; where `everything` is given, then on it for the best number of epochs."""
+    """Train with a validation after each epoch; where `everything` is given, then on it for the
+    best number of epochs.
+    """
     from gru4rec.training import loop, validation
     from gru4rec.training import start as training_start_module
     config = start.config
     with StopRequest() as stop:
         with contextlib.closing(validation.Validation(config, device, test)) as chosen:
-            loop.train(config, device, *indexed, progress=progress("train", "step"), validation=chosen, start=start,
+            loop.train(config, device, *indexed, progress=progress("train", "step"),
+                       validation=chosen, start=start,
                        directory=directory)
         _log.info("%s", chosen.summary())
         if everything is None:
             return
         stop.check()
-        _refit(training_start_module.second_part(config, chosen.best_epoch, chosen.summary()), directory, everything, device)
+        _refit(training_start_module.second_part(config, chosen.best_epoch, chosen.summary()),
+               directory, everything, device)
 
 
 def _refit(start, directory, everything, device=None):
-    """The second part of a run with --refit 1: train on all events for the best number of epochs."""
+    """The second part of a run with --refit 1: train on all events for the best number of epochs.
+    """
     config = start.config
     _log.info("training again on all sessions for %d epochs", config.training.epoch)
     from gru4rec.parallel import workers
@@ -128,5 +145,7 @@ def _refit(start, directory, everything, device=None):
     from gru4rec import tf_compat
     from gru4rec.training import loop
     with tf_compat.memory_errors():
-        loop.train(config, device, *indexed, progress=progress("train", "step"), start=start, directory=directory)
-    _log.info("trained again on all sessions for %d epochs: %s", config.training.epoch, start.refit.summary)
+        loop.train(config, device, *indexed, progress=progress("train", "step"), start=start,
+                   directory=directory)
+    _log.info("trained again on all sessions for %d epochs: %s", config.training.epoch,
+              start.refit.summary)

@@ -24,7 +24,8 @@ class Refit(NamedTuple):
     summary: str  # training.validation.Validation.summary
 
     def text(self):
-        return json.dumps(dict(self._asdict(), config=self.config.to_dict()), indent=1, sort_keys=True) + "\n"
+        return json.dumps(dict(self._asdict(), config=self.config.to_dict()), indent=1,
+                          sort_keys=True) + "\n"
 
 
 class Start(NamedTuple):
@@ -53,32 +54,41 @@ class Start(NamedTuple):
         return self.source.vocabulary if self.source else None
 
     def check_data(self, vocabulary, sessions, test=None):
-        """CheckpointError if the run was trained or validated on other events than these; arguments as saver.data_of."""
+        """CheckpointError if the run was trained or validated on other events than these; arguments
+        as saver.data_of.
+        """
         if self.name is None:
             return
         ours, theirs = fingerprint.data_of(vocabulary, sessions, test), self.manifest["data"]
         for key, flag in (("train", "train_path"), ("validation", "valid_path")):
             same = key == "train" and fingerprint.same_data(ours, theirs, vocabulary, sessions)
             if ours[key] != theirs[key] and not same:
-                old, new = (getattr(group, flag) for config in (self.manifest["config"], self.config)
+                old, new = (getattr(group, flag)
+                            for config in (self.manifest["config"], self.config)
                             for group in (config.data, config.validation) if hasattr(group, flag))
                 raise CheckpointError(
-                    "--%s %s does not hold the events %s was trained with (--%s %s; then %d events of %d items, now %d of "
+                    "--%s %s does not hold the events %s was trained with (--%s %s; then %d events "
+                    "of %d items, now %d of "
                     "%d); give that file, or train afresh without --resume"
-                    % (flag, new or "(default)", os.path.join(self.config.run.checkpoint_dir, str(self.name)), flag,
-                       old or "(default)", theirs["events"], theirs["items"], ours["events"], ours["items"]))
+                    % (flag, new or "(default)",
+                       os.path.join(self.config.run.checkpoint_dir, str(self.name)), flag,
+                       old or "(default)", theirs["events"], theirs["items"], ours["events"],
+                       ours["items"]))
 
     def arrays(self, vocabulary):
-        """State to start from, names of model.state; imports TensorFlow unless the weights are fresh."""
+        """State to start from, names of model.state; imports TensorFlow unless the weights are
+        fresh.
+        """
         if self.name is not None:
-            return checkpoint.tensors(self.config.run.checkpoint_dir, self.name, self.config, len(vocabulary),
+            return checkpoint.tensors(self.config.run.checkpoint_dir, self.name, self.config,
+                                      len(vocabulary),
                                       workers(self.manifest))
         fresh = state.initial(self.config, len(vocabulary))
         return warm_start.filled(self.source, self.config, fresh) if self.source else fresh
 
     def position(self):
-        """manifest.Position the training goes on at; None for a new run. The end of an epoch is the start of the next,
-        unless a validation did not come to its end."""
+        """manifest.Position the training goes on at; None for a new run. The end of an epoch is
+        the start of the next, unless a validation did not come to its end."""
         if self.name is None:
             return None
         found = self.manifest["position"]
@@ -96,6 +106,9 @@ def afresh(config):
 
 
 def second_part(config, best_epoch, summary):
-    """Start of the training on everything that --refit 1 asks for; config: config.Config of the whole run."""
-    return Start(validation.refit_config(config, best_epoch), refit=Refit(config, best_epoch, summary),
+    """Start of the training on everything that --refit 1 asks for; config: config.Config of the
+    whole run.
+    """
+    return Start(validation.refit_config(config, best_epoch),
+                 refit=Refit(config, best_epoch, summary),
                  source=warm_start.find(config))

@@ -1,7 +1,9 @@
-"""How the processes of a cluster begin a run: the same flags everywhere, and the start that rank 0 has found.
+"""How the processes of a cluster begin a run: the same flags everywhere, and the start that rank 0
+has found.
 
-Rank 0 alone has a checkpoint directory that counts. The others learn from it which configuration the run has, where it
-goes on and with which weights, so that no file need be shared but what they read their sessions from.
+Rank 0 alone has a checkpoint directory that counts. The others learn from it which configuration
+the run has, where it goes on and with which weights, so that no file need be shared but what they
+read their sessions from.
 """
 
 import dataclasses
@@ -22,12 +24,16 @@ _OWN = {"data": ("train_path", "test_path"), "run": ("checkpoint_dir", "device",
 
 
 class Start:
-    """What resume.Start is to one process (`training.loop.train` and `main` ask for nothing else), the same on all."""
+    """What resume.Start is to one process (`training.loop.train` and `main` ask for nothing else),
+    the same on all.
+    """
 
     refit, record, source, phase, is_finished = None, None, None, "train", False
 
     def __init__(self, config, own, said, communicator):
-        """config: config.Config. own: the training.start.Start of rank 0, None on others. said: by rank 0, see `agreed`."""
+        """config: config.Config. own: the training.start.Start of rank 0, None on others. said: by
+        rank 0, see `agreed`.
+        """
         self.config, self._own, self._said, self._together = config, own, said, communicator
         self.is_finished, self.record = said["finished"], said["record"]
         if own is not None:
@@ -36,19 +42,23 @@ class Start:
             self.name = self.manifest = None
 
     def base_vocabulary(self):
-        """Vocabulary whose item indices the weights have, without support, as rank 0 knows it; None for fresh weights."""
+        """Vocabulary whose item indices the weights have, without support, as rank 0 knows it; None
+        for fresh weights.
+        """
         if self._said["fresh"]:
             return None
         own = self._own.base_vocabulary() if self._own else None
         ids = self._together.exchange(own.ids.tolist() if own else [])[0]
         is_integer = all(isinstance(i, int) for i in ids)
-        return Vocabulary(np.array(ids, np.int64 if is_integer else object), np.zeros(len(ids), np.int64))
+        return Vocabulary(np.array(ids, np.int64 if is_integer else object),
+                          np.zeros(len(ids), np.int64))
 
     def check_data(self, vocabulary, sessions, test=None):
-        """On every rank an error if rank 0 finds that the run was trained on other events, or a rank has other events.
+        """On every rank an error if rank 0 finds that the run was trained on other events, or a
+        rank has other events.
 
-        Raises: CheckpointError on rank 0, ClusterError on the others; ConfigError on all for other events.
-        """
+        Raises: CheckpointError on rank 0, ClusterError on the others; ConfigError on all for
+        other events."""
         error = None
         if self._own is not None:
             try:
@@ -56,7 +66,8 @@ class Start:
             except Exception as found:  # said to the others first
                 error = found
         ours = fingerprint.data_of(vocabulary, sessions)
-        said = self._together.exchange([ours["train"], len(vocabulary), None if error is None else str(error)])
+        said = self._together.exchange([ours["train"], len(vocabulary),
+                                        None if error is None else str(error)])
         if error is not None:
             raise error
         if said[0][2] is not None:
@@ -64,7 +75,8 @@ class Start:
         for rank, (found, items, _) in enumerate(said):
             if found != said[0][0]:
                 names = self._together.name(rank), items, self._together.name(0), said[0][1]
-                raise ConfigError("%s has other training events (of %d items) than %s (of %d): give every process the same "
+                raise ConfigError("%s has other training events (of %d items) than %s (of %d): "
+                                  "give every process the same "
                                   "training file or dataset directory" % names)
 
     def arrays(self, vocabulary):
@@ -72,8 +84,10 @@ class Start:
         if self._said["fresh"]:
             return state.initial(self.config, len(vocabulary))
         own = self._own.arrays(vocabulary) if self._own else {}
-        kinds, = self._together.exchange([[name, array.dtype.str, array.shape] for name, array in own.items()])[:1]
-        return {name: self._together.shared(own[name] if self._own else np.zeros(shape, np.dtype(kind)))
+        kinds, = self._together.exchange([[name, array.dtype.str, array.shape] for name,
+                                          array in own.items()])[:1]
+        return {name: self._together.shared(own[name] if self._own
+                                            else np.zeros(shape, np.dtype(kind)))
                 for name, kind, shape in kinds}
 
     def position(self):
@@ -88,14 +102,16 @@ def agreed(config, own, communicator):
     """Start of a run of several processes.
 
     Args:
-      config: config.Config of this process's flags. own: the training.start.Start of rank 0; None on others.
+      config: config.Config of this process's flags. own: the training.start.Start of rank 0; None
+      on others.
       communicator: parallel.collectives.Collectives; all its processes have come.
     Raises: ConfigError on every rank, naming the first flag that is not the same everywhere.
     """
     said = {"asked": _common(config), "given": list(config.explicit)}
     if own is not None:
         position = own.position()
-        started = own.config if own.name is not None else _scaled(own.config, communicator.ranks.size)
+        started = (own.config if own.name is not None
+                   else _scaled(own.config, communicator.ranks.size))
         said.update(config=started.to_dict(), finished=own.is_finished, record=own.record,
                     fresh=own.name is None and own.source is None,
                     position=None if position is None else list(position))
@@ -108,16 +124,21 @@ def agreed(config, own, communicator):
         ours = getattr(config, group)
         parts[group] = dataclasses.replace(getattr(found, group), **{
             name: getattr(ours, name) for name in names
-            if name in config.explicit or name in ("checkpoint_dir", "device")})  # else as the run had them
-    return Start(dataclasses.replace(found, explicit=config.explicit, **parts), own, every[0], communicator)
+            # else as the run had them
+            if name in config.explicit or name in ("checkpoint_dir", "device")})
+    return Start(dataclasses.replace(found, explicit=config.explicit, **parts), own, every[0],
+                 communicator)
 
 
 def _scaled(config, size):
     """A new run's configuration with --lr_scale made a number."""
-    factor = {"none": 1.0, "linear": float(size), "sqrt": math.sqrt(size)}.get(config.training.lr_scale)
+    factor = {"none": 1.0, "linear": float(size),
+              "sqrt": math.sqrt(size)}.get(config.training.lr_scale)
     if factor is None:
         return config
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, lr_scale="%.17g" % factor))
+    return dataclasses.replace(config,
+                               training=dataclasses.replace(config.training,
+                                                            lr_scale="%.17g" % factor))
 
 
 def _common(config):
@@ -131,8 +152,10 @@ def _common(config):
 
 def _check_same(first, other, first_name, other_name):
     given = first["given"] + other["given"]
-    flags = [(group, name) for group in sorted(first["asked"]) for name in sorted(first["asked"][group])]
-    for group, name in sorted(flags, key=lambda flag: flag[1] not in given):  # before those that only follow from them
+    flags = [(group, name) for group in sorted(first["asked"])
+             for name in sorted(first["asked"][group])]
+    # before those that only follow from them
+    for group, name in sorted(flags, key=lambda flag: flag[1] not in given):
         ours, theirs = (tuple(value) if isinstance(value, list) else value
                         for value in (said["asked"][group][name] for said in (first, other)))
         if ours != theirs:

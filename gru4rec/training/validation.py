@@ -1,4 +1,6 @@
-"""Validation after each epoch: measures the model on sessions held out of training, remembers the best epoch."""
+"""Validation after each epoch: measures the model on sessions held out of training, remembers the
+best epoch.
+"""
 
 import dataclasses
 import logging
@@ -14,13 +16,16 @@ _log = logging.getLogger(__name__)
 
 
 class Validation:
-    """Told of every epoch by training.loop.train; the best is the first epoch with the largest --valid_metric.
+    """Told of every epoch by training.loop.train; the best is the first epoch with the largest
+    --valid_metric.
 
-    best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured. test: evaluation.protocol.TestSet.
-    """
+    best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured. test:
+    evaluation.protocol.TestSet."""
 
     def __init__(self, config, device, test):
-        """config: config.Config with a validation; device: device.base.Device; test: protocol.TestSet to measure on."""
+        """config: config.Config with a validation; device: device.base.Device; test:
+        protocol.TestSet to measure on.
+        """
         self._config, self._device, self.test = config, device, test
         self._cut_off = config.evaluation.cut_off[0]
         self._values, self.best_epoch, self.num_epochs, self._evaluator = {}, None, 0, None
@@ -41,20 +46,26 @@ class Validation:
             self.best_epoch = epoch
         _log.info("epoch %d: validation %s (%s, %.1f s)", epoch,
                   metric_line(self._cut_off, values["recall"], values["mrr"]).replace("\t", " "),
-                  "the best so far" if epoch == self.best_epoch else "epoch %d is better" % self.best_epoch, seconds)
+                  "the best so far" if epoch == self.best_epoch
+                  else "epoch %d is better" % self.best_epoch, seconds)
         if self._device.ranks.rank:
             return
         Metrics(self._config.run.checkpoint_dir, self._config.run.tensorboard).add(
-            "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds, best_epoch=self.best_epoch,
+            "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds,
+            best_epoch=self.best_epoch,
             **protocol.eval_row(self.test, [(self._cut_off, values)]))
 
     def _evaluator_with(self, arrays):
-        """evaluation.evaluator.Evaluator of a state; its graph is built once, weights are loaded for each epoch."""
+        """evaluation.evaluator.Evaluator of a state; its graph is built once, weights are loaded
+        for each epoch.
+        """
         from gru4rec.evaluation import evaluator
         current = state.caught_up(self._config, arrays)
         if self._evaluator is None:
-            self._evaluator = evaluator.Evaluator(self._config, self._device.without_loop(), current,
-                                                  self.test.options.eval_batch_size, xla=self._config.run.xla != "off")
+            self._evaluator = evaluator.Evaluator(self._config, self._device.without_loop(),
+                                                  current,
+                                                  self.test.options.eval_batch_size,
+                                                  xla=self._config.run.xla != "off")
         else:
             self._evaluator.load(current)
         return self._evaluator
@@ -69,15 +80,19 @@ class Validation:
         return is_over(epoch, self.best_epoch, self._config.validation.patience)
 
     def record(self, epoch):
-        """What the manifest of an epoch's checkpoint says: a dict; None stands for what was not measured."""
+        """What the manifest of an epoch's checkpoint says: a dict; None stands for what was not
+        measured.
+        """
         last = max(self._values, default=-1)
-        return {"metric": "%s@%d" % (self._config.validation.valid_metric, self._cut_off), "value": self._values.get(epoch),
+        return {"metric": "%s@%d" % (self._config.validation.valid_metric, self._cut_off),
+                "value": self._values.get(epoch),
                 "best_epoch": self.best_epoch, "best_value": self._values.get(self.best_epoch),
                 "values": [self._values.get(e) for e in range(last + 1)]}
 
     def restore(self, record):
         """Know what was measured before `record` (see `record`) was made."""
-        self._values = {epoch: value for epoch, value in enumerate(record["values"]) if value is not None}
+        self._values = {epoch: value for epoch,
+                        value in enumerate(record["values"]) if value is not None}
         self.best_epoch, self.num_epochs = record["best_epoch"], len(self._values)
 
     def summary(self):
@@ -94,21 +109,26 @@ def summary(record):
     """`Validation.summary` of a Validation.record."""
     metric, cut_off = record["metric"].split("@")
     return ("epoch %d was the best of %d trained (validation %s@%s: %.4f)"
-            % (record["best_epoch"], sum(value is not None for value in record["values"]), LABELS[metric], cut_off,
+            % (record["best_epoch"], sum(value is not None for value in record["values"]),
+               LABELS[metric], cut_off,
                record["best_value"]))
 
 
 def refit_config(config, best_epoch):
-    """config.Config of a training on everything for as many epochs as were best, without a validation."""
+    """config.Config of a training on everything for as many epochs as were best, without a
+    validation.
+    """
     training = dataclasses.replace(config.training, epoch=best_epoch + 1)
     return dataclasses.replace(config, training=training, validation=ValidConfig())
 
 
 def measure(evaluator_with, arrays, test, communicator):
-    """Recall and MRR at the first cut-off, as `--train 0` would print them for a checkpoint of these arrays.
+    """Recall and MRR at the first cut-off, as `--train 0` would print them for a checkpoint of
+    these arrays.
 
     Args:
-      evaluator_with: function (arrays) -> evaluation.evaluator.Evaluator. arrays: engine.arrays(). test: as for Validation.
+      evaluator_with: function (arrays) -> evaluation.evaluator.Evaluator. arrays: engine.arrays().
+      test: as for Validation.
       communicator: of the processes that share the work.
     Returns: dict "recall", "mrr" -> float.
     """
@@ -117,5 +137,6 @@ def measure(evaluator_with, arrays, test, communicator):
     else:
         from gru4rec.evaluation import sharded
         ranked = sharded.ranked_by(communicator, evaluator_with(arrays), test.sessions, test.wanted)
-    (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), test.options.cut_off[:1], test.num_misses)
+    (_, recall, mrr), = metrics.recall_mrr(protocol.ranks(test, ranked), test.options.cut_off[:1],
+                                           test.num_misses)
     return {"recall": recall, "mrr": mrr}

@@ -1,9 +1,10 @@
 """Starting from the weights of another model (--init_from): the daily retrain on newer events.
 
-The vocabulary is that of the model with the new items appended, so old items keep their rows and vanished ones stay.
-Weights are brought up to date and copied, new items keep their fresh rows. The optimizer starts anew: steps and learning
-rate begin at 1, and the corrections of Adam for its first steps would be wrong for moments that are old.
-"""
+The vocabulary is that of the model with the new items appended, so old items keep their rows and
+vanished ones stay. Weights are brought up to date and copied, new items keep their fresh rows. The
+optimizer starts anew: steps and learning
+rate begin at 1, and the corrections of Adam for its first steps would be wrong for moments that
+are old."""
 
 import dataclasses
 import logging
@@ -46,21 +47,23 @@ def find(config):
     if directory is None:
         return None
     name, manifest = checkpoint.pick(directory)
-    return Source(directory, name, manifest["config"], Vocabulary.load(os.path.join(directory, names.VOCABULARY)),
+    return Source(directory, name, manifest["config"],
+                  Vocabulary.load(os.path.join(directory, names.VOCABULARY)),
                   workers(manifest))
 
 
 def with_model_of(source, config):
     """The configuration with the model flags that were not given taken from a Source.
 
-    Raises: CheckpointError for a model flag, given or of a preset, that contradicts the model; names both values.
-    """
+    Raises: CheckpointError for a model flag, given or of a preset, that contradicts the model;
+    names both values."""
     of_preset = tuple(presets.load(config.training.preset)) if config.training.preset else ()
     asked = dataclasses.replace(config, explicit=tuple(sorted(set(config.explicit + of_preset))))
     checkpoint.check_flags(asked, source)
     rates = {name: getattr(config.model, name) for name in _FREE if name in asked.explicit}
     config = dataclasses.replace(config, model=dataclasses.replace(source.config.model, **rates))
-    checked = config_module.from_dict(config.to_dict())  # its parts must still have a meaning together
+    # its parts must still have a meaning together
+    checked = config_module.from_dict(config.to_dict())
     return dataclasses.replace(checked, explicit=config.explicit)
 
 
@@ -68,7 +71,8 @@ def onto(base, vocabulary, sessions):
     """Sessions in the item indices of an older vocabulary, to which new items are appended.
 
     Args:
-      base: Vocabulary of the weights. vocabulary, sessions: of the training file, as data.sessions.index_train gives them.
+      base: Vocabulary of the weights. vocabulary, sessions: of the training file, as
+      data.sessions.index_train gives them.
     Returns: (Vocabulary with the support of the training file, Sessions).
     """
     extended, index = base.extended(vocabulary)
@@ -78,16 +82,19 @@ def onto(base, vocabulary, sessions):
 def report(source, vocabulary):
     """Log how many items are new and how many have vanished."""
     old = len(source.vocabulary)
-    _log.info("starting from %s: %d of its %d items occur in the training file, %d do not and keep their rows; %d new items "
+    _log.info("starting from %s: %d of its %d items occur in the training file, %d do not and keep "
+              "their rows; %d new items "
               "have fresh rows", source.path, int((vocabulary.support[:old] > 0).sum()), old,
               int((vocabulary.support[:old] == 0).sum()), len(vocabulary) - old)
 
 
 def filled(source, config, arrays):
-    """A fresh state with the weights of a Source put in: rows of old items, and everything that is no row.
+    """A fresh state with the weights of a Source put in: rows of old items, and everything that is
+    no row.
 
     Args:
-      config: config.Config of the training. arrays: model.state.initial of it; changed in place and returned.
+      config: config.Config of the training. arrays: model.state.initial of it; changed in place and
+      returned.
     """
     found = checkpoint.tensors(source.directory, source.name, source.config, len(source.vocabulary),
                                source.workers)

@@ -1,4 +1,5 @@
-"""Every benchmark runs with tiny sizes and writes a report that says where its numbers come from."""
+"""Every benchmark runs with tiny sizes and writes a report that says where its numbers come from.
+"""
 
 import importlib
 import json
@@ -11,13 +12,16 @@ import pytest
 
 pytestmark = [pytest.mark.tf, pytest.mark.once]
 
-KEYS = {"benchmark", "command", "config", "commit", "date", "hardware", "versions", "environment", "results"}
+KEYS = {"benchmark", "command", "config", "commit", "date", "hardware", "versions", "environment",
+        "results"}
 
 
 def run(script, path, repo_root, *flags):
     """The JSON report of `script --quick`."""
-    words = [sys.executable, os.path.join(repo_root, "benchmarks", script), "--quick", "--json", str(path)]
-    done = subprocess.run(words + list(flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    words = [sys.executable, os.path.join(repo_root, "benchmarks", script), "--quick", "--json",
+             str(path)]
+    done = subprocess.run(words + list(flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
     assert done.returncode == 0, done.stderr[-2000:]
     with open(str(path), encoding="utf-8") as source:
         report = json.load(source)
@@ -28,7 +32,8 @@ def run(script, path, repo_root, *flags):
 
 
 def assert_summary(row):
-    assert set(row) == {"median", "min", "max", "raw"} and 0 < row["min"] <= row["median"] <= row["max"]
+    assert set(row) == {"median", "min", "max", "raw"}
+    assert 0 < row["min"] <= row["median"] <= row["max"]
 
 
 @pytest.mark.release
@@ -36,13 +41,16 @@ def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, rep
     report = run("bench_train.py", tmp_path / "train.json", repo_root, "--variants",
                  "original,lazy1,loop,products,products_loop", "--other_python", sys.executable)
     (point,) = report["results"]
-    assert set(point["ms_per_step"]) == {"original", "lazy1", "loop", "products", "products_loop", "other_original",
+    assert set(point["ms_per_step"]) == {"original", "lazy1", "loop", "products", "products_loop",
+                                         "other_original",
                                          "other_loop", "other_products_loop"}
     for row in point["ms_per_step"].values():
         assert_summary(row)
-    assert {"factor optimizer", "factor loop", "loop/products", "original/loop", "loop/products_loop",
+    assert {"factor optimizer", "factor loop", "loop/products", "original/loop",
+            "loop/products_loop",
             "other_original/other_loop", "other_loop/other_products_loop"} <= set(point["ratios"])
-    assert set(point["events_per_s"]) == {"original", "lazy1", "loop", "other_original", "other_loop"}
+    assert set(point["events_per_s"]) == {"original", "lazy1", "loop", "other_original",
+                                          "other_loop"}
     assert "tensorflow" in report["versions"] and point["other_tensorflow"]
 
 
@@ -50,8 +58,10 @@ def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, rep
 def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_root):
     drawn = ["--preset", "rsc15-gru", "--n_sample", "40"]
     for flags, own in (([], {"no catch-up"}), (drawn, {"no draw"})):
-        results = run("profile_step.py", tmp_path / "profile.json", repo_root, "--", "--xla", "off", *flags)["results"]
-        assert set(results["ms_per_step"]) == {"step", "no dropout", "no loss", "no row updates", "no dense updates",
+        results = run("profile_step.py", tmp_path / "profile.json", repo_root, "--", "--xla", "off",
+                      *flags)["results"]
+        assert set(results["ms_per_step"]) == {"step", "no dropout", "no loss", "no row updates",
+                                               "no dense updates",
                                                "no duplicates", "products", "products_loop"} | own
         for row in results["ms_per_step"].values():
             assert_summary(row)
@@ -82,7 +92,8 @@ def test_products_in_a_loop_are_all_made_in_every_round(repo_root, compiled):
     numbers, rows = np.random.RandomState(0), []
     for shape in bench.shapes_of_products(3, 2):
         b = bench.normal(numbers, *shape[1:])
-        rows.append([bench.normal(numbers, *shape[:2]), b / np.linalg.norm(b, 2), bench.normal(numbers, *shape[::2])])
+        rows.append([bench.normal(numbers, *shape[:2]), b / np.linalg.norm(b, 2),
+                     bench.normal(numbers, *shape[::2])])
     for _ in range(5):
         rows = [[g @ b.T, b, a @ b, a.T @ g] for a, b, g, *_ in rows]
     expected = sum(a.sum() + g.sum() + d.sum() for a, _, g, d in rows)
@@ -92,7 +103,8 @@ def test_products_in_a_loop_are_all_made_in_every_round(repo_root, compiled):
 
 def _point(items, ms, **sizes):
     return dict(dict(batch_size=50, size=100), items=items, ms_per_step={
-        name: {"median": value, "min": value / 2, "max": value * 2} for name, value in ms.items()}, **sizes)
+        name: {"median": value, "min": value / 2, "max": value * 2} for name, value in ms.items()},
+                **sizes)
 
 
 def test_the_catalogue_is_compared_with_the_base(repo_root):
@@ -135,7 +147,8 @@ def test_load_measures_each_case_in_its_own_process(tmp_path, repo_root):
 
 @pytest.mark.release
 def test_startup_is_measured_beside_the_import(tmp_path, repo_root):
-    results = run("bench_startup.py", tmp_path / "startup.json", repo_root, "--cases", "import,graph")["results"]
+    results = run("bench_startup.py", tmp_path / "startup.json", repo_root, "--cases",
+                  "import,graph")["results"]
     for name in ("import", "graph"):
         assert_summary(results["seconds"][name])
     assert results["beyond_import"]["graph"]["median"] == (results["seconds"]["graph"]["median"]
@@ -155,7 +168,8 @@ def test_onednn_is_timed_and_its_results_compared(tmp_path, repo_root):
 
 
 def test_too_few_repeats_are_refused(repo_root):
-    done = subprocess.run([sys.executable, os.path.join(repo_root, "benchmarks", "bench_eval.py"), "--repeats", "2"],
+    done = subprocess.run([sys.executable, os.path.join(repo_root, "benchmarks", "bench_eval.py"),
+                           "--repeats", "2"],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode != 0 and "--repeats 2 is too few" in done.stderr
 
@@ -176,9 +190,11 @@ def test_the_server_is_loaded_without_an_error(tmp_path, repo_root):
         pytest.importorskip(name, reason="the extra serve is not installed (Python 3.9 or later)")
     found = run("bench_serve.py", tmp_path / "serve.json", repo_root)["results"]
     assert {(row["path"], row["load"]) for row in found["rows"]} == {
-        (path, load) for path in ("/recommend", "/sessions/{id}/click") for load in ("closed", "steady", "alone")}
+        (path, load) for path in ("/recommend", "/sessions/{id}/click")
+        for load in ("closed", "steady", "alone")}
     for row in found["rows"]:
-        assert row["errors"] == 0 and row["requests"] > 0 and 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
+        assert row["errors"] == 0 and row["requests"] > 0
+        assert 0 < row["p50_ms"] <= row["p90_ms"] <= row["p99_ms"]
     assert found["mean_batch"] >= 1
 
 
@@ -187,7 +203,8 @@ def test_the_server_is_loaded_without_an_error(tmp_path, repo_root):
 def test_processes_that_train_together_are_timed_against_one(tmp_path, repo_root):
     flags = ["--", "--xla", "off", "--n_sample", "8"]
     results = run("bench_cluster.py", tmp_path / "cluster.json", repo_root, *flags)["results"]
-    assert set(results["ms_per_step"]) == set(results["cpu_ms_per_step"]) == {"alone", "compute", "together"}
+    assert (set(results["ms_per_step"]) == set(results["cpu_ms_per_step"])
+            == {"alone", "compute", "together"})
     for row in results["ms_per_step"].values():
         assert_summary(row)
     assert results["gain"]["median"] > 0 and results["bytes_per_step"] > 0
@@ -195,16 +212,20 @@ def test_processes_that_train_together_are_timed_against_one(tmp_path, repo_root
 
 def test_the_table_of_docs_scale_is_what_was_measured(repo_root):
     with open(os.path.join(repo_root, "docs", "scale.md"), encoding="utf-8") as file:
-        lines = [[cell.strip(" *") for cell in line.split("|")[2:-1]] for line in file if line.startswith("| ")][1:]
+        lines = [[cell.strip(" *") for cell in line.split("|")[2:-1]]
+                 for line in file if line.startswith("| ")][1:]
     columns = list(zip(*lines))
     assert len(columns) == 2
     for column, (name, hidden) in zip(columns, (("cluster", 100), ("cluster_512", 512))):
-        with open(os.path.join(repo_root, "benchmarks", "results", name + ".json"), encoding="utf-8") as file:
+        with open(os.path.join(repo_root, "benchmarks", "results", name + ".json"),
+                  encoding="utf-8") as file:
             found = json.load(file)["results"]
         ms, dense = found["ms_per_step"], 6 * hidden * hidden + 3 * hidden
         sent = 2 * (4 * (dense + 2048 * (hidden + 1) + 1) + 4 * 512 * 2 * (hidden + 1))
         shown = ["%.1f" % ms[variant]["median"] for variant in ("alone", "compute", "together")]
         shown += ["%.1f" % found["cpu_ms_per_step"]["together"]["median"]]
-        shown += ["{:,}".format(round(found["bytes_per_step"])), "{:,}".format(sent), "%.2f" % found["gain"]["median"]]
+        shown += ["{:,}".format(round(found["bytes_per_step"])), "{:,}".format(sent),
+                  "%.2f" % found["gain"]["median"]]
         assert list(column) == shown
-        assert abs(found["bytes_per_step"] / sent - 1) < 0.02  # the formula is what the wire carries
+        # the formula is what the wire carries
+        assert abs(found["bytes_per_step"] / sent - 1) < 0.02

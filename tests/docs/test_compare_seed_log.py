@@ -1,4 +1,5 @@
-"""The script that puts a run beside a published log: which sessions it takes, and when it says no."""
+"""The script that puts a run beside a published log: which sessions it takes, and when it says no.
+"""
 
 import importlib.util
 import os
@@ -9,7 +10,8 @@ import pytest
 
 @pytest.fixture(scope="module")
 def script():
-    path = os.path.join(os.path.dirname(__file__), os.pardir, os.pardir, "scripts", "compare_seed_log.py")
+    path = os.path.join(os.path.dirname(__file__), os.pardir, os.pardir, "scripts",
+                        "compare_seed_log.py")
     spec = importlib.util.spec_from_file_location("compare_seed_log", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -48,8 +48,10 @@ def test_the_table_of_the_page_is_that_of_the_results(capsys):
 def test_of_several_runs_of_a_row_the_last_counts(rows):
     lines = machines.table(rows).splitlines()
     assert lines[2:] == [
-        "| `zen` | 3.9 | 2.6.5 | 1.19.5 | X / Y, 2 | whole suite | 5 | 0 | 1 | 1.5 | 2026-01-02, abc |",
-        "| `zen` `user` | 3.9 | 2.6.5 | 1.19.5 | X / Y, 2 | whole suite | 4 | 0 | 1 | 1.5 | 2026-01-02, abc |",
+        "| `zen` | 3.9 | 2.6.5 | 1.19.5 | X / Y, 2 | whole suite | 5 | 0 | 1 | 1.5 | 2026-01-02, "
+        "abc |",
+        "| `zen` `user` | 3.9 | 2.6.5 | 1.19.5 | X / Y, 2 | whole suite | 4 | 0 | 1 | 1.5 | "
+        "2026-01-02, abc |",
     ]
 
 

@@ -1,4 +1,6 @@
-"""The scripts that make recorded results: they run the real command, and what they write is what it said."""
+"""The scripts that make recorded results: they run the real command, and what they write is what it
+said.
+"""
 
 import importlib.util
 import json
@@ -11,30 +13,36 @@ pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 
 def load(repo_root, name):
-    spec = importlib.util.spec_from_file_location(name, os.path.join(repo_root, "scripts", name + ".py"))
+    spec = importlib.util.spec_from_file_location(name,
+                                                  os.path.join(repo_root, "scripts", name + ".py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def command(calls):
-    """A stand-in for the command in a process of its own: the same, in this one; small, so that it is quick."""
+    """A stand-in for the command in a process of its own: the same, in this one; small, so that it
+    is quick.
+    """
     from gru4rec import main
 
     def run(flags):
         calls.append(flags)
-        small = ["--xla", "off", "--epoch", "1", "--size", "8", "--n_sample", "16"] if "--train_path" in flags else []
+        small = ["--xla", "off", "--epoch", "1", "--size", "8", "--n_sample",
+                 "16"] if "--train_path" in flags else []
         assert main.main(flags + small) == 0
     return run
 
 
 @pytest.fixture
 def files(tmp_path):
-    """(train, test) files of sessions that walk round a ring of 30 items, and sometimes leave it."""
+    """(train, test) files of sessions that walk round a ring of 30 items, and sometimes leave it.
+    """
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     paths = []
     for name, first, count in (("train", 0, 120), ("test", 1000, 30)):
-        rows = ["%d\t%d\t%d" % (first + s, (7 * s + i + (s + i) % 11 // 10) % 30, 10 ** 9 + first + 60 * s + i)
+        rows = ["%d\t%d\t%d" % (first + s, (7 * s + i + (s + i) % 11 // 10) % 30,
+                                10 ** 9 + first + 60 * s + i)
                 for s in range(count) for i in range(2 + s % 4)]
         paths.append(tmp_path / (name + ".tsv"))
         paths[-1].write_text("SessionId\tItemId\tTime\n" + "\n".join(rows) + "\n")
@@ -45,7 +53,8 @@ def test_preset_results_are_those_of_the_commands(files, tmp_path, repo_root, mo
     script, calls, out = load(repo_root, "preset_results"), [], tmp_path / "results.json"
     monkeypatch.setattr(script, "_main", command(calls))
     out.write_text(json.dumps({"presets": {}}))
-    script.main(["rsc15-gru", "--train_path", str(files[0]), "--test_path", str(files[1]), "--seeds", "2", "--out", str(out)])
+    script.main(["rsc15-gru", "--train_path", str(files[0]), "--test_path", str(files[1]),
+                 "--seeds", "2", "--out", str(out)])
     found = json.loads(out.read_text())["presets"]["rsc15-gru"]
     assert len(calls) == 6 and [run["seed"] for run in found["runs"]] == [0, 1]
     for unknown in ("drop", "miss"):
@@ -55,7 +64,8 @@ def test_preset_results_are_those_of_the_commands(files, tmp_path, repo_root, mo
         for run in found["runs"]:
             low, high = run[unknown]["recall_interval"]
             assert low <= run[unknown]["recall@20"] <= high and len(run["epoch_seconds"]) == 1
-    line = [text for text in capsys.readouterr().out.splitlines() if text.startswith("| `rsc15-gru` | `miss` |")][0]
+    line = [text for text in capsys.readouterr().out.splitlines()
+            if text.startswith("| `rsc15-gru` | `miss` |")][0]
     assert "| %.4f |" % found["summary"]["miss recall@20"]["mean"] in line
 
 
@@ -64,14 +74,19 @@ def test_a_search_goes_on_from_its_log(files, tmp_path, repo_root, monkeypatch, 
     script, calls, log = load(repo_root, "search"), [], tmp_path / "log.jsonl"
     monkeypatch.setattr(script, "run", _searched(script, command(calls)))
     start = tmp_path / "start.json"
-    start.write_text(json.dumps([{"size": 128, "batch_size": 32, "lr": 0.1, "dropout": 0.2, "embed_dropout": 0.0,
-                                  "n_sample": 512, "sample_alpha": 0.5, "label_smoothing": 0.0, "score_scale": 12.0}]))
-    log.write_text(json.dumps({"fixed": {"--score": "dot"}, "params": {}, "score": 9.9}) + "\n")  # of another search
-    flags = ["--train_path", str(files[0]), "--log", str(log), "--trials", "1", "--epoch", "2", "--valid_fraction", "0.2"]
+    start.write_text(json.dumps([{"size": 128, "batch_size": 32, "lr": 0.1, "dropout": 0.2,
+                                  "embed_dropout": 0.0,
+                                  "n_sample": 512, "sample_alpha": 0.5, "label_smoothing": 0.0,
+                                  "score_scale": 12.0}]))
+    # of another search
+    log.write_text(json.dumps({"fixed": {"--score": "dot"}, "params": {}, "score": 9.9}) + "\n")
+    flags = ["--train_path", str(files[0]), "--log", str(log), "--trials", "1", "--epoch", "2",
+             "--valid_fraction", "0.2"]
     script.main(flags + ["--start", str(start)])
     script.main(flags)
     lines = [json.loads(line) for line in log.read_text().splitlines()][1:]
-    assert len(lines) == 2 and lines[0]["params"]["size"] == 128 and lines[0]["params"] != lines[1]["params"]
+    assert len(lines) == 2 and lines[0]["params"]["size"] == 128
+    assert lines[0]["params"] != lines[1]["params"]
     for line in lines:
         assert line["score"] == max(script.score(row) for row in line["epochs"]) > 0
         assert script.score(line["epochs"][line["best_epoch"]]) == line["score"]

@@ -1,4 +1,6 @@
-"""Shared by the tests of commands: one in this process, where a new one would only cost time, and shells."""
+"""Shared by the tests of commands: one in this process, where a new one would only cost time, and
+shells.
+"""
 
 import shutil
 

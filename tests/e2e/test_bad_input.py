@@ -1,4 +1,6 @@
-"""Whatever is wrong with flags, files or checkpoints: exit status 2, one line that names it, nothing written."""
+"""Whatever is wrong with flags, files or checkpoints: exit status 2, one line that names it,
+nothing written.
+"""
 
 import gzip
 import json
@@ -26,7 +28,9 @@ def chain(path, seed=1, num_sessions=60):
 
 
 def everything(directory):
-    """Path -> bytes of all files below a directory; directories too, so that an empty one would show."""
+    """Path -> bytes of all files below a directory; directories too, so that an empty one would
+    show.
+    """
     found = {}
     for parent, directories, files in os.walk(str(directory)):
         found.update((os.path.join(parent, name), None) for name in directories)
@@ -38,14 +42,17 @@ def everything(directory):
 
 @pytest.fixture
 def refused(inline, tmp_path):
-    """function (*flags) -> the one line of the error, after all that must hold for any bad input was checked."""
+    """function (*flags) -> the one line of the error, after all that must hold for any bad input
+    was checked.
+    """
     def run(*flags):
         before = everything(tmp_path)
         status, out, err = inline(*flags)
         assert status == 2 and out == "", err
         errors = [line for line in err.splitlines() if line.startswith("error: ")]
         assert helpers.foreign_lines(err) == [], err
-        assert len(errors) == 1 and errors[0].startswith("error: ") and err.endswith(errors[0] + "\n"), err
+        assert len(errors) == 1 and errors[0].startswith("error: "), err
+        assert err.endswith(errors[0] + "\n"), err
         assert everything(tmp_path) == before
         return errors[0]
 
@@ -58,7 +65,8 @@ def trained(tmp_path_factory):
     directory = tmp_path_factory.mktemp("trained")
     chain(directory / "train.tsv"), chain(directory / "test.tsv", 2)
     flags = ["--train_path", "train.tsv", "--test_path", "test.tsv"] + SMALL
-    subprocess.run([sys.executable, "-m", "gru4rec.main"] + [str(f) for f in flags], cwd=str(directory), check=True,
+    subprocess.run([sys.executable, "-m", "gru4rec.main"] + [str(f) for f in flags],
+                   cwd=str(directory), check=True,
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return directory
 
@@ -127,19 +135,26 @@ def test_a_test_file_with_nothing_to_rank(refused, model):
 
 
 @pytest.mark.parametrize("flags, words", [
-    (["--nonsense", "1"], ["--nonsense"]), (["--los", "bpr"], ["--los"]), (["stray"], ["stray"]), (["--lr"], ["--lr"]),
-    (["--device", "tpu"], ["--device 'tpu'", "auto, npu, gpu, cpu"]), (["--train", "2"], ["--train '2'"]),
+    (["--nonsense", "1"], ["--nonsense"]), (["--los", "bpr"], ["--los"]), (["stray"], ["stray"]),
+    (["--lr"], ["--lr"]),
+    (["--device", "tpu"], ["--device 'tpu'", "auto, npu, gpu, cpu"]),
+    (["--train", "2"], ["--train '2'"]),
     (["--loss", "hinge"], ["--loss 'hinge'", "bpr"]),
     (["--tie", "best"], ["--tie"]), (["--unknown", ""], ["--unknown"]),
     (["--epoch", "-1"], ["--epoch -1", "at least 1"]), (["--epoch", "1.5"], ["--epoch '1.5'"]),
-    (["--epoch", "9" * 5000], ["--epoch"]), (["--epoch", "99999999"], ["--epoch 99999999", "at most"]),
-    (["--batch_size", "1"], ["--batch_size 1"]), (["--batch_size", "1" + "0" * 12], ["--batch_size", "at most"]),
-    (["--eval_batch_size", "1" + "0" * 12], ["--eval_batch_size", "at most"]), (["--size", "0"], ["--size 0"]),
+    (["--epoch", "9" * 5000], ["--epoch"]),
+    (["--epoch", "99999999"], ["--epoch 99999999", "at most"]),
+    (["--batch_size", "1"], ["--batch_size 1"]),
+    (["--batch_size", "1" + "0" * 12], ["--batch_size", "at most"]),
+    (["--eval_batch_size", "1" + "0" * 12], ["--eval_batch_size", "at most"]),
+    (["--size", "0"], ["--size 0"]),
     (["--size", "1" + "0" * 12], ["--size", "at most"]), (["--size", "100,"], ["--size '100,'"]),
-    (["--steps_per_run", "1" + "0" * 12], ["--steps_per_run", "at most"]), (["--layer", "1" + "0" * 12], ["--layer"]),
+    (["--steps_per_run", "1" + "0" * 12], ["--steps_per_run", "at most"]),
+    (["--layer", "1" + "0" * 12], ["--layer"]),
     (["--lr", "nan"], ["--lr nan"]), (["--lr", "-inf"], ["--lr"]), (["--lr", "0"], ["--lr 0"]),
     (["--lr", "1e300"], ["--lr 1e300"]),
-    (["--dropout", "1"], ["--dropout 1"]), (["--grad_cap", "inf"], ["--grad_cap inf"]), (["--seed", "-1"], ["--seed -1"]),
+    (["--dropout", "1"], ["--dropout 1"]), (["--grad_cap", "inf"], ["--grad_cap inf"]),
+    (["--seed", "-1"], ["--seed -1"]),
     (["--cut_off", "0"], ["--cut_off 0"]), (["--cut_off", "5,,20"], ["--cut_off '5,,20'"]),
     (["--size", "100,50", "--layer", "3"], ["--size 100,50", "--layer 3"]),
     (["--final_act", "softmax", "--loss", "top1"], ["--final_act softmax", "--loss top1"]),
@@ -172,7 +187,8 @@ def test_a_device_that_cannot_be_had(refused, tmp_path, name):
 @pytest.mark.parametrize("name", ["a.tsv", "a.tsv/below"])
 def test_a_checkpoint_dir_that_is_a_file(refused, tmp_path, name):
     chain(tmp_path / "a.tsv")
-    assert "--checkpoint_dir %s" % name in refused("--train_path", "a.tsv", "--checkpoint_dir", name, *SMALL)
+    assert "--checkpoint_dir %s" % name in refused("--train_path", "a.tsv", "--checkpoint_dir",
+                                                   name, *SMALL)
     assert "holds no checkpoint" in refused("--train", 0, "--checkpoint_dir", name)
 
 
@@ -183,12 +199,15 @@ def test_a_checkpoint_that_does_not_exist(refused, model):
     assert "holds no checkpoint" in refused("--train", 0, "--checkpoint_dir", "empty")
 
 
-@pytest.mark.parametrize("name", ["gru-model-1.index", "gru-model-1.data-00000-of-00001", "gru-model-1.json",
+@pytest.mark.parametrize("name",
+                         ["gru-model-1.index", "gru-model-1.data-00000-of-00001",
+                          "gru-model-1.json",
                                   "vocabulary.npz"])
 def test_a_damaged_checkpoint(refused, model, inline, name):
     path = model / "checkpoint" / name
     whole = path.read_bytes()
-    for content in (whole[:-1], b"", whole[:50] + bytes([whole[50] ^ 1]) + whole[51:], whole + b" x"):
+    for content in (whole[:-1], b"", whole[:50] + bytes([whole[50] ^ 1]) + whole[51:],
+                    whole + b" x"):
         path.write_bytes(content)
         line = refused("--train", 0, "--test", 1)
         assert name in line and "damaged" in line
@@ -205,7 +224,8 @@ def test_a_damaged_checkpoint(refused, model, inline, name):
 
 @pytest.mark.parametrize("flags, words", [
     (["--size", 9], ["--size 9", "--size 8"]), (["--layer", 2], ["--layer 2", "--layer 1"]),
-    (["--loss", "bpr"], ["--loss bpr", "--loss cross-entropy"]), (["--hidden_act", "relu"], ["relu", "tanh"]),
+    (["--loss", "bpr"], ["--loss bpr", "--loss cross-entropy"]),
+    (["--hidden_act", "relu"], ["relu", "tanh"]),
     (["--final_act", "linear"], ["--final_act linear", "--final_act softmax"])])
 def test_a_flag_that_contradicts_the_checkpoint(refused, model, flags, words):
     line = refused("--train", 0, *flags)
@@ -235,7 +255,9 @@ def test_a_loss_that_is_not_finite_is_status_3_and_keeps_what_was_saved(inline, 
 
 
 def test_evaluation_of_a_model_whose_directory_takes_no_row(inline, model):
-    """A read-only place (here, for root's sake, a directory where the file should be) costs a warning, no more."""
+    """A read-only place (here, for root's sake, a directory where the file should be) costs a
+    warning, no more.
+    """
     expected = inline("--train", 0)[1]
     os.remove(str(model / "checkpoint" / "metrics.jsonl"))
     os.mkdir(str(model / "checkpoint" / "metrics.jsonl"))
@@ -245,7 +267,9 @@ def test_evaluation_of_a_model_whose_directory_takes_no_row(inline, model):
 
 
 def test_a_disk_that_fills_up_while_training(inline, model, monkeypatch):
-    """The tensors of the second epoch find no room; the first stays whole, nothing temporary is left."""
+    """The tensors of the second epoch find no room; the first stays whole, nothing temporary is
+    left.
+    """
     from gru4rec import checkpoint
     from gru4rec.checkpoint import bundle_writer
     real, calls = bundle_writer.write, []
@@ -259,8 +283,10 @@ def test_a_disk_that_fills_up_while_training(inline, model, monkeypatch):
     monkeypatch.setattr(bundle_writer, "write", write)
     status, _, err = inline("--train_path", "train.tsv", "--checkpoint_dir", "new", *SMALL)
     assert status == 2 and "gru-model-1 cannot be written: [Errno 28]" in err.splitlines()[-1]
-    assert sorted(os.listdir(str(model / "new"))) == ["checkpoint", "gru-model-0.data-00000-of-00001",
-                                                      "gru-model-0.index", "gru-model-0.json", "metrics.jsonl",
+    assert sorted(os.listdir(str(model / "new"))) == ["checkpoint",
+                                                      "gru-model-0.data-00000-of-00001",
+                                                      "gru-model-0.index", "gru-model-0.json",
+                                                      "metrics.jsonl",
                                                       "rules.npz", "vocabulary.npz"]
     assert checkpoint.load(str(model / "new")).epoch == 0
 
@@ -269,7 +295,9 @@ def test_memory_that_tensorflow_lacks_is_one_line(refused, tmp_path, monkeypatch
     from gru4rec import engine
 
     def create(*_):
-        raise tf.errors.ResourceExhaustedError(None, None, "Graph execution error:\nOOM when allocating [9,9]\nmore")
+        raise tf.errors.ResourceExhaustedError(None, None,
+                                               "Graph execution error:\nOOM when allocating "
+                                               "[9,9]\nmore")
 
     monkeypatch.setattr(engine, "create", create)
     chain(tmp_path / "a.tsv")
@@ -277,20 +305,24 @@ def test_memory_that_tensorflow_lacks_is_one_line(refused, tmp_path, monkeypatch
     assert "out of memory (OOM when allocating [9,9])" in line and "--batch_size" in line
 
 
-# --- what only a process of its own shows ----------------------------------------------------------------------------
+# --- what only a process of its own shows ---------------------------------------------------------
 
 def start(cwd, *flags, **streams):
     streams = dict(dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE), **streams)
-    return subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + [str(flag) for flag in flags], cwd=str(cwd),
+    return subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + [str(flag) for flag in flags],
+                            cwd=str(cwd),
                             universal_newlines=True, **streams)
 
 
 def test_a_file_that_is_missing_needs_no_tensorflow(tmp_path):
-    """Status and line of the real command; found before TensorFlow is imported, which this one cannot be."""
+    """Status and line of the real command; found before TensorFlow is imported, which this one
+    cannot be.
+    """
     (tmp_path / "tensorflow.py").write_text("raise SystemExit('imported')")
     process = start(tmp_path, "--train_path", "none.tsv")
     out, err = process.communicate()
-    assert (process.returncode, out, err.count("\n")) == (2, "", 1) and err.startswith("error: none.tsv: ")
+    assert (process.returncode, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith("error: none.tsv: ")
     assert os.listdir(str(tmp_path)) == ["tensorflow.py"]
 
 
@@ -300,7 +332,8 @@ def test_results_that_find_no_room_are_status_2(model):
         process = start(model, "--train", 0, stdout=full)
         _, err = process.communicate()
     assert process.returncode == 2
-    assert err.splitlines()[-1].startswith("error: stdout cannot be written: No space left") and "Traceback" not in err
+    assert err.splitlines()[-1].startswith("error: stdout cannot be written: No space left")
+    assert "Traceback" not in err
 
 
 def test_a_reader_that_leaves_is_one_line(model):
@@ -308,12 +341,14 @@ def test_a_reader_that_leaves_is_one_line(model):
     process.stdout.close()
     err = process.stderr.read()
     assert process.wait() == 2
-    assert err.splitlines()[-1].startswith("error: stdout cannot be written: Broken pipe") and "Traceback" not in err
+    assert err.splitlines()[-1].startswith("error: stdout cannot be written: Broken pipe")
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_is_one_line_and_finished_epochs_stay(model, number, status):
-    process = start(model, "--train_path", "train.tsv", "--checkpoint_dir", "new", "--size", 8, "--batch_size", 2,
+    process = start(model, "--train_path", "train.tsv", "--checkpoint_dir", "new", "--size", 8,
+                    "--batch_size", 2,
                     "--epoch", 9999, "--log_every", 1, "--xla", "off",
                     preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
     for line in process.stdout:

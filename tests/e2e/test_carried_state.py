@@ -41,7 +41,8 @@ def test_a_model_without_carried_state_misses_the_ceiling():
             trainer.run(base.chunk_of(epoch, start, stop, number * epoch.num_steps))
     ranker = evaluator.Evaluator(cfg, cpu, state.caught_up(cfg, trainer.arrays()), 512)
     items, offsets = _pairs(test.items, test.offsets)
-    blind = sessions.EvalSessions(items, offsets, np.zeros(len(offsets) - 1, bool), 0, np.arange(len(offsets) - 1))
+    blind = sessions.EvalSessions(items, offsets, np.zeros(len(offsets) - 1, bool), 0,
+                                  np.arange(len(offsets) - 1))
     (_, recall, _), = evaluator.evaluate(ranker, blind, "conservative", [20])
     trainer.close()
     ranker.close()

@@ -17,12 +17,14 @@ pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
-    """pathlib.Path of the outputs of a small log, with text ids of items and sessions of one event."""
+    """pathlib.Path of the outputs of a small log, with text ids of items and sessions of one event.
+    """
     directory = tmp_path_factory.mktemp("prepared")
     frame = synthetic.markov_sessions(300, 40, 3)
     frame["ItemId"] = "item-" + frame["ItemId"].astype(str)
     frame.sample(frac=0.8, random_state=1).to_csv(str(directory / "log.tsv"), sep="\t", index=False)
-    words = ["session-rec", str(directory / "log.tsv"), "--out", str(directory), "--partitions", "3", "--split", "ratio",
+    words = ["session-rec", str(directory / "log.tsv"), "--out", str(directory), "--partitions",
+             "3", "--split", "ratio",
              "--min_length", "1", "--min_support", "1"]
     assert cli.main(words) == 0
     return directory
@@ -30,9 +32,11 @@ def prepared(tmp_path_factory):
 
 def train(directory, path, **flags):
     """dict name -> SHA-256 of the checkpoint files with weights and of the vocabulary."""
-    words = ["--train", "1", "--train_path", str(path), "--checkpoint_dir", str(directory), "--device", "cpu", "--size", "8",
+    words = ["--train", "1", "--train_path", str(path), "--checkpoint_dir", str(directory),
+             "--device", "cpu", "--size", "8",
              "--batch_size", "16", "--xla", "off"]
-    assert main.main(words + [str(w) for name, value in flags.items() for w in ("--" + name, value)]) == 0
+    assert main.main(words + [str(w) for name,
+                              value in flags.items() for w in ("--" + name, value)]) == 0
     found = {}
     for name in os.listdir(str(directory)):
         if ".data-" in name or name.endswith(".npz"):
@@ -44,7 +48,8 @@ def test_weights_are_those_of_the_plain_file_whose_run_goes_on_in_parts(prepared
     plain, parted = prepared / "session-rec_train_full.txt", prepared / "session-rec_train_full.parquet"
     first = train(tmp_path / "a", plain, epoch=1)
     assert len(first) > 2 and first == train(tmp_path / "b", parted, epoch=1)
-    assert train(tmp_path / "a", parted, epoch=2, resume=1) == train(tmp_path / "b", parted, epoch=2, resume=1) != first
+    assert train(tmp_path / "a", parted, epoch=2,
+                 resume=1) == train(tmp_path / "b", parted, epoch=2, resume=1) != first
 
 
 def test_validation_order_by_time_and_weights_to_start_from(prepared, tmp_path):
@@ -59,7 +64,8 @@ def test_validation_order_by_time_and_weights_to_start_from(prepared, tmp_path):
 
 def test_refusals_are_one_line_and_nothing_is_written(prepared, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for flags, words in ((["--train_path", prepared / "session-rec_train_full.parquet", "--valid_fraction", 0.1],
+    for flags, words in ((["--train_path", prepared / "session-rec_train_full.parquet",
+                           "--valid_fraction", 0.1],
                           "--valid_fraction 0.1 has no meaning with --train_path"),
                          (["--train_path", prepared], "dataset.json: cannot be read")):
         assert main.main([str(flag) for flag in flags]) == 2

@@ -1,4 +1,6 @@
-"""What surrounds the model's Recall and MRR, by the real command: sequential rules, metrics, splits, tables of ranks."""
+"""What surrounds the model's Recall and MRR, by the real command: sequential rules, metrics,
+splits, tables of ranks.
+"""
 
 import json
 import os
@@ -14,7 +16,8 @@ from tests import tolerance
 
 pytestmark = [pytest.mark.tf, pytest.mark.once]
 
-STANDARD = re.compile(r"events: \d+ sessions: \d+ [^\n]+\n(Recall@\d+: \d\.\d{4}\tMRR@\d+: \d\.\d{4}\n)+")
+STANDARD = re.compile(r"events: \d+ sessions: \d+ [^\n]+\n(Recall@\d+: \d\.\d{4}\tMRR@\d+: "
+                      r"\d\.\d{4}\n)+")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,8 @@ def model(tmp_path_factory):
             synthetic.markov_sessions(400, 60, seed).to_csv(name, sep="\t", index=False)
         with open("next_day.tsv", "a") as out:
             out.write("1\t-7\t1\n3\t-7\t99999999999\n")  # an unknown item, first and last
-        assert main.main(["--train_path", "clicks.tsv", "--test_path", "next_day.tsv", "--checkpoint_dir", "runs/a",
+        assert main.main(["--train_path", "clicks.tsv", "--test_path", "next_day.tsv",
+                          "--checkpoint_dir", "runs/a",
                           "--epoch", "1", "--size", "8", "--xla", "off"]) == 0
     finally:
         os.chdir(before)
@@ -53,14 +57,18 @@ def last_rows(model, kind):
     return rows
 
 
-def test_sequential_rules_are_the_line_after_the_model_and_those_of_the_baseline(model, evaluate, capfd):
+def test_sequential_rules_are_the_line_after_the_model_and_those_of_the_baseline(model, evaluate,
+                                                                                 capfd):
     out, err = evaluate("--cut_off", "5,20", "--unknown", "miss", "--tie", "median")
-    plain, _ = evaluate("--cut_off", "5,20", "--unknown", "miss", "--tie", "median", "--compare_rules", 0)
+    plain, _ = evaluate("--cut_off", "5,20", "--unknown", "miss", "--tie", "median",
+                        "--compare_rules", 0)
     assert STANDARD.fullmatch(plain) and out.startswith(plain)
-    assert baselines.main(["--train_path", "clicks.tsv", "--test_path", "next_day.tsv", "--baseline", "rules", "--cut_off",
+    assert baselines.main(["--train_path", "clicks.tsv", "--test_path", "next_day.tsv",
+                           "--baseline", "rules", "--cut_off",
                            "5,20", "--unknown", "miss", "--tie", "median"]) == 0
     counts, *lines = capfd.readouterr().out.splitlines()
-    assert counts == plain.splitlines()[0] and out[len(plain):].splitlines() == lines and len(lines) == 2
+    assert counts == plain.splitlines()[0] and out[len(plain):].splitlines() == lines
+    assert len(lines) == 2
     row = last_rows(model, "eval")[-2]
     values = [row[key] for key in ("recall@20", "rules_recall@20", "mrr@20", "rules_mrr@20")]
     assert ("the model is below sequential rules, which learn nothing, in Recall@20 (%.4f, rules "
@@ -74,7 +82,8 @@ def test_evaluation_needs_no_training_file_and_says_why_there_is_no_comparison(m
     os.rename("runs/a/rules.npz", "runs/a/moved.npz")
     try:
         out, err = evaluate()
-        assert STANDARD.fullmatch(out) and "no comparison with sequential rules: " in err and "rules.npz" in err
+        assert STANDARD.fullmatch(out) and "no comparison with sequential rules: " in err
+        assert "rules.npz" in err
         os.rename("runs/a/moved.npz", "runs/a/rules.npz")
         assert "\nsequential rules: Recall@20: " in evaluate()[0]
     finally:
@@ -83,7 +92,8 @@ def test_evaluation_needs_no_training_file_and_says_why_there_is_no_comparison(m
 
 def test_training_without_comparison_saves_no_rules(model, inline, monkeypatch):
     monkeypatch.chdir(str(model))
-    status, _, err = inline("--train_path", "clicks.tsv", "--checkpoint_dir", "runs/b", "--epoch", 1, "--size", 8, "--xla",
+    status, _, err = inline("--train_path", "clicks.tsv", "--checkpoint_dir", "runs/b", "--epoch",
+                            1, "--size", 8, "--xla",
                             "off", "--compare_rules", 0)
     assert status == 0, err
     assert "gru-model-0.json" in os.listdir("runs/b") and "rules.npz" not in os.listdir("runs/b")
@@ -113,9 +123,11 @@ def test_where_all_targets_are_unknown_there_is_no_list_and_no_number(model, eva
     events = pd.read_csv("next_day.tsv", sep="\t").sort_values(["SessionId", "Time"], kind="stable")
     events.loc[~events.duplicated("SessionId", keep="last"), "ItemId"] = -5
     events.to_csv("unknown.tsv", sep="\t", index=False)
-    out, err = evaluate("--test_path", "unknown.tsv", "--unknown", "miss", "--eval_target", "last", "--metrics",
+    out, err = evaluate("--test_path", "unknown.tsv", "--unknown", "miss", "--eval_target", "last",
+                        "--metrics",
                         "recall,coverage,popularity")
-    assert "Recall@20: 0.0000\tCoverage@20: 0.0000\tPopularity@20: -\n" in out and "RuntimeWarning" not in err
+    assert "Recall@20: 0.0000\tCoverage@20: 0.0000\tPopularity@20: -\n" in out
+    assert "RuntimeWarning" not in err
     assert last_rows(model, "eval")[-1]["popularity@20"] is None
 
 
@@ -133,19 +145,23 @@ def test_splits_and_table_of_ranks_agree_with_the_result(model, evaluate):
         mean = sum(r["events"] * (r["recall@20"] or 0) for r in part) / row["events"]
         assert mean == pytest.approx(row["recall@20"])
     ranks = pd.read_csv("ranks.csv")
-    assert len(ranks) == row["events"] and (ranks["rank"] <= 20).mean() == pytest.approx(row["recall@20"])
-    assert ranks.loc[ranks["target"] == -7, "rank"].tolist() == [np.inf]  # the one at the beginning is no target
+    assert len(ranks) == row["events"]
+    assert (ranks["rank"] <= 20).mean() == pytest.approx(row["recall@20"])
+    # the one at the beginning is no target
+    assert ranks.loc[ranks["target"] == -7, "rank"].tolist() == [np.inf]
 
 
 def test_last_events_only(model, evaluate):
     out, _ = evaluate("--eval_target", "last", "--ranks_out", "last.csv")
     last = pd.read_csv("last.csv")
-    assert out.startswith("events: %d sessions: %d " % (len(last), len(last))) and last["session"].is_unique
+    assert out.startswith("events: %d sessions: %d " % (len(last), len(last)))
+    assert last["session"].is_unique
     evaluate("--ranks_out", "all.csv")
     everything = pd.read_csv("all.csv").groupby("session").tail(1).reset_index(drop=True)
     tolerance.assert_same_ranks(last, everything)  # fewer targets are products of other sizes
     row = last_rows(model, "eval")[-2]
-    assert row["eval_target"] == "last" and row["recall@20"] == pytest.approx((last["rank"] <= 20).mean())
+    assert row["eval_target"] == "last"
+    assert row["recall@20"] == pytest.approx((last["rank"] <= 20).mean())
 
 
 def test_model_and_baseline_are_compared(model, evaluate, capfd):
@@ -160,7 +176,8 @@ def test_model_and_baseline_are_compared(model, evaluate, capfd):
     lines = capfd.readouterr().out.splitlines()
     row = last_rows(model, "eval")[-1]
     assert lines[0] == "events: %d sessions: %d" % (row["events"], row["sessions"])
-    assert lines[2].split("\t")[:3] == ["Recall@20", "%.4f" % row["recall@20"], "%.4f" % row["rules_recall@20"]]
+    assert lines[2].split("\t")[:3] == ["Recall@20", "%.4f" % row["recall@20"],
+                                        "%.4f" % row["rules_recall@20"]]
     evaluate("--unknown", "miss", "--ranks_out", "miss.parquet")
     assert compare.main(["model.parquet", "miss.parquet"]) == 2
     assert "do not cover the same targets" in capfd.readouterr().err
@@ -168,7 +185,10 @@ def test_model_and_baseline_are_compared(model, evaluate, capfd):
 
 def test_a_table_that_cannot_be_written_is_refused_before_any_work(model, inline, monkeypatch):
     monkeypatch.chdir(str(model))
-    for flags, words in ((["--ranks_out", "none/a.csv"], "none/a.csv"), (["--ranks_out", "a.txt"], ".parquet or .csv"),
-                         (["--metrics", "recall,auc"], "--metrics"), (["--split", "none,none"], "--split")):
+    for flags, words in ((["--ranks_out", "none/a.csv"], "none/a.csv"),
+                         (["--ranks_out", "a.txt"], ".parquet or .csv"),
+                         (["--metrics", "recall,auc"], "--metrics"),
+                         (["--split", "none,none"], "--split")):
         status, out, err = inline("--train", 0, "--checkpoint_dir", "runs/a", *flags)
-        assert (status, out) == (2, "") and words in err.splitlines()[-1] and err.splitlines()[-1].startswith("error: ")
+        assert (status, out) == (2, "") and words in err.splitlines()[-1]
+        assert err.splitlines()[-1].startswith("error: ")

@@ -14,15 +14,20 @@ from tests import tolerance
 pytestmark = pytest.mark.tf
 
 BEST, BEST_MRR = 0.8670, 0.3316  # Recall@20 and MRR@20 on the sample's test file (data/README.md)
-TRAIN_LINES = re.compile(r"(Epoch \d+\tStep \d+\tlr: \d\.\d{6}\tloss: \d+\.\d{6}\nEach Step time is:\d+\.\d{6}\n)+")
+TRAIN_LINES = re.compile(r"(Epoch \d+\tStep \d+\tlr: \d\.\d{6}\tloss: \d+\.\d{6}\nEach Step time "
+                         r"is:\d+\.\d{6}\n)+")
 EVAL_LINES = re.compile(r"events: \d+ sessions: \d+ unknown items: \d+ \(in \d+ events, [^)]+\) "
-                        r"short sessions dropped: \d+\n(Recall@\d+: \d\.\d{4}\tMRR@\d+: \d\.\d{4}\n)+"
+                        r"short sessions dropped: \d+\n(Recall@\d+: \d\.\d{4}\tMRR@\d+: "
+                        r"\d\.\d{4}\n)+"
                         r"(sequential rules: Recall@\d+: \d\.\d{4}\tMRR@\d+: \d\.\d{4}\n)+")
 
 
 def command(cwd, *flags, python=sys.executable, status=0):
-    """(stdout, stderr) of `python -m gru4rec.main` in a directory; its exit status must be `status`."""
-    done = subprocess.run([python, "-m", "gru4rec.main"] + [str(f) for f in flags], cwd=str(cwd), stdout=subprocess.PIPE,
+    """(stdout, stderr) of `python -m gru4rec.main` in a directory; its exit status must be
+    `status`.
+    """
+    done = subprocess.run([python, "-m", "gru4rec.main"] + [str(f) for f in flags], cwd=str(cwd),
+                          stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
@@ -38,7 +43,8 @@ def rows(directory, kind):
 
 
 def chain(path, seed, num_sessions=600, num_items=60):
-    synthetic.markov_sessions(num_sessions, num_items, seed).to_csv(str(path), sep="\t", index=False)
+    synthetic.markov_sessions(num_sessions, num_items,
+                              seed).to_csv(str(path), sep="\t", index=False)
     return path
 
 
@@ -88,8 +94,10 @@ def test_ten_epochs_reach_the_ceiling_of_the_sample(tmp_path):
 @pytest.mark.release
 def test_own_files_in_another_directory(tmp_path):
     chain(tmp_path / "clicks.tsv", 1), chain(tmp_path / "next_day.tsv", 2)
-    out, _ = command(tmp_path, "--train_path", "clicks.tsv", "--test_path", "next_day.tsv", "--checkpoint_dir", "runs/a",
-                     "--size", "32,16", "--log_every", 20, "--epoch", 2, "--dropout", 0, "--xla", "off")
+    out, _ = command(tmp_path, "--train_path", "clicks.tsv", "--test_path", "next_day.tsv",
+                     "--checkpoint_dir", "runs/a",
+                     "--size", "32,16", "--log_every", 20, "--epoch", 2, "--dropout", 0, "--xla",
+                     "off")
     train = rows(tmp_path / "runs" / "a", "train")
     assert [row["step"] for row in train[:3]] == [1, 20, 40]
     assert ["%f" % row["loss"] for row in train] == re.findall(r"loss: (\S+)", out)
@@ -102,12 +110,14 @@ def test_own_files_in_another_directory(tmp_path):
 @pytest.mark.release
 def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
     """Floor and ceiling: a leak of the target would show on random sessions."""
-    flags = ["--size", 32, "--xla", "off", "--epoch", 8, "--lr", 0.01, "--dropout", 0, "--cut_off", 5]
+    flags = ["--size", 32, "--xla", "off", "--epoch", 8, "--lr", 0.01, "--dropout", 0, "--cut_off",
+             5]
     chain(tmp_path / "train.tsv", 1, 1500), chain(tmp_path / "test.tsv", 1, 300)
     command(tmp_path, "--train_path", "train.tsv", "--test_path", "test.tsv", *flags)
     assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) > 0.9
     for name, seed in (("train.tsv", 3), ("test.tsv", 4)):
-        synthetic.random_sessions(1500, 60, seed).to_csv(str(tmp_path / name), sep="\t", index=False)
+        synthetic.random_sessions(1500, 60,
+                                  seed).to_csv(str(tmp_path / name), sep="\t", index=False)
     command(tmp_path, "--train_path", "train.tsv", "--test_path", "test.tsv", *flags)
     assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) < 5 / 60.0 + 0.03
 
@@ -115,7 +125,8 @@ def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
 @pytest.mark.once_on_1
 def test_a_second_run_moves_the_first_aside(tmp_path):
     chain(tmp_path / "a.tsv", 1)
-    flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off"]
+    flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla",
+             "off"]
     command(tmp_path, *flags)
     first = (tmp_path / "checkpoint" / "gru-model-0.data-00000-of-00001").read_bytes()
     _, err = command(tmp_path, *flags)
@@ -129,7 +140,8 @@ def test_a_second_run_moves_the_first_aside(tmp_path):
 
 def test_fewer_sessions_than_lanes_is_no_error(inline, tmp_path):
     chain(tmp_path / "a.tsv", 1, num_sessions=3)
-    flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off"]
+    flags = ["--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla",
+             "off"]
     assert inline(*flags)[0] == 0
     status, out, _ = inline("--train", 0)
     assert status == 0 and EVAL_LINES.fullmatch(out)
@@ -143,7 +155,8 @@ def test_no_progress_bar_in_a_pipe_and_one_on_a_terminal(tmp_path):
     _, err = command(tmp_path, *flags)
     assert "\r" not in err
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + flags, cwd=str(tmp_path), stderr=theirs,
+    process = subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + flags, cwd=str(tmp_path),
+                               stderr=theirs,
                                stdout=subprocess.DEVNULL)
     os.close(theirs)
     seen = b""
@@ -170,7 +183,9 @@ def test_divergence_exits_3_and_names_the_step(tmp_path):
 
 @pytest.fixture
 def bad(tmp_path, inline):
-    """function (*flags) -> the one line of the command about them, in this process; one test below starts a process."""
+    """function (*flags) -> the one line of the command about them, in this process; one test below
+    starts a process.
+    """
     def line_of(*flags):
         before = sorted(os.listdir(str(tmp_path)))
         status, out, err = inline(*flags)
@@ -218,7 +233,8 @@ def test_a_checkpoint_dir_that_is_a_file_is_refused(bad, inline, tmp_path):
 
 def test_an_explicit_flag_that_contradicts_the_checkpoint_is_refused(bad, inline, tmp_path):
     chain(tmp_path / "a.tsv", 1)
-    inline("--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla", "off")
+    inline("--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 8, "--xla",
+           "off")
     line = bad("--train", 0, "--size", 9)
     assert "--size 9" in line and "--size 8" in line
     assert "--test takes one of: 0" in bad("--train", 0, "--test", 4)
@@ -236,9 +252,11 @@ def test_the_other_tensorflow_reads_the_checkpoint_and_back(tmp_path):
     if not other:
         pytest.skip("GRU4REC_OTHER_PYTHON names no Python with the other TensorFlow")
     chain(tmp_path / "a.tsv", 1)
-    for name, writer, reader in (("ours", sys.executable, other), ("theirs", other, sys.executable)):
+    for name, writer, reader in (("ours", sys.executable, other),
+                                 ("theirs", other, sys.executable)):
         flags = ["--checkpoint_dir", name]
-        command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size", 16, "--xla", "off",
+        command(tmp_path, "--train_path", "a.tsv", "--test_path", "a.tsv", "--epoch", 1, "--size",
+                16, "--xla", "off",
                 *flags, python=writer)
         tolerance.assert_same_evaluation(*[command(tmp_path, "--train", 0, *flags, python=python)[0]
                                          for python in (writer, reader)])

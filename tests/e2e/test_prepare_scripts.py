@@ -1,4 +1,5 @@
-"""scripts/prepare_<dataset>.sh: the command they give to Python, and what they say without a file."""
+"""scripts/prepare_<dataset>.sh: the command they give to Python, and what they say without a file.
+"""
 
 import glob
 import os
@@ -10,25 +11,32 @@ pytestmark = pytest.mark.once
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DATASETS = sorted(os.path.basename(path)[len("prepare_"):-len(".sh")]
-                  for path in glob.glob(os.path.join(ROOT, "scripts", "prepare_*.sh")) if not path.endswith("_lib.sh"))
+                  for path in glob.glob(os.path.join(ROOT, "scripts", "prepare_*.sh"))
+                  if not path.endswith("_lib.sh"))
 
 
 @pytest.fixture
 def run(tmp_path, shell):
-    """function (script, *arguments) -> finished process; Python is a stub that prints its arguments."""
+    """function (script, *arguments) -> finished process; Python is a stub that prints its
+    arguments.
+    """
     stub = tmp_path / "python stub"
     stub.write_text('#!/bin/sh\n[ "$1" != -c ] || exit 0\nprintf "[%s]" "$@"\n')
     stub.chmod(0o755)
 
     def start(dataset, *words):
-        return subprocess.run([shell, os.path.join(ROOT, "scripts", "prepare_%s.sh" % dataset)] + list(words),
-                              cwd=str(tmp_path), env=dict(os.environ, PYTHON=str(stub)), stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, timeout=120)
+        return subprocess.run([shell, os.path.join(ROOT, "scripts", "prepare_%s.sh" % dataset)]
+                              + list(words),
+                              cwd=str(tmp_path), env=dict(os.environ, PYTHON=str(stub)),
+                              stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              universal_newlines=True, timeout=120)
     return start
 
 
 def test_there_is_a_script_for_each_public_dataset():
-    assert DATASETS == ["coveo", "diginetica", "otto", "rees46", "retailrocket", "rsc15", "yoochoose"]
+    assert DATASETS == ["coveo", "diginetica", "otto", "rees46", "retailrocket", "rsc15",
+                        "yoochoose"]
 
 
 def test_files_of_the_directory_are_given_with_the_users_flags(tmp_path, run):
@@ -38,7 +46,8 @@ def test_files_of_the_directory_are_given_with_the_users_flags(tmp_path, run):
     (raw / "2019-Nov.csv.gz").write_text("x")
     done = run("rees46", "my raw", "--out", "a b", "--gap", "60")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == ("[-m][gru4rec.prepare][rees46][--out][data/rees46][--out][a b][--gap][60]"
+    assert done.stdout == ("[-m][gru4rec.prepare][rees46][--out][data/rees46][--out][a "
+                           "b][--gap][60]"
                            "[my raw/2019-Oct.csv][my raw/2019-Nov.csv.gz]")
 
 

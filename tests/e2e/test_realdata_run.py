@@ -11,7 +11,8 @@ pytestmark = [pytest.mark.tf, pytest.mark.realdata, pytest.mark.slow, pytest.mar
 
 
 def command(cwd, *flags):
-    done = subprocess.run([sys.executable, "-m", "gru4rec.main"] + list(flags), cwd=str(cwd), stdout=subprocess.PIPE,
+    done = subprocess.run([sys.executable, "-m", "gru4rec.main"] + list(flags), cwd=str(cwd),
+                          stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
@@ -24,7 +25,8 @@ def test_one_epoch_on_rsc15_64(tmp_path, realdata):
         if not os.path.exists(path):
             pytest.skip("no real data at %s (set GRU4REC_REALDATA)" % path)
     out, err = command(tmp_path, "--epoch", "1", "--train_path", files[0], "--test_path", files[1])
-    assert "486026 events, 116167 sessions, 17376 items, 369859 targets; 0 sessions of one event dropped" in err
+    assert ("486026 events, 116167 sessions, 17376 items, 369859 targets; 0 sessions of one event "
+            "dropped" in err)
     assert re.match(r"Epoch 0\tStep 1\tlr: 0\.001000\tloss: 3\.9[012]\d{4}\n", out)
 
     out, err = command(tmp_path, "--train", "0")
@@ -35,7 +37,9 @@ def test_one_epoch_on_rsc15_64(tmp_path, realdata):
     assert float(recall) > 0.535 and float(mrr) > 0.183
     assert rules == "sequential rules: Recall@20: 0.6756\tMRR@20: 0.3034"
     assert "below sequential rules" in err
-    counts, metrics = command(tmp_path, "--train", "0", "--unknown", "miss", "--compare_rules", "0")[0].splitlines()
-    assert counts.startswith("events: 55898 sessions: 15324 ") and "(in 531 events, misses" in counts
+    counts, metrics = command(tmp_path, "--train", "0", "--unknown", "miss", "--compare_rules",
+                              "0")[0].splitlines()
+    assert counts.startswith("events: 55898 sessions: 15324 ")
+    assert "(in 531 events, misses" in counts
     missed = re.fullmatch(r"Recall@20: (\S+)\tMRR@20: (\S+)", metrics).group(1)
     assert float(missed) == pytest.approx(float(recall) * 55400 / 55898, abs=0.003)

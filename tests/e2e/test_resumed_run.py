@@ -1,4 +1,6 @@
-"""Interrupted and resumed by the real command: the same numbers, nothing lost, one line where it cannot be."""
+"""Interrupted and resumed by the real command: the same numbers, nothing lost, one line where it
+cannot be.
+"""
 
 import json
 import os
@@ -17,7 +19,8 @@ from gru4rec.training import directory as directory_module
 
 pytestmark = pytest.mark.tf
 
-SMALL = ["--train_path", "clicks.tsv", "--size", 8, "--batch_size", 4, "--epoch", 3, "--log_every", 20, "--lr", 0.02]
+SMALL = ["--train_path", "clicks.tsv", "--size", 8, "--batch_size", 4, "--epoch", 3, "--log_every",
+         20, "--lr", 0.02]
 compiled_runs_repeat = pytest.mark.skipif(
     tf_compat.has_xla() and tf_compat.TF_VERSION < (2, 15),
     reason="two compiled runs with TensorFlow 2.6 differ in the last place, now and then")
@@ -26,7 +29,8 @@ TIMES = ("seconds", "seconds_per_step", "events_per_s")
 
 @pytest.fixture
 def clicks(tmp_path):
-    synthetic.markov_sessions(80, 30, 1, noise=0.4).to_csv(str(tmp_path / "clicks.tsv"), sep="\t", index=False)
+    synthetic.markov_sessions(80, 30, 1,
+                              noise=0.4).to_csv(str(tmp_path / "clicks.tsv"), sep="\t", index=False)
     return tmp_path
 
 
@@ -76,11 +80,15 @@ def stop_at(monkeypatch):
 
 @pytest.mark.parametrize("engine, share", [
     (["--xla", "off"], 0.55), (["--engine", "plain"], 0.35),
-    pytest.param(["--xla", "auto", "--optimizer", "rmsprop", "--momentum", 0.5, "--n_sample", 16], 0.8,
+    pytest.param(["--xla", "auto", "--optimizer", "rmsprop", "--momentum", 0.5, "--n_sample", 16],
+                 0.8,
                  marks=[pytest.mark.release, compiled_runs_repeat])])
 @pytest.mark.once
-def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(inline, clicks, stop_at, engine, share):
-    """Log lines, rows, weights, moments and states, bit for bit, whatever moments were saved on the way."""
+def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(inline, clicks, stop_at, engine,
+                                                                share):
+    """Log lines, rows, weights, moments and states, bit for bit, whatever moments were saved on the
+    way.
+    """
     flags = SMALL + engine
     # Compiled calls of other lengths may be other programs, which round in their own way.
     as_often = ["--save_every", 33] if "auto" in engine else []
@@ -111,10 +119,12 @@ def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(inline, clicks, 
 def test_a_finished_run_is_left_alone_and_a_longer_one_is_the_longer_one(inline, clicks):
     flags = SMALL + ["--xla", "off"]
     inline("--checkpoint_dir", "three", *flags)
-    before = {name: os.stat(os.path.join("three", name)).st_mtime_ns for name in os.listdir("three")}
+    before = {name: os.stat(os.path.join("three", name)).st_mtime_ns
+              for name in os.listdir("three")}
     status, out, err = inline("--checkpoint_dir", "three", "--resume", 1, *flags)
     assert (status, out) == (0, "") and "the run in three is finished; nothing is left to do" in err
-    assert {name: os.stat(os.path.join("three", name)).st_mtime_ns for name in os.listdir("three")} == before
+    assert {name: os.stat(os.path.join("three", name)).st_mtime_ns
+            for name in os.listdir("three")} == before
     assert inline("--checkpoint_dir", "three", "--resume", 1, "--epoch", 4)[0] == 0
     inline("--checkpoint_dir", "four", *(flags + ["--epoch", 4]))
     assert tensors("three") == tensors("four") and rows("three") == rows("four")
@@ -127,12 +137,14 @@ def test_nothing_to_resume_begins_and_other_events_are_refused(inline, clicks):
     synthetic.markov_sessions(80, 30, 2, noise=0.4).to_csv("clicks.tsv", sep="\t", index=False)
     before = tensors("checkpoint")
     status, out, err = inline("--resume", 1, "--epoch", 2)
-    assert (status, out) == (2, "") and "--train_path clicks.tsv does not hold the events" in err.splitlines()[-1]
+    assert (status, out) == (2, "")
+    assert "--train_path clicks.tsv does not hold the events" in err.splitlines()[-1]
     assert tensors("checkpoint") == before
 
 
 def test_a_validated_run_with_a_refit_goes_on_in_either_part(inline, clicks, stop_at):
-    flags = SMALL + ["--xla", "off", "--valid_fraction", 0.2, "--refit", 1, "--patience", 2, "--epoch", 4]
+    flags = SMALL + ["--xla", "off", "--valid_fraction", 0.2, "--refit", 1, "--patience", 2,
+                     "--epoch", 4]
     inline("--checkpoint_dir", "whole", *flags)
     stop_at(9)
     status, _, err = inline("--checkpoint_dir", "parts", *flags)
@@ -157,12 +169,14 @@ def test_another_run_in_the_directory_is_status_4_and_an_evaluation_is_none(inli
     with directory_module.RunDirectory("checkpoint"):
         for more in ([], ["--resume", 1]):
             status, out, err = inline(*(flags + more))
-            assert (status, out) == (4, "") and "checkpoint is in use by another run (process id %d)" % os.getpid() in err
+            assert (status, out) == (4, "")
+            assert "checkpoint is in use by another run (process id %d)" % os.getpid() in err
         assert inline("--train", 0)[0] == 0
     assert tensors("checkpoint") == before
 
 
-def test_saving_by_the_clock_changes_no_number_and_moments_go_with_the_end(inline, clicks, monkeypatch):
+def test_saving_by_the_clock_changes_no_number_and_moments_go_with_the_end(inline, clicks,
+                                                                           monkeypatch):
     flags = SMALL + ["--xla", "off"]
     inline("--checkpoint_dir", "whole", *flags)
     saves, real = [], checkpoint.save
@@ -178,8 +192,11 @@ def test_saving_by_the_clock_changes_no_number_and_moments_go_with_the_end(inlin
     assert tensors("clock") == tensors("whole") and rows("clock") == rows("whole")
 
 
-def test_a_weight_that_is_not_finite_is_status_3_and_the_last_good_checkpoint_stays(inline, clicks, monkeypatch):
-    """The loss of the steps may be finite all the same: a row no batch has read yet, or an overflow in the last update."""
+def test_a_weight_that_is_not_finite_is_status_3_and_the_last_good_checkpoint_stays(inline, clicks,
+                                                                                    monkeypatch):
+    """The loss of the steps may be finite all the same: a row no batch has read yet, or an overflow
+    in the last update.
+    """
     real = engine_module.create
 
     def create(*args):
@@ -198,7 +215,8 @@ def test_a_weight_that_is_not_finite_is_status_3_and_the_last_good_checkpoint_st
     monkeypatch.setattr(engine_module, "create", create)
     status, _, err = inline("--save_every", 30, *(SMALL + ["--xla", "off"]))
     assert status == 3
-    assert err.splitlines()[-1].startswith("error: softmax_w is not finite after step ") and "--lr" in err
+    assert err.splitlines()[-1].startswith("error: softmax_w is not finite after step ")
+    assert "--lr" in err
     assert names.listing("checkpoint")[-1].step in (60, float("inf"))
 
 
@@ -208,17 +226,22 @@ def test_a_warm_start_keeps_old_rows_and_adds_new_ones(inline, clicks):
     frame = synthetic.markov_sessions(80, 30, 2, noise=0.4)
     frame.loc[frame["ItemId"] == frame["ItemId"].iloc[0], "ItemId"] = -5
     frame.to_csv("next.tsv", sep="\t", index=False)
-    new = ["--checkpoint_dir", "new", "--train_path", "next.tsv", "--init_from", "old", "--batch_size", 4, "--xla", "off",
+    new = ["--checkpoint_dir", "new", "--train_path", "next.tsv", "--init_from", "old",
+           "--batch_size", 4, "--xla", "off",
            "--epoch", 1, "--lr", 1e-30, "--decay", 1, "--optimizer", "sgd"]
     status, _, err = inline(*new)
     assert status == 0, err
     old, found = checkpoint.load("old"), checkpoint.load("new")
-    assert "29 of its 30 items occur in the training file, 1 do not and keep their rows; 1 new items have fresh rows" in err
-    assert list(found.vocabulary.ids[:30]) == list(old.vocabulary.ids) and found.vocabulary.ids[30] == -5
-    assert found.arrays["embedding"].shape == (31, 8) and abs(found.arrays["embedding"][30]).max() > 0
+    assert ("29 of its 30 items occur in the training file, 1 do not and keep their rows; 1 new "
+            "items have fresh rows" in err)
+    assert list(found.vocabulary.ids[:30]) == list(old.vocabulary.ids)
+    assert found.vocabulary.ids[30] == -5
+    assert found.arrays["embedding"].shape == (31, 8)
+    assert abs(found.arrays["embedding"][30]).max() > 0
     from gru4rec.model import state
     caught_up = state.caught_up(old.config, old.arrays)
-    for name in ("embedding", "softmax_w", "gru_layer_0/gates/kernel"):  # the rate is all but 0 (its floor is 1e-5)
+    # the rate is all but 0 (its floor is 1e-5)
+    for name in ("embedding", "softmax_w", "gru_layer_0/gates/kernel"):
         assert abs(found.arrays[name][:30] - caught_up[name][:30]).max() < 1e-2
     assert found.config.model == old.config.model
     status, _, err = inline(*(new + ["--size", 9]))
@@ -230,7 +253,8 @@ def test_a_warm_start_keeps_old_rows_and_adds_new_ones(inline, clicks):
 def test_a_warm_start_is_resumed_without_the_model_it_began_with(inline, clicks, stop_at):
     inline("--checkpoint_dir", "old", *(SMALL + ["--xla", "off", "--epoch", 1]))
     synthetic.markov_sessions(90, 40, 2, noise=0.4).to_csv("next.tsv", sep="\t", index=False)
-    flags = ["--train_path", "next.tsv", "--init_from", "old", "--batch_size", 4, "--xla", "off", "--epoch", 2,
+    flags = ["--train_path", "next.tsv", "--init_from", "old", "--batch_size", 4, "--xla", "off",
+             "--epoch", 2,
              "--n_sample", 8, "--sample_alpha", 0, "--logq", 1, "--steps_per_run", 20]
     assert inline("--checkpoint_dir", "whole", *flags)[0] == 0
     stop_at(6)
@@ -243,12 +267,15 @@ def test_a_warm_start_is_resumed_without_the_model_it_began_with(inline, clicks,
 
 
 def test_commands_of_the_readme(inline, tmp_path, stop_at):
-    """Saving within epochs, going on, the next day's training, with the flags the README gives them."""
+    """Saving within epochs, going on, the next day's training, with the flags the README gives
+    them.
+    """
     for name, seed in (("clicks.tsv", 1), ("today.tsv", 2)):
         synthetic.markov_sessions(80, 30, seed).to_csv(str(tmp_path / name), sep="\t", index=False)
     small = ["--size", 8, "--batch_size", 20, "--xla", "off"]
     stop_at(3)
-    assert inline(*("--train_path clicks.tsv --save_every 90s --checkpoint_dir runs/d".split() + small))[0] == 143
+    assert inline(*("--train_path clicks.tsv --save_every 90s --checkpoint_dir runs/d".split()
+                    + small))[0] == 143
     stop_at(0)
     assert inline(*"--resume 1 --checkpoint_dir runs/d".split())[0] == 0
     command = "--train_path today.tsv --init_from runs/d --checkpoint_dir runs/e"

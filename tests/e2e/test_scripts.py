@@ -1,4 +1,6 @@
-"""The run scripts under dash and bash: a copy of them, in a directory with a space, a stub in the place of Python."""
+"""The run scripts under dash and bash: a copy of them, in a directory with a space, a stub in the
+place of Python.
+"""
 
 import os
 import shutil
@@ -14,7 +16,8 @@ from gru4rec import config
 
 pytestmark = pytest.mark.once
 
-TOOLS = ("sh", "bash", "cat", "cp", "date", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep", "tail", "tee")
+TOOLS = ("sh", "bash", "cat", "cp", "date", "dirname", "grep", "mkdir", "mv", "rm", "sed", "sleep",
+         "tail", "tee")
 RUN_SCRIPTS = [("run_gpu.sh", "gpu"), ("run_npu_1p.sh", "npu_1p")]
 BASE = "sys venv numpy pandas"
 WITH_TF = "tensorflow pip " + BASE
@@ -72,12 +75,14 @@ class Sandbox:
         self.calls_file = tmp_path / "calls"
         for directory in (self.root / "scripts", self.cwd, self.bin):
             directory.mkdir(parents=True)
-        for name in ("run_gpu.sh", "run_npu_1p.sh", "run_npu_8p.sh", "scripts/lib.sh", "scripts/port_flags.sh",
+        for name in ("run_gpu.sh", "run_npu_1p.sh", "run_npu_8p.sh", "scripts/lib.sh",
+                     "scripts/port_flags.sh",
                      "scripts/test.sh"):
             shutil.copy(os.path.join(repo_root, name), str(self.root / name))
         for tool in TOOLS + ("env",):
             os.symlink(shutil.which(tool), str(self.bin / tool))
-        self.env = {"PATH": str(self.bin), "HOME": str(tmp_path), "STUB_CALLS": str(self.calls_file),
+        self.env = {"PATH": str(self.bin), "HOME": str(tmp_path),
+                    "STUB_CALLS": str(self.calls_file),
                     "STUB_ENV": "X", "ASCEND_SET_ENV": ""}
 
     def stub(self, name, has=None, text=STUB):
@@ -90,8 +95,10 @@ class Sandbox:
         return str(path)
 
     def run(self, shell, script, *args, **env):
-        return subprocess.run([shell, str(self.root / script)] + list(args), cwd=str(self.cwd), timeout=120,
-                              env=dict(self.env, **env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        return subprocess.run([shell, str(self.root / script)] + list(args), cwd=str(self.cwd),
+                              timeout=120,
+                              env=dict(self.env, **env), stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, universal_newlines=True)
 
     def calls(self):
@@ -125,7 +132,8 @@ OWN = {"run_gpu.sh": ["[--preset]", "[fast]"], "run_npu_1p.sh": ["[--epoch]", "[
 
 
 @pytest.mark.parametrize("script,name", RUN_SCRIPTS)
-def test_trains_then_evaluates_with_the_users_arguments_unchanged_and_last(sandbox, shell, script, name):
+def test_trains_then_evaluates_with_the_users_arguments_unchanged_and_last(sandbox, shell, script,
+                                                                           name):
     python = sandbox.stub("python3", WITH_TF)
     result = sandbox.run(shell, script, *NASTY)
     assert result.returncode == 0, result.stderr
@@ -167,10 +175,13 @@ def test_streams_stay_apart_and_both_reach_the_log_even_twice(sandbox, shell, sc
         result = sandbox.run(shell, script)
         assert result.returncode == 0, result.stderr
         assert result.stdout.splitlines() == ["to stdout: 1", "to stdout: 0"]
-        assert [line for line in result.stderr.splitlines() if line.startswith("to ")] == ["to stderr: 1",
+        assert [line for line in result.stderr.splitlines()
+                if line.startswith("to ")] == ["to stderr: 1",
                                                                                           "to stderr: 0"]
-        assert sorted(sandbox.log("train_%s.log" % name).splitlines()) == ["to stderr: 1", "to stdout: 1"]
-        assert sorted(sandbox.log("eval_%s.log" % name).splitlines()) == ["to stderr: 0", "to stdout: 0"]
+        assert sorted(sandbox.log("train_%s.log"
+                                  % name).splitlines()) == ["to stderr: 1", "to stdout: 1"]
+        assert sorted(sandbox.log("eval_%s.log"
+                                  % name).splitlines()) == ["to stderr: 0", "to stdout: 0"]
     logs = ["eval_%s.log", "eval_%s.log.old", "train_%s.log", "train_%s.log.old"]
     assert sorted(os.listdir(str(sandbox.cwd / "output"))) == [log % name for log in logs]
     assert os.listdir(str(sandbox.cwd)) == ["output"]
@@ -194,7 +205,8 @@ def test_ctrl_c_reaches_python_and_its_last_words_and_status_are_kept(sandbox, s
     sandbox.stub("python3", WITH_TF)
     process = subprocess.Popen([shell, str(sandbox.root / "run_gpu.sh")], cwd=str(sandbox.cwd),
                                env=dict(sandbox.env, STUB_WAIT="1"), stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, universal_newlines=True, start_new_session=True,
+                               stderr=subprocess.PIPE, universal_newlines=True,
+                               start_new_session=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     ready = str(sandbox.calls_file) + ".ready"
     until = time.time() + 120
@@ -214,7 +226,8 @@ def test_unwritable_log_directory_is_one_line(sandbox, shell):
     result = sandbox.run(shell, "run_gpu.sh")
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1 and "GRU4REC_OUTPUT" in result.stderr
-    assert sandbox.run(shell, "run_gpu.sh", GRU4REC_OUTPUT=str(sandbox.cwd / "else where")).returncode == 0
+    assert sandbox.run(shell, "run_gpu.sh",
+                       GRU4REC_OUTPUT=str(sandbox.cwd / "else where")).returncode == 0
     assert (sandbox.cwd / "else where" / "train_gpu.log").exists()
 
 
@@ -228,7 +241,8 @@ def test_checkout_is_importable_and_earlier_pythonpath_stays(sandbox, shell):
 
 
 def test_dead_shim_and_python_without_tensorflow_are_passed_over(sandbox, shell):
-    sandbox.stub("python3", text="#!/bin/sh\necho 'pyenv: python3: command not found' >&2\nexit 127\n")
+    sandbox.stub("python3",
+                 text="#!/bin/sh\necho 'pyenv: python3: command not found' >&2\nexit 127\n")
     sandbox.stub("python", BASE)
     sandbox.stub("python3.7", WITH_TF)
     result = sandbox.run(shell, "run_gpu.sh")
@@ -268,7 +282,8 @@ def test_without_tensorflow_the_venv_is_made_once(sandbox, shell, script, name):
 
 
 @pytest.mark.parametrize("script,name", RUN_SCRIPTS)
-def test_without_network_one_line_and_the_half_made_venv_is_mended_next_time(sandbox, shell, script, name):
+def test_without_network_one_line_and_the_half_made_venv_is_mended_next_time(sandbox, shell, script,
+                                                                             name):
     needs_no_npu()
     sandbox.stub("python3", BASE)
     result = sandbox.run(shell, script, STUB_NO_NETWORK="1")
@@ -319,7 +334,8 @@ def test_real_python_is_probed_without_importing_anything(sandbox, shell):
         (modules / module / "__init__.py").write_text("raise SystemExit('imported by the probe')\n")
     (sandbox.root / "gru4rec").mkdir()
     (sandbox.root / "gru4rec" / "__init__.py").write_text("")
-    (sandbox.root / "gru4rec" / "main.py").write_text("import sys; print(sys.argv[1:]); sys.exit(int(sys.argv[2]))\n")
+    (sandbox.root / "gru4rec" / "main.py").write_text("import sys; print(sys.argv[1:]); "
+                                                      "sys.exit(int(sys.argv[2]))\n")
     result = sandbox.run(shell, "run_gpu.sh", "x y", PYTHON=sys.executable, PYTHONPATH=str(modules))
     assert result.returncode == 1, result.stderr
     assert result.stdout == "['--train', '1', '--preset', 'fast', '--device', 'auto', 'x y']\n"
@@ -328,8 +344,10 @@ def test_real_python_is_probed_without_importing_anything(sandbox, shell):
 def test_a_directory_named_like_a_module_is_no_module(sandbox, shell):
     (sandbox.cwd / "only_a_directory").mkdir()
     lines = '. "$1/scripts/lib.sh"; can_import "$2" sys only_a_directory'
-    result = subprocess.run([shell, "-c", lines, "x", str(sandbox.root), sys.executable], cwd=str(sandbox.cwd),
-                            env=sandbox.env, stdout=subprocess.PIPE, universal_newlines=True, timeout=60)
+    result = subprocess.run([shell, "-c", lines, "x", str(sandbox.root), sys.executable],
+                            cwd=str(sandbox.cwd),
+                            env=sandbox.env, stdout=subprocess.PIPE, universal_newlines=True,
+                            timeout=60)
     assert (result.returncode, result.stdout) == (4, "only_a_directory\n")
 
 
@@ -341,11 +359,13 @@ def test_gpu_script_does_not_train_on_an_npu(sandbox, shell):
     result = sandbox.run(shell, "run_gpu.sh")
     assert result.returncode == 0
     has_gpu = any(name.startswith("nvidia") and name[6:7].isdigit() for name in os.listdir("/dev"))
-    assert [call[call.index("[--device]") + 1] for call in sandbox.calls()] == ["[gpu]" if has_gpu else "[cpu]"] * 2
+    assert [call[call.index("[--device]") + 1]
+            for call in sandbox.calls()] == ["[gpu]" if has_gpu else "[cpu]"] * 2
     assert has_gpu or "no GPU" in result.stderr
 
 
-@pytest.mark.parametrize("has,reason", [("", "no TensorFlow adapter"), (" npu_bridge", "no device node")])
+@pytest.mark.parametrize("has,reason",
+                         [("", "no TensorFlow adapter"), (" npu_bridge", "no device node")])
 def test_npu_script_falls_back_loudly(sandbox, shell, has, reason):
     needs_no_npu()
     sandbox.stub("python3", WITH_TF + has)
@@ -365,24 +385,29 @@ def test_npu_script_is_quiet_where_the_npu_is_there(sandbox, shell):
 def test_npu_script_exports_defaults_and_keeps_what_is_set(sandbox, shell, tmp_path):
     sandbox.stub("python3", WITH_TF)
     names = "JOB_ID|ASCEND_DEVICE_ID|RANK_SIZE|RANK_ID|PYTHONPATH"
-    sandbox.run(shell, "run_npu_1p.sh", STUB_ENV=names, ASCEND_DEVICE_ID="3", TFPLUGIN_INSTALL_PATH=str(tmp_path))
-    assert sandbox.seen() == {"JOB_ID": "10087", "ASCEND_DEVICE_ID": "3", "RANK_SIZE": "1", "RANK_ID": "0",
+    sandbox.run(shell, "run_npu_1p.sh", STUB_ENV=names, ASCEND_DEVICE_ID="3",
+                TFPLUGIN_INSTALL_PATH=str(tmp_path))
+    assert sandbox.seen() == {"JOB_ID": "10087", "ASCEND_DEVICE_ID": "3", "RANK_SIZE": "1",
+                              "RANK_ID": "0",
                               "PYTHONPATH": "%s:%s" % (sandbox.root, tmp_path)}
 
 
 def test_npu_script_mixes_no_rank_size_into_a_table_less_setup(sandbox, shell):
     sandbox.stub("python3", WITH_TF)
-    sandbox.run(shell, "run_npu_1p.sh", STUB_ENV="RANK_SIZE|RANK_ID|CM_WORKER_SIZE", CM_WORKER_SIZE="1")
+    sandbox.run(shell, "run_npu_1p.sh", STUB_ENV="RANK_SIZE|RANK_ID|CM_WORKER_SIZE",
+                CM_WORKER_SIZE="1")
     assert sandbox.seen() == {"CM_WORKER_SIZE": "1"}
 
 
 def test_switches_of_the_older_scripts_get_their_directories(sandbox, shell):
     sandbox.stub("python3", WITH_TF)
-    result = sandbox.run(shell, "run_npu_1p.sh", "--over_dump=True", "--profiling=True", "--autotune=False",
+    result = sandbox.run(shell, "run_npu_1p.sh", "--over_dump=True", "--profiling=True",
+                         "--autotune=False",
                          "--profiling_dump_path=mine")
     assert result.returncode == 0 and "--autotune=False is left out" in result.stderr
     assert sandbox.calls()[0][9:] == ["[--profiling_dump_path=output/profiling_dump_path]",
-                                      "[--over_dump_path=output/over_dump_path]", "[--over_dump=True]",
+                                      "[--over_dump_path=output/over_dump_path]",
+                                      "[--over_dump=True]",
                                       "[--profiling=True]", "[--profiling_dump_path=mine]"]
     assert (sandbox.cwd / "output" / "over_dump_path").is_dir()
 
@@ -390,16 +415,19 @@ def test_switches_of_the_older_scripts_get_their_directories(sandbox, shell):
 def test_data_path_is_the_older_ports_way_to_start(sandbox, shell):
     sandbox.stub("python3", WITH_TF)
     (sandbox.cwd / "my data").mkdir()
-    result = sandbox.run(shell, "run_npu_1p.sh", "--lr=0.1", "--data_path=my data", "a b", ASCEND_DEVICE_ID="3")
+    result = sandbox.run(shell, "run_npu_1p.sh", "--lr=0.1", "--data_path=my data", "a b",
+                         ASCEND_DEVICE_ID="3")
     assert result.returncode == 0, result.stderr
     train, evaluate, summary = sandbox.calls()
-    given = ["[--path_to_train=my data]", "[--path_to_test=my data]", "[--log_format=modelzoo]", "[--lr=0.1]", "[a b]"]
+    given = ["[--path_to_train=my data]", "[--path_to_test=my data]", "[--log_format=modelzoo]",
+             "[--lr=0.1]", "[a b]"]
     assert train[3:] == ["[--train]", "[1]", "[--epoch]", "[10]", "[--device]", "[auto]"] + given
     assert evaluate[3:] == ["[--train]", "[0]", "[--device]", "[auto]"] + given
     assert summary[1] == "[%s/scripts/modelzoo_summary.py]" % sandbox.root and summary[4:] == given
     assert summary[2] == "[output/3/train_3.log]" and "to stdout: 1" in sandbox.log("3/train_3.log")
     assert sandbox.run(shell, "run_npu_1p.sh", "--data_path=x", STUB_TRAIN="3").returncode == 2
-    assert sandbox.run(shell, "run_npu_1p.sh", "--data_path=my data", STUB_TRAIN="3").returncode == 3
+    assert sandbox.run(shell, "run_npu_1p.sh", "--data_path=my data",
+                       STUB_TRAIN="3").returncode == 3
     assert len(sandbox.calls()) == 4
 
 
@@ -409,19 +437,24 @@ def test_data_path_is_the_older_ports_way_to_start(sandbox, shell):
 def test_one_process_for_each_device_then_one_evaluates(sandbox, shell):
     sandbox.stub("python3", WITH_TF)
     (sandbox.cwd / "data").mkdir()
-    result = sandbox.run(shell, "run_npu_8p.sh", "--data_path=data", "a b", RANK_SIZE="3", RANK_TABLE_FILE="t.json",
+    result = sandbox.run(shell, "run_npu_8p.sh", "--data_path=data", "a b", RANK_SIZE="3",
+                         RANK_TABLE_FILE="t.json",
                          STUB_ENV="RANK_ID|ASCEND_DEVICE_ID|RANK_SIZE|JOB_ID|RANK_TABLE_FILE")
     assert result.returncode == 0, result.stderr
     calls = sandbox.calls()
-    assert calls[0][1:] == ["[%s/scripts/make_rank_table.py]" % sandbox.root, "[--check]", "[t.json]", "[--size]", "[3]"]
+    assert calls[0][1:] == ["[%s/scripts/make_rank_table.py]" % sandbox.root, "[--check]",
+                            "[t.json]", "[--size]", "[3]"]
     given = ["[--log_format=modelzoo]", "[--path_to_train=data]", "[--path_to_test=data]", "[a b]"]
-    train = ["[-m]", "[gru4rec.main]", "[--train]", "[1]", "[--epoch]", "[10]", "[--device]", "[npu]", "[--npu_nums]", "[3]"]
+    train = ["[-m]", "[gru4rec.main]", "[--train]", "[1]", "[--epoch]", "[10]", "[--device]",
+             "[npu]", "[--npu_nums]", "[3]"]
     assert [call[1:] for call in calls[1:4]] == [train + given] * 3
     logs = ",".join("output/%d/train_%d.log" % (device, device) for device in range(3))
     assert calls[4][1:3] == ["[%s/scripts/modelzoo_summary.py]" % sandbox.root, "[%s]" % logs]
-    assert calls[5][1:] == ["[-m]", "[gru4rec.main]", "[--train]", "[0]", "[--device]", "[npu]"] + given
+    assert calls[5][1:] == ["[-m]", "[gru4rec.main]", "[--train]", "[0]", "[--device]",
+                            "[npu]"] + given
     lines = (sandbox.calls_file.parent / "calls.env").read_text().splitlines()
-    assert sorted(lines).count("RANK_SIZE=3") == 5 and {"RANK_ID=%d" % i for i in range(3)} <= set(lines)
+    assert sorted(lines).count("RANK_SIZE=3") == 5
+    assert {"RANK_ID=%d" % i for i in range(3)} <= set(lines)
     assert {"ASCEND_DEVICE_ID=%d" % i for i in range(3)} <= set(lines) and "JOB_ID=10087" in lines
     assert sandbox.seen()["RANK_SIZE"] == "1"
     for device in range(3):
@@ -443,19 +476,25 @@ def test_a_process_that_fails_stops_the_others(sandbox, shell):
     esac
     case $4 in 1) exit""")
     sandbox.stub("python3", WITH_TF, text.replace('echo "to stdout: $4"', 'echo "to stdout: $4"\n'
-                                                  '    case $1 in *make_rank_table.py) exit 0 ;; esac'))
+                                                  '    case $1 in *make_rank_table.py) exit 0 ;; '
+                                                  'esac'))
     result = sandbox.run(shell, "run_npu_8p.sh", RANK_SIZE="2", RANK_TABLE_FILE="t.json")
     assert result.returncode == 3 and "ended with status 3; the others are stopped" in result.stderr
-    assert "stopped early" in sandbox.log("0/train_0.log") and len(sandbox.calls()) == 3  # no evaluation
+    # no evaluation
+    assert "stopped early" in sandbox.log("0/train_0.log") and len(sandbox.calls()) == 3
 
 
 def test_without_a_rank_table_nothing_is_started(sandbox, shell):
     sandbox.stub("python3", WITH_TF)
     result = sandbox.run(shell, "run_npu_8p.sh")
-    assert result.returncode == 2 and result.stderr.count("\n") == 1 and "make_rank_table.py" in result.stderr
-    sandbox.stub("python3", WITH_TF, STUB.replace('echo "to stdout: $4"', 'case $1 in *make_rank_table.py) exit 2 ;; esac'))
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "make_rank_table.py" in result.stderr
+    sandbox.stub("python3", WITH_TF,
+                 STUB.replace('echo "to stdout: $4"',
+                              'case $1 in *make_rank_table.py) exit 2 ;; esac'))
     assert sandbox.run(shell, "run_npu_8p.sh", RANK_TABLE_FILE="t.json").returncode == 2
-    assert sandbox.run(shell, "run_npu_8p.sh", RANK_TABLE_FILE="t", CM_WORKER_SIZE="8").returncode == 2
+    assert sandbox.run(shell, "run_npu_8p.sh", RANK_TABLE_FILE="t",
+                       CM_WORKER_SIZE="8").returncode == 2
     assert sandbox.calls() == [call for call in sandbox.calls() if "make_rank_table" in call[1]]
 
 
@@ -471,8 +510,10 @@ cd /
 """
 
 
-@pytest.mark.parametrize("ending,status", [("return 7", 7), ("exit 5", 5), ("set -e; false", 1), ("true", 0),
-                                           ("set -u; echo $ANOTHER_UNSET", 1), ("trap 'echo bye' EXIT", 0)])
+@pytest.mark.parametrize("ending,status",
+                         [("return 7", 7), ("exit 5", 5), ("set -e; false", 1), ("true", 0),
+                                           ("set -u; echo $ANOTHER_UNSET", 1),
+                          ("trap 'echo bye' EXIT", 0)])
 def test_set_env_is_loaded_however_it_ends(sandbox, shell, ending, status):
     sandbox.stub("python3", WITH_TF)
     set_env = sandbox.root / "set env.sh"
@@ -504,7 +545,8 @@ def test_test_script_uses_a_complete_python_and_passes_arguments_on(sandbox, she
     result = sandbox.run(shell, "scripts/test.sh", "-k", "a or b", STUB_ENV="PWD")
     assert result.returncode == 0, result.stderr
     processes = ["[-n]", "[2]", "[--dist]", "[loadfile]"]
-    assert [call[1:] for call in sandbox.calls()] == [["[-m]", "[pytest]"] + processes + ["[-k]", "[a or b]"]]
+    assert [call[1:] for call in sandbox.calls()] == [["[-m]", "[pytest]"] + processes
+                                                      + ["[-k]", "[a or b]"]]
     assert sandbox.seen() == {"PWD": str(sandbox.root)}
 
 
@@ -512,8 +554,11 @@ def test_test_script_makes_a_venv_of_its_own_and_keeps_the_status(sandbox, shell
     needs_no_npu()
     sandbox.stub("python3", WITH_TF)
     for _ in range(2):
-        assert sandbox.run(shell, "scripts/test.sh", "-k", "1", STUB_TRAIN="5", STUB_EVAL="5").returncode == 5
-    assert [call[0] for call in sandbox.calls()] == [str(sandbox.root / ".venv-test-3.9" / "bin" / "python")] * 2
+        assert sandbox.run(shell, "scripts/test.sh", "-k", "1", STUB_TRAIN="5",
+                           STUB_EVAL="5").returncode == 5
+    assert [call[0]
+            for call
+            in sandbox.calls()] == [str(sandbox.root / ".venv-test-3.9" / "bin" / "python")] * 2
     assert sandbox.calls_file.read_text().count("install -e .[cpu,test]") == 1
 
 
@@ -524,7 +569,8 @@ def test_test_script_takes_the_named_python_or_none(sandbox, shell):
     assert result.stderr.count("\n") == 1 and "/nowhere/python3.7" in result.stderr
 
 
-@pytest.mark.parametrize("script", ["run_gpu.sh", "run_npu_1p.sh", "run_npu_8p.sh", "scripts/test.sh"])
+@pytest.mark.parametrize("script",
+                         ["run_gpu.sh", "run_npu_1p.sh", "run_npu_8p.sh", "scripts/test.sh"])
 def test_help_needs_no_python(sandbox, shell, script):
     result = sandbox.run(shell, script, "--help")
     assert result.returncode == 0 and "sh %s [" % script in result.stdout and result.stderr == ""

@@ -1,4 +1,6 @@
-"""Validation by the real command: what is measured, stopping, the epoch that is used, training again on everything."""
+"""Validation by the real command: what is measured, stopping, the epoch that is used, training
+again on everything.
+"""
 
 import json
 import os
@@ -17,7 +19,8 @@ from tests import helpers
 pytestmark = [pytest.mark.tf, pytest.mark.once]
 
 SMALL = ["--size", 8, "--batch_size", 20, "--lr", 0.02, "--xla", "off"]
-TRAIN_LINES = re.compile(r"(Epoch \d+\tStep \d+\tlr: \d\.\d{6}\tloss: \d+\.\d{6}\nEach Step time is:\d+\.\d{6}\n)+")
+TRAIN_LINES = re.compile(r"(Epoch \d+\tStep \d+\tlr: \d\.\d{6}\tloss: \d+\.\d{6}\nEach Step time "
+                         r"is:\d+\.\d{6}\n)+")
 
 
 def rows(directory, kind):
@@ -36,7 +39,9 @@ def write(frame, name):
 
 @pytest.fixture
 def clicks(tmp_path):
-    """DataFrame written to clicks.tsv: 100 sessions in time order, shuffled; item -9 occurs in the last one only."""
+    """DataFrame written to clicks.tsv: 100 sessions in time order, shuffled; item -9 occurs in the
+    last one only.
+    """
     frame = synthetic.markov_sessions(100, 30, 1, noise=0.4)
     frame.loc[len(frame) - 1, "ItemId"] = -9
     frame = frame.sample(frac=1, random_state=1)
@@ -53,9 +58,11 @@ def scripted(monkeypatch):
     return script
 
 
-def test_validation_measures_what_an_evaluation_of_the_held_out_sessions_prints(inline, tmp_path, clicks):
+def test_validation_measures_what_an_evaluation_of_the_held_out_sessions_prints(inline, tmp_path,
+                                                                                clicks):
     flags = ["--unknown", "miss", "--tie", "standard", "--cut_off", "5,20"]
-    status, out, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 3, *(SMALL + flags))
+    status, out, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 3,
+                              *(SMALL + flags))
     assert status == 0 and TRAIN_LINES.fullmatch(out), err
     assert manifest("checkpoint", 2)["num_items"] == 30 == clicks["ItemId"].nunique() - 1
     write(clicks[clicks["SessionId"] > 80], "held.tsv")
@@ -66,25 +73,32 @@ def test_validation_measures_what_an_evaluation_of_the_held_out_sessions_prints(
         _, result, _ = inline("--train", 0, "--test", epoch, "--test_path", "held.tsv", *flags)
         shown = "Recall@5: %.4f\tMRR@5: %.4f" % (row["recall@5"], row["mrr@5"])
         assert result.splitlines()[1] == shown and shown.replace("\t", " ") in lines[epoch]
-        assert result.startswith("events: %d sessions: %d unknown items: 1 (in 1 events" % (row["events"], row["sessions"]))
+        assert result.startswith("events: %d sessions: %d unknown items: 1 (in 1 events"
+                                 % (row["events"], row["sessions"]))
         assert manifest("checkpoint", epoch)["validation"] == {
             "metric": "recall@5", "value": row["recall@5"], "best_epoch": row["best_epoch"],
-            "best_value": max(r["recall@5"] for r in found[:epoch + 1]), "values": [r["recall@5"] for r in found[:epoch + 1]]}
+            "best_value": max(r["recall@5"] for r in found[:epoch + 1]),
+            "values": [r["recall@5"] for r in found[:epoch + 1]]}
     # Held out or from a file of its own: the same sessions, the same numbers.
     write(clicks[clicks["SessionId"] <= 80], "early.tsv")
-    status, _, err = inline("--train_path", "early.tsv", "--valid_path", "held.tsv", "--checkpoint_dir", "other", "--epoch",
+    status, _, err = inline("--train_path", "early.tsv", "--valid_path", "held.tsv",
+                            "--checkpoint_dir", "other", "--epoch",
                             3, *(SMALL + flags))
     assert status == 0, err
-    assert [dict(row, seconds=0) for row in rows("other", "valid")] == [dict(row, seconds=0) for row in found]
+    assert [dict(row, seconds=0)
+            for row in rows("other", "valid")] == [dict(row, seconds=0) for row in found]
 
 
 def test_patience_stops_and_the_best_epoch_is_used(inline, tmp_path, clicks, scripted):
     scripted(0.1, 0.3, 0.2, 0.3, 0.9)
-    status, _, err = inline("--train_path", "clicks.tsv", "--valid_days", 0.2, "--patience", 2, "--epoch", 9,
+    status, _, err = inline("--train_path", "clicks.tsv", "--valid_days", 0.2, "--patience", 2,
+                            "--epoch", 9,
                             "--test_path", "clicks.tsv", *SMALL)
     assert status == 0
-    assert err.splitlines()[-1].endswith("epoch 1 was the best of 4 trained (validation Recall@20: 0.3000)")
-    assert names_module.epochs("checkpoint") == [0, 1, 2, 3] and len(rows("checkpoint", "valid")) == 4
+    assert err.splitlines()[-1].endswith("epoch 1 was the best of 4 trained (validation Recall@20: "
+                                         "0.3000)")
+    assert names_module.epochs("checkpoint") == [0, 1, 2, 3]
+    assert len(rows("checkpoint", "valid")) == 4
     _, best, err = inline("--train", 0)
     assert "epoch 1 of checkpoint is used, the best by validation (recall@20 0.3000)" in err
     assert inline("--train", 0, "--test", 1)[1] == best
@@ -98,30 +112,39 @@ def test_patience_stops_and_the_best_epoch_is_used(inline, tmp_path, clicks, scr
 def test_without_validation_the_newest_is_used(inline, clicks):
     inline("--train_path", "clicks.tsv", "--epoch", 2, "--test_path", "clicks.tsv", *SMALL)
     status, _, err = inline("--train", 0)
-    assert status == 0 and "by validation" not in err and rows("checkpoint", "eval")[0]["epoch"] == 1
+    assert status == 0 and "by validation" not in err
+    assert rows("checkpoint", "eval")[0]["epoch"] == 1
     assert manifest("checkpoint", 1)["validation"] is None
 
 
 @pytest.mark.parametrize("source", ["--valid_fraction", "--valid_path"])
-def test_a_refit_is_a_training_on_everything_for_the_best_number_of_epochs(inline, clicks, scripted, source):
+def test_a_refit_is_a_training_on_everything_for_the_best_number_of_epochs(inline, clicks, scripted,
+                                                                           source):
     scripted(0.1, 0.3, 0.2)
     flags = ["--train_path", "clicks.tsv", "--valid_fraction", 0.2]
     if source == "--valid_path":
         late = clicks["SessionId"] > 80
         write(clicks[~late], "early.tsv"), write(clicks[late], "late.tsv")
-        write(clicks.iloc[sorted(range(len(clicks)), key=lambda i: late.iloc[i])], "clicks.tsv")  # early, then late
+        # early, then late
+        write(clicks.iloc[sorted(range(len(clicks)), key=lambda i: late.iloc[i])], "clicks.tsv")
         flags = ["--train_path", "early.tsv", "--valid_path", "late.tsv"]
-    status, out, err = inline("--epoch", 3, "--refit", 1, "--checkpoint_dir", "again", *(flags + SMALL))
+    status, out, err = inline("--epoch", 3, "--refit", 1, "--checkpoint_dir", "again",
+                              *(flags + SMALL))
     assert status == 0 and TRAIN_LINES.fullmatch(out) and out.count("Epoch 0\tStep 1\t") == 2
     assert "an earlier run in again was moved to %s" % os.path.join("again", "previous-1") in err
     assert err.splitlines()[-1].endswith(
-        "trained again on all sessions for 2 epochs: epoch 1 was the best of 3 trained (validation Recall@20: 0.3000)")
-    assert inline("--epoch", 2, "--checkpoint_dir", "direct", "--train_path", "clicks.tsv", *SMALL)[0] == 0
-    assert names_module.epochs("again") == [0, 1] and names_module.epochs("again/previous-1") == [0, 1, 2]
-    names = ["vocabulary.npz", "rules.npz"] + ["gru-model-%d%s" % (epoch, ending) for epoch in (0, 1)
+        "trained again on all sessions for 2 epochs: epoch 1 was the best of 3 trained (validation "
+        "Recall@20: 0.3000)")
+    assert inline("--epoch", 2, "--checkpoint_dir", "direct", "--train_path", "clicks.tsv",
+                  *SMALL)[0] == 0
+    assert names_module.epochs("again") == [0, 1]
+    assert names_module.epochs("again/previous-1") == [0, 1, 2]
+    names = ["vocabulary.npz",
+             "rules.npz"] + ["gru-model-%d%s" % (epoch, ending) for epoch in (0, 1)
                                                for ending in (".index", ".data-00000-of-00001")]
     for name in names:
-        with open(os.path.join("again", name), "rb") as ours, open(os.path.join("direct", name), "rb") as theirs:
+        with open(os.path.join("again", name),
+                  "rb") as ours, open(os.path.join("direct", name), "rb") as theirs:
             assert ours.read() == theirs.read(), name
     ours, theirs = manifest("again", 1), manifest("direct", 1)
     assert ours["validation"] is None and not config.from_dict(ours["config"]).validation.is_on
@@ -133,7 +156,8 @@ def test_a_refit_is_a_training_on_everything_for_the_best_number_of_epochs(inlin
 
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_during_validation_stops_and_keeps_the_epoch(inline, clicks, monkeypatch, number, status):
+def test_a_signal_during_validation_stops_and_keeps_the_epoch(inline, clicks, monkeypatch, number,
+                                                              status):
     real, calls = evaluator.Evaluator.run, []
 
     def run(self, *args, **options):
@@ -143,10 +167,12 @@ def test_a_signal_during_validation_stops_and_keeps_the_epoch(inline, clicks, mo
         return real(self, *args, **options)
 
     monkeypatch.setattr(evaluator.Evaluator, "run", run)
-    found, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 9, "--refit", 1,
+    found, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 9,
+                           "--refit", 1,
                            "--test_path", "clicks.tsv", *SMALL)
     assert found == status and err.splitlines()[-1].startswith("error: interrupted")
-    assert names_module.epochs("checkpoint") == [0, 1] and not os.path.exists("checkpoint/previous-1")
+    assert names_module.epochs("checkpoint") == [0, 1]
+    assert not os.path.exists("checkpoint/previous-1")
     record = manifest("checkpoint", 1)["validation"]
     assert record["value"] is None and record["best_epoch"] == 0
     assert inline("--train", 0)[0] == 0 and rows("checkpoint", "eval")[0]["epoch"] == 0
@@ -166,9 +192,11 @@ def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_one_i
     for wanted, expected in ((2, [True, True]), (3, [True, True, False])):
         del saves[:]
         scripted(0.1, 0.2)
-        status, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 2, "--refit", 1,
+        status, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 2,
+                                "--refit", 1,
                                 "--checkpoint_dir", "run-%d" % wanted, *SMALL)
-        assert status == 143 and saves == expected and ("training again" in err) == (wanted == 3), err
+        assert status == 143 and saves == expected, err
+        assert ("training again" in err) == (wanted == 3), err
     assert names_module.epochs("run-2") == [0, 1] and names_module.epochs("run-3") == [0]
     assert names_module.epochs("run-3/previous-1") == [0, 1]
 
@@ -182,9 +210,11 @@ def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_one_i
     (["--valid_path", "none.tsv"], ["none.tsv"]),
     (["--valid_path", "clicks.tsv", "--refit", 1], ["clicks.tsv: 100 session ids", "--refit 1"]),
     (["--valid_path", "other.tsv"], ["other.tsv: none of its 2 items is known"])])
-def test_what_cannot_be_is_one_line_and_nothing_is_written(inline, tmp_path, clicks, flags, words, monkeypatch):
+def test_what_cannot_be_is_one_line_and_nothing_is_written(inline, tmp_path, clicks, flags, words,
+                                                           monkeypatch):
     monkeypatch.setattr("gru4rec.training.run.device_for",
-                        lambda *_: pytest.fail("found too late: TensorFlow is about to be imported"))
+                        lambda
+                        *_: pytest.fail("found too late: TensorFlow is about to be imported"))
     (tmp_path / "other.tsv").write_text("SessionId\tItemId\tTime\n1\t-5\t1\n1\t-6\t2\n")
     status, out, err = inline("--train_path", "clicks.tsv", *(flags + SMALL))
     errors = [line for line in err.splitlines() if not line.startswith("I gru4rec.")]

@@ -1,4 +1,6 @@
-"""Checkpoints: what is written is read back, by us and by TensorFlow, and a damaged or half-written one is refused."""
+"""Checkpoints: what is written is read back, by us and by TensorFlow, and a damaged or half-written
+one is refused.
+"""
 
 import json
 import logging
@@ -26,7 +28,8 @@ def saved(tmp_path):
     arrays = state.initial(CFG, 7)
     for epoch in range(2):
         arrays[state.GLOBAL_STEP] = np.array(10 * (epoch + 1), np.int64)
-        checkpoint.save(str(tmp_path), CFG, Vocabulary.build(np.array(list("abcdefg"), object)), arrays, epoch, 20)
+        checkpoint.save(str(tmp_path), CFG, Vocabulary.build(np.array(list("abcdefg"), object)),
+                        arrays, epoch, 20)
     return tmp_path, arrays
 
 
@@ -60,7 +63,8 @@ def test_no_temporary_file_is_left(saved):
                                             for s in (".index", ".data-00000-of-00001", ".json")])
 
 
-@pytest.mark.parametrize("name", ["gru-model-1.index", "gru-model-1.data-00000-of-00001", "vocabulary.npz"])
+@pytest.mark.parametrize("name",
+                         ["gru-model-1.index", "gru-model-1.data-00000-of-00001", "vocabulary.npz"])
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove"])
 def test_a_damaged_file_is_named(saved, name, damage):
     path = saved[0] / name
@@ -74,7 +78,9 @@ def test_a_damaged_file_is_named(saved, name, damage):
         checkpoint.load(str(saved[0]), 1)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"format": 1}', "[" * 100000, "\x00", '{"format": 2}'])
+@pytest.mark.parametrize("text",
+                         ["", "{", "[]", "null", '{"format": 1}', "[" * 100000, "\x00",
+                          '{"format": 2}'])
 def test_a_manifest_of_junk_is_refused(saved, text):
     (saved[0] / "gru-model-1.json").write_text(text)
     with pytest.raises(CheckpointError, match="gru-model-1.json is damaged"):
@@ -110,9 +116,13 @@ def test_a_tensor_of_another_type_is_refused(saved):
         checkpoint.load(str(directory))
 
 
-@pytest.mark.parametrize("name", [b"a [1]*?", b"back\\slash", b"not utf-8 \xff", b"s3:/bucket", b"caf\xc3\xa9"])
+@pytest.mark.parametrize("name",
+                         [b"a [1]*?", b"back\\slash", b"not utf-8 \xff", b"s3:/bucket",
+                          b"caf\xc3\xa9"])
 def test_a_directory_of_any_name_holds_checkpoints(tmp_path, monkeypatch, name):
-    """TensorFlow takes `*` for a pattern and `s3://` for a service, and cannot encode every name of a file system."""
+    """TensorFlow takes `*` for a pattern and `s3://` for a service, and cannot encode every name of
+    a file system.
+    """
     monkeypatch.chdir(str(tmp_path))
     directory = os.fsdecode(name)
     with RunDirectory(directory) as made:
@@ -121,7 +131,8 @@ def test_a_directory_of_any_name_holds_checkpoints(tmp_path, monkeypatch, name):
         directory = "s3://bucket"
     arrays = state.initial(CFG, 7)
     checkpoint.save(directory, CFG, Vocabulary.build(np.arange(7)), arrays, 0, 20)
-    np.testing.assert_array_equal(checkpoint.load(directory).arrays["softmax_w"], arrays["softmax_w"])
+    np.testing.assert_array_equal(checkpoint.load(directory).arrays["softmax_w"],
+                                  arrays["softmax_w"])
 
 
 def test_a_directory_that_cannot_be_read_is_named(saved, monkeypatch):
@@ -150,7 +161,9 @@ def test_the_newest_is_damaged_and_the_one_before_it_is_loaded(saved, damage, ca
 
 @pytest.mark.parametrize("module", [manifests, bundle_reader])
 def test_a_checkpoint_removed_while_it_is_read_is_no_damage(saved, monkeypatch, caplog, module):
-    """As --keep 1 of a run that trains in the directory does it, between the listing and the reading of the tensors."""
+    """As --keep 1 of a run that trains in the directory does it, between the listing and the
+    reading of the tensors.
+    """
     directory, arrays = saved
     vocabulary, calls, real = checkpoint.load(str(directory)).vocabulary, [], module.read
 
@@ -200,7 +213,8 @@ def test_a_failing_disk_leaves_the_earlier_checkpoints(saved, monkeypatch, fails
     else:
         checkpoint.save(str(directory), CFG, vocabulary, arrays, 2, 20)
     monkeypatch.undo()
-    assert checkpoint.load(str(directory), 0).step == 10 and checkpoint.load(str(directory), 1).step == 20
+    assert checkpoint.load(str(directory), 0).step == 10
+    assert checkpoint.load(str(directory), 1).step == 20
     assert not [name for name in os.listdir(str(directory)) if name.startswith(".tmp")]
     # index, data, manifest, state file: with the manifest in place the checkpoint is there.
     assert names.epochs(str(directory)) == ([0, 1] if fails_at < 3 else [0, 1, 2])
@@ -211,10 +225,12 @@ def test_a_file_system_that_takes_no_more_leaves_the_earlier_checkpoints(saved):
     resource = pytest.importorskip("resource")
     directory, arrays = saved
     vocabulary = checkpoint.load(str(directory)).vocabulary
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ,
+                                                                               signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
     try:
-        with pytest.raises(CheckpointError, match="gru-model-2 cannot be written: .*([Ff]ile too large|space)"):
+        with pytest.raises(CheckpointError,
+                           match="gru-model-2 cannot be written: .*([Ff]ile too large|space)"):
             checkpoint.save(str(directory), CFG, vocabulary, arrays, 2, 20)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -1,4 +1,6 @@
-"""Devices that train together: ranks are threads of this process, and the fake's collectives make them meet."""
+"""Devices that train together: ranks are threads of this process, and the fake's collectives make
+them meet.
+"""
 
 import contextlib
 import json
@@ -39,7 +41,8 @@ def environment(monkeypatch, tmp_path, size, rank):
     """What the launcher of a rank sets."""
     table = tmp_path / "table.json"
     table.write_text(json.dumps(rank_table.make("10.0.0.1", range(size), {})))
-    for name, value in (("RANK_SIZE", size), ("RANK_ID", rank), ("JOB_ID", 1), ("RANK_TABLE_FILE", table)):
+    for name, value in (("RANK_SIZE", size), ("RANK_ID", rank), ("JOB_ID", 1),
+                        ("RANK_TABLE_FILE", table)):
         monkeypatch.setenv(name, str(value))
 
 
@@ -50,7 +53,8 @@ def together(monkeypatch, tmp_path):
     real = npu.Npu.session_config
 
     def config_with_threads(self):
-        made = real(self)  # collectives of all ranks wait at the same time, each in a thread of its own session
+        # collectives of all ranks wait at the same time, each in a thread of its own session
+        made = real(self)
         made.use_per_session_threads, made.inter_op_parallelism_threads = True, 4
         return made
 
@@ -73,13 +77,15 @@ def together(monkeypatch, tmp_path):
 
 
 def make(size_of_all=1, **flags):
-    flags = dict(dict(size=5, batch_size=LANES * size_of_all, dropout=0, optimizer="sgd", lr=0.3, engine="plain"), **flags)
+    flags = dict(dict(size=5, batch_size=LANES * size_of_all, dropout=0, optimizer="sgd", lr=0.3,
+                      engine="plain"), **flags)
     return config.from_flags({name: str(value) for name, value in flags.items()})
 
 
 def train(cfg, dev, epoch, arrays, steps=STEPS):
     """(losses, arrays) of the first steps."""
-    with contextlib.closing(create(cfg, dev, arrays, epoch.num_steps, np.ones(ITEMS, int))) as engine:
+    with contextlib.closing(create(cfg, dev, arrays, epoch.num_steps,
+                                   np.ones(ITEMS, int))) as engine:
         losses = [engine.run(chunk_of(epoch, step, step + 1, 0))[0] for step in range(steps)]
         return np.array(losses), engine.arrays(), engine.scaling
 
@@ -105,7 +111,8 @@ def test_ranks_are_one_process_with_the_joined_batch(together, sessions, size):
             np.testing.assert_array_equal(own[name], results[0][1][name])  # all ranks, bit for bit
             np.testing.assert_allclose(own[name], arrays[name], rtol=1e-4, atol=1e-6, err_msg=name)
         lanes = slice(rank * LANES, (rank + 1) * LANES)
-        np.testing.assert_allclose(own[state.hidden_state(0)], arrays[state.hidden_state(0)][lanes], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(own[state.hidden_state(0)], arrays[state.hidden_state(0)][lanes],
+                                   rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.once_on_1
@@ -115,9 +122,11 @@ def test_with_negatives_of_the_batch_a_step_is_the_mean_of_the_ranks_steps(toget
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
     results = together(size, lambda dev: train(cfg, dev, epochs[dev.ranks.rank], start, 1))
     alone = [train(cfg, helpers.cpu(), epoch, start, 1) for epoch in epochs]
-    np.testing.assert_allclose(results[0][0], np.mean([losses for losses, _, _ in alone], 0), rtol=1e-5)
+    np.testing.assert_allclose(results[0][0], np.mean([losses for losses, _, _ in alone], 0),
+                               rtol=1e-5)
     for name in state.weight_shapes(cfg.model, ITEMS):
-        np.testing.assert_allclose(results[0][1][name], np.mean([own[name] for _, own, _ in alone], 0), rtol=1e-4,
+        np.testing.assert_allclose(results[0][1][name],
+                                   np.mean([own[name] for _, own, _ in alone], 0), rtol=1e-4,
                                    atol=1e-6)
 
 
@@ -153,13 +162,16 @@ def test_one_process_builds_no_collective(monkeypatch, sessions):
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     with fake_npu.installed(ADAPTER) as fake:
         chosen = device.choose("npu")
-        train(make(), chosen, build_epoch(sessions, LANES, chosen.ranks), helpers.start_arrays(make(), ITEMS), 1)
+        train(make(), chosen, build_epoch(sessions, LANES, chosen.ranks),
+              helpers.start_arrays(make(), ITEMS), 1)
         assert not [name for name in fake.imported if "hccl" in name]
 
 
 @pytest.fixture
 def command(monkeypatch, tmp_path, capsys):
-    """function (rank, flags) -> (exit status, stdout, stderr, files of the checkpoint directory) of one rank of two."""
+    """function (rank, flags) -> (exit status, stdout, stderr, files of the checkpoint directory) of
+    one rank of two.
+    """
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     events = tmp_path / "events.tsv"
     events.write_text("SessionId\tItemId\tTime\n" + "".join(
@@ -169,7 +181,8 @@ def command(monkeypatch, tmp_path, capsys):
         environment(monkeypatch, tmp_path, 2, rank)
         out = tmp_path / ("rank %d" % rank)
         with fake_npu.installed(ADAPTER, rank_size=2):  # the other rank gives what this one does
-            status = main.main(["--train_path", str(events), "--batch_size", "3", "--size", "4", "--epoch", "2",
+            status = main.main(["--train_path", str(events), "--batch_size", "3", "--size", "4",
+                                "--epoch", "2",
                                 "--checkpoint_dir", str(out)] + list(flags))
         said = capsys.readouterr()
         return status, said.out, said.err, sorted(os.listdir(str(out))) if out.exists() else []
@@ -179,7 +192,8 @@ def command(monkeypatch, tmp_path, capsys):
 def test_rank_0_alone_writes_what_can_be_read_and_both_print(command, tmp_path):
     status, out, err, files = command(0, "--device", "npu", "--npu_nums", "2")
     assert status == 0 and "gru-model-1.json" in files and "metrics.jsonl" in files, err
-    assert "rank 0 of 2 devices: 3 lanes on each" in err and "--lr 0.001 is used as it is given" in err
+    assert "rank 0 of 2 devices: 3 lanes on each" in err
+    assert "--lr 0.001 is used as it is given" in err
     assert out.startswith("Epoch 0\tStep 1\t")
     assert len(checkpoint.load(str(tmp_path / "rank 0")).arrays[state.hidden_state(0)]) == 3
     status, other_out, err, files = command(1, "--device", "npu")

@@ -36,7 +36,8 @@ def no_devices(monkeypatch):
 
 @pytest.fixture(params=fake_npu.ADAPTERS)
 def adapter(request, monkeypatch):
-    """Name of each adapter in turn, with the code made to believe in the TensorFlow it belongs to."""
+    """Name of each adapter in turn, with the code made to believe in the TensorFlow it belongs to.
+    """
     monkeypatch.setattr(tf_compat, "IS_TF2", request.param == "npu_device")
     return request.param
 
@@ -63,7 +64,8 @@ def parameter_map(config):
 def test_cpu_hides_gpus_and_says_so():
     chosen = device.choose("cpu")
     assert (chosen.name, chosen.use_resource, chosen.default_steps_per_run) == ("cpu", True, None)
-    assert not chosen.conservative_optimizer and chosen.stateless and chosen.xla == tf_compat.has_xla()
+    assert not chosen.conservative_optimizer and chosen.stateless
+    assert chosen.xla == tf_compat.has_xla()
     assert chosen.session_config().device_count["GPU"] == 0
     assert not chosen.session_config().graph_options.rewrite_options.custom_optimizers
 
@@ -89,7 +91,8 @@ def test_explicit_gpu_without_one_names_what_is_missing(monkeypatch):
     assert caught.value.exit_status == 2 and "\n" not in str(caught.value)
     monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    with pytest.raises(DeviceError, match="CUDA_VISIBLE_DEVICES is '-1'; name a GPU there or unset it"):
+    with pytest.raises(DeviceError,
+                       match="CUDA_VISIBLE_DEVICES is '-1'; name a GPU there or unset it"):
         device.choose("gpu")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     with pytest.raises(DeviceError, match="lists no GPU; check that nvidia-smi"):
@@ -134,8 +137,10 @@ with fake_npu.installed(%r) as fake:
     with tf_compat.tf.Session(): pass
     print(fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in __import__("sys").modules)
 """ % (adapter_name, name)
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
-    out = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment, check=True).stdout
+    environment = dict(os.environ,
+                       PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
+    out = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, env=environment,
+                         check=True).stdout
     assert out.decode().strip() == "[] [] [] False"
 
 
@@ -150,15 +155,18 @@ with fake_npu.installed(%r) as fake:
                         "--xla", "off", "--checkpoint_dir", %r])
     print(status, fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in sys.modules)
 """ % ("npu_device" if tf_compat.IS_TF2 else "npu_bridge", str(tmp_path))
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
-    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    environment = dict(os.environ,
+                       PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env=environment)
     assert done.stdout.decode().splitlines()[-1] == "0 [] [] [] False", done.stderr.decode()
     assert "ignores the npu options: hccl_timeout, precision_mode" in done.stderr.decode()
 
 
 def test_option_table_and_package_import_without_tensorflow():
     script = "import sys, gru4rec.config.npu_options; print('tensorflow' in sys.modules)"
-    out = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=REPOSITORY, check=True).stdout
+    out = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, cwd=REPOSITORY,
+                         check=True).stdout
     assert out.decode().strip() == "False"
 
 
@@ -184,7 +192,8 @@ def test_npu_without_adapter_names_the_package(adapter, davinci):
 
 
 def test_npu_with_the_other_adapter_says_which_tensorflow_it_needs(adapter, davinci):
-    other, wants = {"npu_bridge": ("npu_device", "2.6.5"), "npu_device": ("npu_bridge", "1.15")}[adapter]
+    other, wants = {"npu_bridge": ("npu_device", "2.6.5"),
+                    "npu_device": ("npu_bridge", "1.15")}[adapter]
     with fake_npu.installed(other) as fake:
         refused("%s is, but it needs TensorFlow %s" % (other, wants))
         assert fake.imported == []
@@ -234,7 +243,8 @@ def test_davinci_check_can_be_skipped(adapter, monkeypatch):
 
 
 def test_npu_device_properties_and_imports(adapter, davinci, monkeypatch, caplog):
-    monkeypatch.setattr(host, "list_gpus", lambda: pytest.fail("GPUs were listed although the NPU was there"))
+    monkeypatch.setattr(host, "list_gpus",
+                        lambda: pytest.fail("GPUs were listed although the NPU was there"))
     real = tf.Session.__init__
     with fake_npu.installed(adapter) as fake, caplog.at_level(logging.INFO, "gru4rec"):
         chosen = device.choose("auto")
@@ -263,9 +273,11 @@ def test_npu_session_config(adapter, davinci, job, mode):
     with fake_npu.installed(adapter):
         chosen = device.choose("npu", job=job)
     config = chosen.session_config()
-    assert [e.name for e in config.graph_options.rewrite_options.custom_optimizers] == ["NpuOptimizer"]
+    assert [e.name
+            for e in config.graph_options.rewrite_options.custom_optimizers] == ["NpuOptimizer"]
     assert parameter_map(config) == {
-        "use_off_line": ("b", True), "mix_compile_mode": ("b", False), "graph_run_mode": ("i", mode),
+        "use_off_line": ("b", True), "mix_compile_mode": ("b", False),
+        "graph_run_mode": ("i", mode),
         "precision_mode": ("s", b"must_keep_origin_dtype")}
     rewrite = config.graph_options.rewrite_options
     assert rewrite.remapping == 2 and rewrite.memory_optimization == 2  # RewriterConfig.OFF
@@ -279,7 +291,8 @@ def test_npu_options_overlay_the_defaults(davinci, adapter):
     with fake_npu.installed(adapter):
         chosen = device.choose("npu", {"precision_mode": "force_fp32", "mix_compile_mode": True})
     written = parameter_map(chosen.session_config())
-    assert written["precision_mode"] == ("s", b"force_fp32") and written["mix_compile_mode"] == ("b", True)
+    assert written["precision_mode"] == ("s", b"force_fp32")
+    assert written["mix_compile_mode"] == ("b", True)
     assert len(written) == 4
 
 
@@ -310,14 +323,17 @@ def test_every_option_is_written_to_the_field_the_adapter_reads():
         npu_options.check(npu_options.defaults(job), job)
 
 
-def test_options_of_the_table_and_others_reach_their_field_and_reading_creates_none(adapter, davinci):
-    options = {"hccl_timeout": 600, "dump_step": "0|5", "hcom_parallel": False, "brand_new:i": 7, "precision_mode_v2": "fp16"}
+def test_options_of_the_table_and_others_reach_their_field_and_reading_creates_none(adapter,
+                                                                                    davinci):
+    options = {"hccl_timeout": 600, "dump_step": "0|5", "hcom_parallel": False, "brand_new:i": 7,
+               "precision_mode_v2": "fp16"}
     with fake_npu.installed(adapter):
         chosen = device.choose("npu", options, steps_per_run=20)
     written = parameter_map(chosen.session_config())
     assert written["hccl_timeout"] == ("i", 600) and written["dump_step"] == ("s", b"0|5")
     assert written["hcom_parallel"] == ("b", False) and written["brand_new"] == ("i", 7)
-    assert written["iterations_per_loop"] == ("i", 20) and written["enable_data_pre_proc"] == ("b", True)
+    assert written["iterations_per_loop"] == ("i", 20)
+    assert written["enable_data_pre_proc"] == ("b", True)
     assert "precision_mode" not in written and len(written) == 10
     config = chosen.session_config()
     entry, = config.graph_options.rewrite_options.custom_optimizers
@@ -327,21 +343,26 @@ def test_options_of_the_table_and_others_reach_their_field_and_reading_creates_n
 
 def test_the_device_configuration_is_printed_npu_or_not(capsys):
     for name, available in (("npu", False), ("cpu", True)):
-        assert main.main(["--device", name, "--print_device_config", "--train", "0", "--npu_opt", "hccl_timeout=9"]) == 0
+        assert main.main(["--device", name, "--print_device_config", "--train", "0", "--npu_opt",
+                          "hccl_timeout=9"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert (found["device"], found["available"], found["job"]) == (name, available, "infer")
         expected = {} if name == "cpu" else {
-            "use_off_line": {"field": "b", "value": True}, "mix_compile_mode": {"field": "b", "value": False},
-            "graph_run_mode": {"field": "i", "value": 0}, "hccl_timeout": {"field": "i", "value": 9},
+            "use_off_line": {"field": "b", "value": True},
+            "mix_compile_mode": {"field": "b", "value": False},
+            "graph_run_mode": {"field": "i", "value": 0},
+            "hccl_timeout": {"field": "i", "value": 9},
             "precision_mode": {"field": "s", "value": "must_keep_origin_dtype"}}
-        assert found["parameter_map"] == expected and found["accelerator"]["npu_opt"] == ["hccl_timeout=9"]
+        assert found["parameter_map"] == expected
+        assert found["accelerator"]["npu_opt"] == ["hccl_timeout=9"]
         assert ("NpuOptimizer" in found["session"]) == (name == "npu")
 
 
 def test_a_session_with_the_npu_config_trains(adapter, davinci):
     with fake_npu.installed(adapter) as fake, tf.Graph().as_default():
         chosen = device.choose("npu")
-        weight = tf.get_variable("weight", [4], initializer=tf.ones_initializer(), use_resource=chosen.use_resource)
+        weight = tf.get_variable("weight", [4], initializer=tf.ones_initializer(),
+                                 use_resource=chosen.use_resource)
         dropped = chosen.dropout(weight * 3.0, 0.25, seed=1, step=0, stream=0)
         noise = chosen.random_uniform([4], seed=1, step=0, stream=1)
         opt = chosen.wrap_optimizer(tf.train.GradientDescentOptimizer(0.1))
@@ -373,7 +394,8 @@ def mixed(x):
 
 @pytest.mark.parametrize("step", [0, 5, 2 ** 31 - 1])
 def test_bits_are_the_hash_of_seed_stream_position_and_step(step):
-    words = np.random.RandomState([7, 3]).randint(-2 ** 31, 2 ** 31, size=[2, 5], dtype=np.int64).astype(np.int32)
+    words = np.random.RandomState([7, 3]).randint(-2 ** 31, 2 ** 31, size=[2, 5],
+                                                  dtype=np.int64).astype(np.int32)
     with np.errstate(over="ignore"):
         expected = mixed(words.view(np.uint32) ^ mixed([step]))
     np.testing.assert_array_equal(run(hashed.bits([2, 5], 7, step, 3)).view(np.uint32), expected)
@@ -397,7 +419,8 @@ def test_int64_steps_give_the_bits_of_int32_steps():
 
 
 def test_uniform_depends_on_seed_step_and_stream_and_on_nothing_else():
-    draws = run([uniform([64], *key) for key in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))])
+    draws = run([uniform([64], *key)
+                 for key in ((0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 0, 0))])
     np.testing.assert_array_equal(draws[0], draws[4])
     for i in range(4):
         for j in range(i):
@@ -408,11 +431,14 @@ def test_uniform_is_uniform():
     draws = run(uniform([100, 1000]))
     assert draws.min() >= 0 and draws.max() < 1
     counts = np.histogram(draws, bins=20, range=(0, 1))[0]
-    assert ((counts - 5000) ** 2 / 5000.0).sum() < 43.8  # chi square, 19 degrees of freedom, p = 0.001
+    # chi square, 19 degrees of freedom, p = 0.001
+    assert ((counts - 5000) ** 2 / 5000.0).sum() < 43.8
 
 
 def test_draws_of_steps_streams_and_positions_are_independent():
-    """Chi square of pairs in a 10 x 10 table, 99 degrees of freedom, p = 0.0001; also with steps one bit apart."""
+    """Chi square of pairs in a 10 x 10 table, 99 degrees of freedom, p = 0.0001; also with steps
+    one bit apart.
+    """
     shape, first = [100, 400], (0, 5, 3)
     others = [(0, 4, 3), (0, 6, 3), (0, 5 + 2 ** 20, 3), (0, 2 ** 30 + 5, 3), (0, 5, 2), (1, 5, 3)]
     draws = run([uniform(shape, *key) for key in [first] + others])
@@ -432,7 +458,8 @@ def test_one_position_is_uniform_over_steps():
 
 
 def test_stream_seeds_are_distinct_int32():
-    seeds = [base.stream_seed(seed, stream) for seed in (0, 1, 2, 1000) for stream in range(base.NUM_STREAMS)]
+    seeds = [base.stream_seed(seed, stream) for seed in (0, 1, 2, 1000)
+             for stream in range(base.NUM_STREAMS)]
     assert len(set(seeds)) == len(seeds) and min(seeds) >= -2 ** 31 and max(seeds) < 2 ** 31
     assert base.stream_seed(7, 0) == 7
     with pytest.raises(ValueError, match="stream %d" % base.NUM_STREAMS):
@@ -451,7 +478,9 @@ def test_dropout_mask_is_the_uniform_draw_at_or_above_the_rate(rate):
     cpu = host.Cpu("")
     x = tf.constant(np.random.RandomState(0).randn(20, 30), tf.float32)
     dropped, draws, plain = run([cpu.dropout(x, rate, 7, 5, 3), uniform([20, 30]), x])
-    np.testing.assert_allclose(dropped, np.where(draws.astype(np.float64) >= rate, plain / (1 - rate), 0), rtol=1e-6)
+    np.testing.assert_allclose(dropped,
+                               np.where(draws.astype(np.float64) >= rate, plain / (1 - rate), 0),
+                               rtol=1e-6)
 
 
 def test_dropout_gradient_is_the_mask():
@@ -479,7 +508,8 @@ def test_random_numbers_in_a_while_loop_are_those_outside():
     def body(step, rows):
         return step + 1, rows.write(step, uniform([4], step=step))
 
-    rows = tf.while_loop(lambda step, _: step < 3, body, [tf.constant(0), tf.TensorArray(tf.float32, 3)])[1].stack()
+    rows = tf.while_loop(lambda step, _: step < 3, body,
+                         [tf.constant(0), tf.TensorArray(tf.float32, 3)])[1].stack()
     looped, alone = run([rows, tf.stack([uniform([4], step=step) for step in range(3)])])
     np.testing.assert_array_equal(looped, alone)
 
@@ -488,7 +518,8 @@ def test_random_numbers_in_a_while_loop_are_those_outside():
 def test_compiled_random_numbers_are_bit_for_bit_the_plain_ones():
     def draw(step):
         cpu = host.Cpu("")
-        return cpu.random_uniform([3, 7], 7, step, 3), cpu.dropout(tf.ones([33, 5]), 0.5, 7, step, 4)
+        return cpu.random_uniform([3, 7], 7, step,
+                                  3), cpu.dropout(tf.ones([33, 5]), 0.5, 7, step, 4)
 
     step = tf.placeholder(tf.int32, [])
     plain, compiled = run([draw(step), tf_compat.jit_function(draw)(step)], {step: 12345})

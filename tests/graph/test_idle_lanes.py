@@ -15,8 +15,11 @@ LANES = 2
 
 
 def growing(loss="cross-entropy"):
-    """(config, state) of one relu unit that more than doubles at every step: past float32 after 128, not after 70."""
-    cfg = config.parse(["--size", "1", "--batch_size", str(LANES), "--hidden_act", "relu", "--dropout", "0", "--loss", loss])
+    """(config, state) of one relu unit that more than doubles at every step: past float32 after
+    128, not after 70.
+    """
+    cfg = config.parse(["--size", "1", "--batch_size", str(LANES), "--hidden_act", "relu",
+                        "--dropout", "0", "--loss", loss])
     arrays = state.initial(cfg, 4)
     for name in state.weight_shapes(cfg.model, 4):
         arrays[name] = np.zeros_like(arrays[name])
@@ -38,7 +41,8 @@ def test_a_drained_lane_never_spoils_the_loss(flags, loss):
     trainer = engine.create(cfg, device.choose("cpu"), arrays, steps)
     for start in range(0, steps, trainer.steps_per_run):
         part = slice(start, start + trainer.steps_per_run)
-        losses = trainer.run(base.Chunk(items[part], items[part], live[part], live[part], start + 1))
+        losses = trainer.run(base.Chunk(items[part], items[part], live[part], live[part],
+                                        start + 1))
         assert np.isfinite(losses).all()
     after = trainer.arrays()
     trainer.close()
@@ -46,10 +50,12 @@ def test_a_drained_lane_never_spoils_the_loss(flags, loss):
 
 
 def test_padding_of_a_tile_is_no_score():
-    """Lane 0 is idle from step 70 on and is what the last tile is padded with; no target is in it."""
+    """Lane 0 is idle from step 70 on and is what the last tile is padded with; no target is in it.
+    """
     cfg, arrays = growing()
     lengths = np.array([71, 70, 69])
-    sessions = EvalSessions(np.ones(lengths.sum(), np.int32), np.concatenate([[0], np.cumsum(lengths)]),
+    sessions = EvalSessions(np.ones(lengths.sum(), np.int32),
+                            np.concatenate([[0], np.cumsum(lengths)]),
                             np.zeros(3, bool), 0, np.arange(3))
     ranker = evaluator.Evaluator(cfg, device.choose("cpu"), arrays, LANES)
     ranked = ranker.run(sessions)

@@ -1,4 +1,6 @@
-"""Loss scaling: nothing changes where nothing overflows; skipped steps, their count, the scale's way up and down."""
+"""Loss scaling: nothing changes where nothing overflows; skipped steps, their count, the scale's
+way up and down.
+"""
 
 import logging
 import os
@@ -26,7 +28,8 @@ ITEMS, LANES, STEPS = 7, 4, 12
 # Twelve steps, each of which rounds some thirty sums and products once more or once less. Seen: up
 # to 4, with TensorFlow 2.6 to 2.21 and instructions from SSE4.2 to AVX-512.
 ULPS = 64
-HUGE, LARGE = 2.0 ** 127, 8.0  # a scale, and a size of weights, whose gradients together exceed float32
+# a scale, and a size of weights, whose gradients together exceed float32
+HUGE, LARGE = 2.0 ** 127, 8.0
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +38,9 @@ def epoch():
 
 
 def run(epoch, engine, scale=None, steps=STEPS, weights=0.5, **flags):
-    """(losses, arrays, (scale, skipped)) of a run; `scale` is what the state starts with, if not what the flag says."""
+    """(losses, arrays, (scale, skipped)) of a run; `scale` is what the state starts with, if not
+    what the flag says.
+    """
     cfg = helpers.make_config(engine, size=6, batch_size=LANES, dropout=0, lr=0.05, **flags)
     arrays = helpers.start_arrays(cfg, ITEMS, weights)
     if scale:
@@ -50,8 +55,11 @@ def run(epoch, engine, scale=None, steps=STEPS, weights=0.5, **flags):
 @pytest.mark.machine
 @pytest.mark.parametrize("engine", helpers.engines(sorted(helpers.ENGINES)))
 @pytest.mark.parametrize("setting", ["dynamic", pytest.param(1024, marks=pytest.mark.release)])
-def test_where_nothing_overflows_a_power_of_two_changes_nothing_but_rounding(epoch, engine, setting):
-    """A program of its own, which may be compiled to other instructions: see the test below for the scale itself."""
+def test_where_nothing_overflows_a_power_of_two_changes_nothing_but_rounding(epoch, engine,
+                                                                             setting):
+    """A program of its own, which may be compiled to other instructions: see the test below for the
+    scale itself.
+    """
     losses, arrays, scaling = run(epoch, engine)
     assert scaling is None and not set(state.LOSS_SCALE) & set(arrays)
     scaled_losses, scaled, scaling = run(epoch, engine, loss_scale=setting)
@@ -65,14 +73,16 @@ def test_where_nothing_overflows_a_power_of_two_changes_nothing_but_rounding(epo
 @pytest.mark.parametrize("exponent", [0, 10, 15, 24])
 def test_a_power_of_two_goes_into_a_gradient_and_out_of_it_without_rounding(exponent):
     """A product with a power of two is exact on every machine, so here the bits are compared."""
-    gradients = [np.float32(10.0 ** np.random.RandomState(i).uniform(-20, 5, [4, 3])) for i in range(3)]
+    gradients = [np.float32(10.0 ** np.random.RandomState(i).uniform(-20, 5, [4, 3]))
+                 for i in range(3)]
     with tf.Graph().as_default(), tf.Session() as session:
         scale = tf.constant(np.float32(2 ** exponent))
         variables = [tf.Variable(value) for value in (np.float32(2 ** exponent), 0, 0)]
         session.run(tf.global_variables_initializer())
         given = [tf.constant(g * np.float32(2 ** exponent)) for g in gradients]
         step = net.Step(loss=tf.constant(0.0), dense=tuple(given[:2]), rows=(given[2],), states=())
-        settled, _, _ = loss_scale.LossScale("dynamic", variables).settle(step, scale, helpers.cpu())
+        settled, _, _ = loss_scale.LossScale("dynamic",
+                                             variables).settle(step, scale, helpers.cpu())
         found = session.run(list(settled.dense) + list(settled.rows))
     for ours, gradient in zip(found, gradients):
         np.testing.assert_array_equal(ours, gradient)
@@ -81,14 +91,17 @@ def test_a_power_of_two_goes_into_a_gradient_and_out_of_it_without_rounding(expo
 @pytest.mark.machine
 @pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.once_on_1), "adam"])
 def test_steps_that_overflow_change_no_fresh_weight_and_halve_the_scale(epoch, optimizer):
-    results = {engine: run(epoch, engine, HUGE, weights=LARGE, loss_scale="dynamic", optimizer=optimizer)
+    results = {engine: run(epoch, engine, HUGE, weights=LARGE, loss_scale="dynamic",
+                           optimizer=optimizer)
                for engine in helpers.ENGINES}
     for losses, _, (scale, skipped) in results.values():
         assert 0 < skipped < STEPS and scale == 2.0 ** (127 - skipped) and np.isfinite(losses).all()
-    cfg = helpers.make_config("plain", size=6, batch_size=LANES, dropout=0, lr=0.05, loss_scale="dynamic",
+    cfg = helpers.make_config("plain", size=6, batch_size=LANES, dropout=0, lr=0.05,
+                              loss_scale="dynamic",
                               optimizer=optimizer)
     start = helpers.start_arrays(cfg, ITEMS, LARGE)
-    _, arrays, scaling = run(epoch, "plain", HUGE, 1, LARGE, loss_scale="dynamic", optimizer=optimizer)
+    _, arrays, scaling = run(epoch, "plain", HUGE, 1, LARGE, loss_scale="dynamic",
+                             optimizer=optimizer)
     assert scaling == (HUGE / 2, 1)
     for name in state.weight_shapes(cfg.model, ITEMS):
         np.testing.assert_array_equal(arrays[name], start[name])  # no update yet
@@ -96,8 +109,8 @@ def test_steps_that_overflow_change_no_fresh_weight_and_halve_the_scale(epoch, o
         assert scaling == results["plain"][2]
         np.testing.assert_allclose(losses, results["plain"][0], rtol=2e-4, err_msg=engine)
         caught_up = state.caught_up(cfg, arrays)
-        # Adam divides a gradient by its own size: where a sum cancels, what is left of rounding moves
-        # the weight too. A step that was skipped by one engine alone would move it by 0.05.
+        # Adam divides a gradient by its own size: where a sum cancels, what is left of rounding
+        # moves the weight too. A step that was skipped by one engine alone would move it by 0.05.
         atol = cfg.training.lr / 10 if optimizer == "adam" else 1e-4
         np.testing.assert_allclose(caught_up["softmax_w"], results["plain"][1]["softmax_w"],
                                    rtol=1e-3, atol=atol)
@@ -128,7 +141,8 @@ class Clamping:
 
     def __init__(self, fake, epoch):
         self.fake, self._epoch = fake, epoch
-        cfg = config.parse(["--size", "6", "--batch_size", str(LANES), "--dropout", "0", "--loss_scale", "dynamic"])
+        cfg = config.parse(["--size", "6", "--batch_size", str(LANES), "--dropout", "0",
+                            "--loss_scale", "dynamic"])
         self.trainer = create(cfg, device.choose("npu"), state.initial(cfg, ITEMS), epoch.num_steps)
 
     def step(self):
@@ -151,7 +165,8 @@ def test_a_clamping_npu_is_asked_for_its_float_status(adapter, status, epoch):
         fake.float_status = 0.0
         assert Clamping(fake, epoch).step() == (state.FIRST_SCALE, 0)
         assert ("float_status", status) in fake.calls
-        assert not [name for name in fake.imported if "npu_loss_scale" in name]  # TensorFlow 2's adapter has none
+        # TensorFlow 2's adapter has none
+        assert not [name for name in fake.imported if "npu_loss_scale" in name]
 
 
 def test_an_npu_with_infinities_is_not_asked(adapter, epoch):
@@ -173,7 +188,8 @@ def test_an_adapter_without_float_status_is_said_to_be_blind(adapter, epoch, cap
 
 @pytest.fixture
 def log(tmp_path):
-    log = log_module.TrainLog(config.parse(["--checkpoint_dir", str(tmp_path), "--log_every", "200"]))
+    log = log_module.TrainLog(config.parse(["--checkpoint_dir", str(tmp_path), "--log_every",
+                                            "200"]))
     log.start_epoch(0)
     return log
 
@@ -186,7 +202,9 @@ def test_skipped_steps_are_logged_and_counted(log, tmp_path, caplog, capsys):
         log.scaling = (8192.0, 2)
         log.add(1, np.ones(199), weight, 0.0)
     text, = [record.getMessage() for record in caplog.records]
-    assert text == "step 200: gradients of 2 of the last 199 steps overflowed and count as zero; the loss scale is 8192"
+    assert (text
+            == "step 200: gradients of 2 of the last 199 steps overflowed and count as zero; the "
+               "loss scale is 8192")
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
     assert '"skipped_steps": 2' in rows[1] and '"loss_scale": 8192.0' in rows[1]
     assert len(capsys.readouterr().out.splitlines()) == 4  # the lines of the seed, and no others
@@ -197,5 +215,6 @@ def test_a_training_that_only_skips_is_given_up(log):
     log.scaling = (1.0, 1)
     log.add(0, np.ones(1), weight[:1], 0.0)  # one step alone is no proof
     log.scaling = (1.0, 200)
-    with pytest.raises(DivergenceError, match="all 199 steps up to step 200 overflowed .*--loss_scale"):
+    with pytest.raises(DivergenceError,
+                       match="all 199 steps up to step 200 overflowed .*--loss_scale"):
         log.add(1, np.ones(199), weight, 0.0)

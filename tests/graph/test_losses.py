@@ -12,7 +12,8 @@ from gru4rec.graph import losses  # noqa: E402
 from gru4rec.model import divergence  # noqa: E402
 
 PAIRS = [(loss, act) for loss in groups.FINAL_ACTS for act in groups.FINAL_ACTS[loss]]
-WEIGHTS = {"all": [1, 1, 1, 1, 1, 1], "some": [1, 0, 1, 1, 0, 1], "one": [0, 0, 0, 1, 0, 0], "none": [0] * 6}
+WEIGHTS = {"all": [1, 1, 1, 1, 1, 1], "some": [1, 0, 1, 1, 0, 1], "one": [0, 0, 0, 1, 0, 0],
+           "none": [0] * 6}
 
 
 def graph_losses(loss, final_act, cases, dtype=np.float64):
@@ -21,9 +22,11 @@ def graph_losses(loss, final_act, cases, dtype=np.float64):
         lanes = len(cases[0][1])
         scores_ph, weight_ph = tf.placeholder(dtype, [lanes, lanes]), tf.placeholder(dtype, [lanes])
         model = groups.ModelConfig(loss=loss, final_act=final_act)
-        value = losses.total(model, groups.TrainConfig(), scores_ph, weight_ph, losses.Columns(weight_ph))
+        value = losses.total(model, groups.TrainConfig(), scores_ph, weight_ph,
+                             losses.Columns(weight_ph))
         fetches = [value, tf.gradients(value, scores_ph)[0]]
-        return [session.run(fetches, {scores_ph: scores, weight_ph: weight}) for scores, weight in cases]
+        return [session.run(fetches, {scores_ph: scores, weight_ph: weight}) for scores,
+                weight in cases]
 
 
 def twin(scores, weight, loss, final_act):
@@ -31,7 +34,8 @@ def twin(scores, weight, loss, final_act):
     model, training = groups.ModelConfig(loss=loss, final_act=final_act), groups.TrainConfig()
 
     def value(at):
-        return sum(family.lane_loss(model, training, at[i], i, weight, np.zeros(len(at))) for i in np.flatnonzero(weight)
+        return sum(family.lane_loss(model, training, at[i], i, weight, np.zeros(len(at)))
+                   for i in np.flatnonzero(weight)
                    ) / len(at)
     gradient = np.zeros(scores.shape)
     for at in np.ndindex(*scores.shape):
@@ -73,7 +77,8 @@ def test_what_stands_in_a_masked_row_or_column_does_not_matter(scores, loss, fin
 @pytest.mark.parametrize("dtype, size", [(np.float32, 1e4), (np.float16, 200.0)])
 def test_extreme_scores_stay_finite(loss, final_act, dtype, size):
     if (dtype, loss, final_act) == (np.float16, "bpr-max", "linear"):
-        size = 100.0  # its regulariser is a square of the score: four lanes of 200 ** 2 are no float16
+        # its regulariser is a square of the score: four lanes of 200 ** 2 are no float16
+        size = 100.0
     scores = size * np.sign(np.random.RandomState(1).randn(6, 6))
     try:
         values = graph_losses(loss, final_act, [(scores, WEIGHTS["some"])], dtype)[0]
@@ -86,7 +91,8 @@ def test_extreme_scores_stay_finite(loss, final_act, dtype, size):
 
 
 def test_cross_entropy_by_hand():
-    # Two lanes, equal scores: -ln 1/2 each, and the gradient is p - 1 = -1/2 on the diagonal, divided by B = 2.
+    # Two lanes, equal scores: -ln 1/2 each, and the gradient is p - 1 = -1/2 on the diagonal,
+    # divided by B = 2.
     value, gradient = graph_losses("cross-entropy", "softmax", [(np.zeros((2, 2)), [1, 1])])[0]
     assert value == pytest.approx(np.log(2.0))
     np.testing.assert_allclose(gradient, [[-0.25, 0.25], [0.25, -0.25]])
@@ -95,7 +101,8 @@ def test_cross_entropy_by_hand():
 @pytest.mark.parametrize("loss, final_act", PAIRS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_equal_scores_have_the_loss_that_a_run_is_compared_with(loss, final_act, smoothing):
-    """`model.divergence.chance`; scores of 0, without --logq. The lane's own column is half of one."""
+    """`model.divergence.chance`; scores of 0, without --logq. The lane's own column is half of one.
+    """
     flags = {"loss": loss, "final_act": final_act, "batch_size": 6, "n_sample": 10}
     if smoothing and loss.endswith("cross-entropy"):
         flags["label_smoothing"] = smoothing

@@ -1,4 +1,6 @@
-"""The graph an NPU would get: kinds of ops, static shapes, one set of fetches, host ops outside, losses that fit float16."""
+"""The graph an NPU would get: kinds of ops, static shapes, one set of fetches, host ops outside,
+losses that fit float16.
+"""
 
 import os
 import sys
@@ -23,14 +25,17 @@ ITEMS = 300
 
 FLAGS = {
     "defaults": {},
-    "sampled": dict(loss="bpr-max", n_sample=300, optimizer="adagrad", embed_dropout=0.1, grad_cap=1, mask_hits=1),
-    "logq": dict(n_sample=5, logq=1, optimizer="rmsprop", momentum=0.1, embedding="shared", label_smoothing=0.1),
+    "sampled": dict(loss="bpr-max", n_sample=300, optimizer="adagrad", embed_dropout=0.1,
+                    grad_cap=1, mask_hits=1),
+    "logq": dict(n_sample=5, logq=1, optimizer="rmsprop", momentum=0.1, embedding="shared",
+                 label_smoothing=0.1),
     "full": dict(loss="full-cross-entropy", optimizer="sgd", cell="official", embedding="none"),
-    "pairs": dict(loss="bpr", size="6,4", hidden_act="relu"), "top1": dict(loss="top1-max", hidden_act="elu"),
+    "pairs": dict(loss="bpr", size="6,4", hidden_act="relu"),
+    "top1": dict(loss="top1-max", hidden_act="elu"),
     "scaled": dict(loss_scale="dynamic"), "looped": dict(steps_per_run=4, loss_scale=1024)}
 
-# What an NPU runs according to its list of operators (IR), by the name of TensorFlow's op. Whatever is not here is looked at
-# by a human before it is added.
+# What an NPU runs according to its list of operators (IR), by the name of TensorFlow's op. Whatever
+# is not here is looked at by a human before it is added.
 ON_DEVICE = set("""
     Add AddV2 AddN Sub Mul RealDiv Neg Square Sqrt Rsqrt Exp Log Log1p Maximum Minimum Pow Reciprocal FloorMod Floor Abs
     Sigmoid SigmoidGrad Tanh TanhGrad Relu ReluGrad Softplus SoftplusGrad Softmax LogSoftmax SqrtGrad RsqrtGrad
@@ -46,7 +51,8 @@ ON_DEVICE = set("""
 """.split())
 # Made by the fake in the place of the adapter's own ops, or of the dataset that stays on the host.
 OF_THE_FAKE = {"RandomUniform"}
-OF_THE_HOST = {"TensorSliceDataset", "IteratorV2", "MakeIterator", "IteratorToStringHandle", "OneShotIterator"}
+OF_THE_HOST = {"TensorSliceDataset", "IteratorV2", "MakeIterator", "IteratorToStringHandle",
+               "OneShotIterator"}
 FED_BY_THE_HOST = {"IteratorGetNext"}
 # Ops of the adapter's neighbours that NPUs lack, or that leave shapes open.
 FORBIDDEN = set("""
@@ -68,14 +74,16 @@ def chosen(monkeypatch):
 def engine(request, chosen):
     flags = dict(dict(size=6, batch_size=8, dropout=0.2, device="npu"), **FLAGS[request.param])
     cfg = config.from_flags({name: str(value) for name, value in flags.items()})
-    made = create(cfg, chosen(flags.get("steps_per_run", 1)), state.initial(cfg, ITEMS), 10, np.full(ITEMS, 3))
+    made = create(cfg, chosen(flags.get("steps_per_run", 1)), state.initial(cfg, ITEMS), 10,
+                  np.full(ITEMS, 3))
     yield made
     made.close()
 
 
 def step_ops(engine):
     """Ops that a training call runs: what its fetches need, and nothing else of the graph."""
-    seen, queue = set(), [fetch if isinstance(fetch, tf.Operation) else fetch.op for fetch in engine._fetches]
+    seen, queue = set(), [fetch if isinstance(fetch, tf.Operation) else fetch.op
+                          for fetch in engine._fetches]
     while queue:
         op = queue.pop()
         if op not in seen:
@@ -87,12 +95,15 @@ def step_ops(engine):
 def test_only_ops_that_an_npu_has(engine):
     types = {op.type for op in step_ops(engine)}
     assert not types & FORBIDDEN
-    assert types <= ON_DEVICE | OF_THE_FAKE | FED_BY_THE_HOST | OF_THE_HOST, sorted(types - ON_DEVICE)
+    assert (types <= ON_DEVICE | OF_THE_FAKE | FED_BY_THE_HOST
+            | OF_THE_HOST), sorted(types - ON_DEVICE)
 
 
 def test_every_tensor_has_a_static_shape(engine):
-    # Gradients of broadcasts sum over axes that depend on shapes alone; static ones make them constants.
-    open_until_folded = {tensor for op in step_ops(engine) if op.type == "BroadcastGradientArgs" for tensor in op.outputs}
+    # Gradients of broadcasts sum over axes that depend on shapes alone; static ones make them
+    # constants.
+    open_until_folded = {tensor for op in step_ops(engine) if op.type == "BroadcastGradientArgs"
+                         for tensor in op.outputs}
     for op in step_ops(engine):
         if op.type in OF_THE_HOST or op.type == "BroadcastGradientArgs" or set(op.inputs) & open_until_folded:
             continue
@@ -109,7 +120,9 @@ def test_variables_are_ref_variables_and_indices_int32(engine):
             assert variable.op.type == "VariableV2", variable.name
     for op in step_ops(engine):
         for tensor in op.outputs:
-            assert tensor.dtype.base_dtype in (tf.float32, tf.int32, tf.bool) or op.type in OF_THE_HOST, (op.name, op.type)
+            assert tensor.dtype.base_dtype in (tf.float32, tf.int32,
+                                               tf.bool) or op.type in OF_THE_HOST, (op.name,
+                                                                                    op.type)
 
 
 def test_one_set_of_fetches_and_a_graph_that_does_not_grow(engine):
@@ -145,7 +158,8 @@ def test_evaluation_has_static_shapes_and_ref_variables_too(chosen):
 
 
 def fp16_losses(loss, scores, smoothing=0.0):
-    cfg = config.from_flags({"loss": loss, "label_smoothing": str(smoothing)} if smoothing else {"loss": loss})
+    cfg = config.from_flags({"loss": loss,
+                             "label_smoothing": str(smoothing)} if smoothing else {"loss": loss})
     scores_bm = tf.constant(scores, tf.float16)
     columns = losses.Columns(tf.ones([scores.shape[1]], tf.float16))
     value_b = losses.per_lane(cfg.model, cfg.training, scores_bm, columns)
@@ -162,7 +176,8 @@ def test_losses_and_their_gradients_are_finite_in_float16(loss, scores):
             "far apart": np.linspace(-60.0, 60.0, 16).reshape(4, 4)[::-1]}[scores]
     with tf.Graph().as_default():
         value_b, gradient = fp16_losses(loss, made)
-    assert value_b.dtype == np.float16 and np.isfinite(value_b).all() and np.isfinite(gradient).all()
+    assert value_b.dtype == np.float16 and np.isfinite(value_b).all()
+    assert np.isfinite(gradient).all()
     if scores == "far apart" and loss == "cross-entropy":
         assert value_b.max() > 10 and np.abs(gradient).max() > 0.5
 

@@ -1,4 +1,6 @@
-"""A whole training run and an evaluation through a fake adapter: the graph the NPU would get builds and learns."""
+"""A whole training run and an evaluation through a fake adapter: the graph the NPU would get builds
+and learns.
+"""
 
 import os
 import sys
@@ -21,7 +23,8 @@ import fake_npu  # noqa: E402
 
 FLAGS = {
     "defaults": ["--lr", "0.05"],
-    "family": ["--optimizer", "adagrad", "--lr", "0.3", "--momentum", "0.1", "--n_sample", "2", "--embedding", "shared",
+    "family": ["--optimizer", "adagrad", "--lr", "0.3", "--momentum", "0.1", "--n_sample", "2",
+               "--embedding", "shared",
                "--cell", "official", "--logq", "1", "--embed_dropout", "0.1"]}
 
 
@@ -31,14 +34,17 @@ def test_plain_engine_trains_and_evaluates_on_a_fake_npu(adapter, flags, monkeyp
     monkeypatch.setattr(duplicates, "PAIRS", 10)
     monkeypatch.setattr(tf_compat, "IS_TF2", adapter == "npu_device")
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
-    cfg = config.parse(["--size", "8", "--batch_size", "4", "--dropout", "0.1", "--seed", "1"] + FLAGS[flags])
-    # The cycle 0 1 2 3 4 5, each session from another start, so that the lanes are each other's negatives.
+    cfg = config.parse(["--size", "8", "--batch_size", "4", "--dropout", "0.1", "--seed",
+                        "1"] + FLAGS[flags])
+    # The cycle 0 1 2 3 4 5, each session from another start, so that the lanes are each other's
+    # negatives.
     items = ((np.arange(6) + np.arange(40)[:, None]) % 6).ravel().astype(np.int32)
     offsets = np.arange(0, 241, 6)
     epoch = schedule.build(items, offsets, 4)
     with fake_npu.installed(adapter):
         chosen = device.choose("npu")
-        trainer = engine.create(cfg, chosen, state.initial(cfg, 6), 3 * epoch.num_steps, np.full(6, 40))
+        trainer = engine.create(cfg, chosen, state.initial(cfg, 6), 3 * epoch.num_steps,
+                                np.full(6, 40))
         assert isinstance(trainer, PlainEngine)
         losses = [trainer.run(base.chunk_of(epoch, t, t + 1, n * epoch.num_steps))[0]
                   for n in range(3) for t in range(epoch.num_steps)]

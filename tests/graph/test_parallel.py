@@ -1,4 +1,6 @@
-"""Processes that train together on TensorFlow's runtime; ranks are threads here, each with a server of its own."""
+"""Processes that train together on TensorFlow's runtime; ranks are threads here, each with a server
+of its own.
+"""
 
 import contextlib
 import os
@@ -35,7 +37,8 @@ def sessions():
 
 def together(size, job):
     """What `job(device)` gives on each of so many ranks."""
-    tasks = tuple(cluster.Task("worker", i, address) for i, address in enumerate(cluster.free_addresses(size)))
+    tasks = tuple(cluster.Task("worker", i, address) for i,
+                  address in enumerate(cluster.free_addresses(size)))
 
     def of(rank):
         speaker = Collectives(cluster.Cluster(tasks, rank), 60, host.Cpu("").session_config())
@@ -50,9 +53,11 @@ def make(size=1, **flags):
 
 
 def train(cfg, device, epoch, arrays, steps, calls=1):
-    with contextlib.closing(create(cfg, device, arrays, epoch.num_steps, np.arange(1, ITEMS + 1))) as engine:
+    with contextlib.closing(create(cfg, device, arrays, epoch.num_steps,
+                                   np.arange(1, ITEMS + 1))) as engine:
         ends = [steps * (i + 1) // calls for i in range(calls)]
-        losses = [engine.run(chunk_of(epoch, start, end, 0)) for start, end in zip([0] + ends, ends)]
+        losses = [engine.run(chunk_of(epoch, start, end, 0)) for start,
+                  end in zip([0] + ends, ends)]
         return np.concatenate(losses), engine.arrays()
 
 
@@ -79,12 +84,17 @@ def negatives_of_the_rank_alone(size):
 FAMILY = {
     "defaults": {},
     "adam, shared": dict(embedding="shared", loss="bpr-max", n_sample=16, embed_dropout=0.2),
-    "adagrad, samples": dict(optimizer="adagrad", embedding="shared", n_sample=24, logq=1, momentum=0.3, lr=0.05),
-    "rmsprop, one-hot": dict(optimizer="rmsprop", embedding="none", loss="top1-max", grad_cap=0.5, mask_hits=1),
-    "everyone's targets": dict(global_negatives=1, n_sample=8, optimizer="adagrad", lr=0.05, logq=1),
-    "everyone's targets alone": dict(global_negatives=1, embedding="shared", loss="bpr", mask_hits=1),
+    "adagrad, samples": dict(optimizer="adagrad", embedding="shared", n_sample=24, logq=1,
+                             momentum=0.3, lr=0.05),
+    "rmsprop, one-hot": dict(optimizer="rmsprop", embedding="none", loss="top1-max", grad_cap=0.5,
+                             mask_hits=1),
+    "everyone's targets": dict(global_negatives=1, n_sample=8, optimizer="adagrad", lr=0.05,
+                               logq=1),
+    "everyone's targets alone": dict(global_negatives=1, embedding="shared", loss="bpr",
+                                     mask_hits=1),
     "loss scale": dict(loss_scale="dynamic", embedding="shared", optimizer="adagrad", lr=0.05),
-    "all items": dict(loss="full-cross-entropy", optimizer="sgd", momentum=0.5, grad_cap=1, grad_cap_mode="global", lr=0.05),
+    "all items": dict(loss="full-cross-entropy", optimizer="sgd", momentum=0.5, grad_cap=1,
+                      grad_cap_mode="global", lr=0.05),
 }
 
 
@@ -109,7 +119,9 @@ def test_ranks_are_one_process_with_all_lanes(sessions, size, name):
     compiled = "auto" if (name, size) in COMPILED else "off"
     own, whole = make(**dict(flags, xla=compiled)), make(size, **dict(flags, xla="off"))
     start = helpers.start_arrays(own, ITEMS, 0.5)
-    results = together(size, lambda device: train(own, device, epochs[device.ranks.rank], start, 10, calls=3))
+    results = together(size,
+                       lambda device: train(own, device, epochs[device.ranks.rank], start, 10,
+                                            calls=3))
     all_lanes = dict(start, **{state.hidden_state(0): np.zeros((LANES * size, 8), np.float32)})
     alone = flags.get("global_negatives") or flags.get("loss") == "full-cross-entropy"
     with contextlib.nullcontext() if alone else negatives_of_the_rank_alone(size):
@@ -132,9 +144,12 @@ def test_after_500_steps_the_loss_is_still_that_of_one_process(sessions):
     assert joined.num_steps >= 500
     own, whole = make(lr=0.005, xla="off"), make(2, lr=0.005, xla="off")
     start = helpers.start_arrays(own, ITEMS, 0.5)
-    results = together(2, lambda device: train(own, device, epochs[device.ranks.rank], start, 500, calls=10))
+    results = together(2,
+                       lambda device: train(own, device, epochs[device.ranks.rank], start, 500,
+                                            calls=10))
     with negatives_of_the_rank_alone(2):
-        losses, _ = train(whole, helpers.cpu(), joined, state.without_hidden(start, whole), 500, calls=2)
+        losses, _ = train(whole, helpers.cpu(), joined, state.without_hidden(start, whole), 500,
+                          calls=2)
     helpers.assert_same_bits(results[0][1], results[1][1])
     np.testing.assert_allclose(results[0][0][-50:].mean(), losses[-50:].mean(), rtol=0.005)
     assert losses[-50:].mean() < 0.9 * losses[:50].mean()
@@ -145,7 +160,8 @@ def test_after_500_steps_the_loss_is_still_that_of_one_process(sessions):
     ({"no_proxy": "b", "no_grpc_proxy": "c"}, "c,localhost,a,::1"), ({"grpc_proxy": "p"}, None)])
 def test_a_proxy_for_the_web_is_not_asked_for_the_other_processes(given, wanted, monkeypatch):
     monkeypatch.setattr(os, "environ", dict(given))
-    tasks = [cluster.Task("worker", i, address) for i, address in enumerate(["a:1", "a:2", "[::1]:3"])]
+    tasks = [cluster.Task("worker", i, address) for i,
+             address in enumerate(["a:1", "a:2", "[::1]:3"])]
     collectives._past_the_proxy(tasks)
     assert os.environ.get("no_grpc_proxy", given.get("no_grpc_proxy")) == wanted
 

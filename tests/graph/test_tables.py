@@ -21,7 +21,8 @@ def rate(step):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_pack_keeps_every_step_number(dtype):
     random = np.random.RandomState(0)
-    last = np.array([0, 1, 7, 2 ** 24 - 1, 2 ** 24 + 1, 2 ** 31 - 1], np.int32)  # a float32 counts to 2^24 only
+    # a float32 counts to 2^24 only
+    last = np.array([0, 1, 7, 2 ** 24 - 1, 2 ** 24 + 1, 2 ** 31 - 1], np.int32)
     columns = [random.randn(6, 3).astype(dtype) for _ in range(3)]
     packed, = tables.pack(columns, last)
     assert packed.dtype == dtype
@@ -37,13 +38,16 @@ def test_pack_keeps_every_step_number(dtype):
 def test_sum_duplicates(n, num_items, dtype):
     random = np.random.RandomState(n)
     index = random.randint(0, num_items, n).astype(np.int32)
-    gradient = random.randint(-8, 9, (n, 3)).astype(dtype)  # whole numbers: every order of summing is exact
+    # whole numbers: every order of summing is exact
+    gradient = random.randint(-8, 9, (n, 3)).astype(dtype)
     with tf.Graph().as_default(), tf.Session() as session:
-        scratch = tf.Variable(np.full(num_items, 10 ** 6, np.int32), use_resource=True)  # its values mean nothing
+        # its values mean nothing
+        scratch = tf.Variable(np.full(num_items, 10 ** 6, np.int32), use_resource=True)
         session.run(scratch.initializer)
         same = duplicates.of(tf.constant(index), scratch)
         summed, first = session.run([same.sum(tf.constant(gradient)), same.first(tf.float64)])
-    assert np.bincount(index, first, num_items).tolist() == (np.bincount(index, minlength=num_items) > 0).tolist()
+    assert np.bincount(index, first,
+                       num_items).tolist() == (np.bincount(index, minlength=num_items) > 0).tolist()
     np.testing.assert_array_equal(summed, reference.sum_rows(gradient, index, num_items)[index])
 
 
@@ -76,7 +80,8 @@ def test_writes_are_dense_adam_after_catch_up(dtype, atol):
     expected = [p.astype(np.float64), zero.astype(np.float64), zero.astype(np.float64)]
     touched_at = np.zeros(num_items, int)
     for step in range(1, num_steps + 1):
-        index = ((num_items - 2) * random.uniform(size=batch) ** 6).astype(np.int32)  # few often, two never
+        # few often, two never
+        index = ((num_items - 2) * random.uniform(size=batch) ** 6).astype(np.int32)
         size = 10.0 ** random.uniform(-5, 0, (batch, width))
         gradient = (size * random.choice([-1, 1], (batch, width))).astype(dtype)
         if step % 5 == 0:
@@ -96,5 +101,6 @@ def test_writes_are_dense_adam_after_catch_up(dtype, atol):
     found = table.caught_up(num_steps)
     np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=atol)
     for ours, theirs in zip(found[1:], expected[1:]):
-        np.testing.assert_allclose(ours, theirs, rtol=3e-5 if dtype == np.float32 else 1e-11, atol=1e-12)
+        np.testing.assert_allclose(ours, theirs, rtol=3e-5 if dtype == np.float32 else 1e-11,
+                                   atol=1e-12)
     table.close()

@@ -1,4 +1,6 @@
-"""Models of every kind, and what one step and a prefix must give, in float64 by the reference of the family."""
+"""Models of every kind, and what one step and a prefix must give, in float64 by the reference of
+the family.
+"""
 
 import numpy as np
 
@@ -15,23 +17,28 @@ MODELS = {
     "gru-separate-tanh": dict(size="8"),
     "gru-shared-relu": dict(embedding="shared", hidden_act="relu", size="7"),
     "gru-none-elu-2": dict(embedding="none", hidden_act="elu", elu=0.7, size="6,4"),
-    "official-separate-elu0-3": dict(cell="official", hidden_act="elu", elu=0.0, size="5,6,4", embed_size=3),
+    "official-separate-elu0-3": dict(cell="official", hidden_act="elu", elu=0.0, size="5,6,4",
+                                     embed_size=3),
     "official-none-tanh": dict(cell="official", embedding="none", size="8"),
-    "official-shared-relu-2": dict(cell="official", embedding="shared", hidden_act="relu", size="4,4", embed_size=4),
+    "official-shared-relu-2": dict(cell="official", embedding="shared", hidden_act="relu",
+                                   size="4,4", embed_size=4),
     "gru-separate-cosine": dict(size="6", score="cosine", score_scale=5.0),
-    "official-shared-cosine-2": dict(cell="official", embedding="shared", size="5,5", score="cosine"),
+    "official-shared-cosine-2": dict(cell="official", embedding="shared", size="5,5",
+                                     score="cosine"),
 }
 
 
 def source(name, seed=3, text_ids=False):
-    """export.source.Source of a model with random weights, large enough to bend every activation."""
+    """export.source.Source of a model with random weights, large enough to bend every activation.
+    """
     config = helpers.make_config(epoch=1, **MODELS[name])
     arrays = helpers.start_arrays(config, NUM_ITEMS, 0.7, seed)
     weights = {key: arrays[key] for key in state.weight_shapes(config.model, NUM_ITEMS)}
     ids = np.arange(NUM_ITEMS) * 10 + 100
     ids = np.array(["it\u00e9m %d" % i for i in ids], object) if text_ids else ids.astype(np.int64)
     record = dict(checkpoint_dir="none", checkpoint="gru-model-0", epoch=0, step=0, version="")
-    return Source(config.model, weights, Vocabulary(ids, np.ones(NUM_ITEMS, np.int64)), config.to_dict(), record)
+    return Source(config.model, weights, Vocabulary(ids, np.ones(NUM_ITEMS, np.int64)),
+                  config.to_dict(), record)
 
 
 class Reference:
@@ -75,11 +82,14 @@ def step_inputs(model, lanes=LANES, seed=1):
     random = np.random.RandomState(seed)
     ids = random.randint(0, NUM_ITEMS, lanes).astype(np.int32)
     ids[:4] = -1, NUM_ITEMS, NUM_ITEMS - 1, -2 ** 31
-    return ids, [random.standard_normal((lanes, hidden)).astype(np.float32) for hidden in model.size]
+    return ids, [random.standard_normal((lanes, hidden)).astype(np.float32)
+                 for hidden in model.size]
 
 
 def prefix_inputs(lanes=LANES, length=LENGTH, seed=2, num_items=NUM_ITEMS):
-    """(ids [B, T], lengths [B]): an empty prefix, a full one, unknown ids inside, and known ids beyond the length."""
+    """(ids [B, T], lengths [B]): an empty prefix, a full one, unknown ids inside, and known ids
+    beyond the length.
+    """
     random = np.random.RandomState(seed)
     ids = random.randint(0, num_items, (lanes, length)).astype(np.int32)
     lengths = random.randint(1, length, lanes).astype(np.int32)
@@ -93,5 +103,6 @@ def assert_best(ids, scores, expected, k=K):
     assert ids.shape == scores.shape == (len(expected), k) and ids.dtype == np.int32
     order = np.argsort(-expected, 1, kind="stable")[:, :k]
     np.testing.assert_allclose(scores, np.take_along_axis(expected, order, 1), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(np.take_along_axis(expected, ids.astype(np.int64), 1), scores, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(expected, ids.astype(np.int64), 1), scores,
+                               rtol=1e-5, atol=1e-5)
     assert all(len(set(row)) == k for row in ids.tolist())

@@ -1,6 +1,7 @@
 """The whole model family in float64 numpy, written forwards only; gradients by the complex step.
 
-For an analytic f, Im f(w + ih) / h is its derivative to the last bit when h is tiny, so nothing here is differentiated by
+For an analytic f, Im f(w + ih) / h is its derivative to the last bit when h is tiny, so nothing
+here is differentiated by
 hand: a mistake in a derivative of the graph cannot be repeated. Sizes are those of tests.
 """
 
@@ -32,7 +33,8 @@ def cell_step(model, weights, layer, x, h):
     kg, bg = weights[scope + "gates/kernel"], weights[scope + "gates/bias"]
     kc, bc = weights[scope + "candidate/kernel"], weights[scope + "candidate/bias"]
     inputs = len(kc) - hidden
-    xg, xc = (x.dot(kg[:inputs]), x.dot(kc[:inputs])) if inputs else (x[:, :2 * hidden], x[:, 2 * hidden:])
+    xg, xc = (x.dot(kg[:inputs]),
+              x.dot(kc[:inputs])) if inputs else (x[:, :2 * hidden], x[:, 2 * hidden:])
     r = sigmoid(xg[:, :hidden] + h.dot(kg[inputs:, :hidden]) + bg[:hidden])
     u = sigmoid(xg[:, hidden:] + h.dot(kg[inputs:, hidden:]) + bg[hidden:])
     c = act(model.hidden_act, model.elu, xc + (r * h).dot(kc[inputs:]) + bc)
@@ -61,7 +63,8 @@ def lane_loss(model, training, scores, own, live, shift):
     if model.loss == "bpr":
         return sum(np.log(1 + np.exp(-(r[own] - r[j]))) for j in columns) / m
     if model.loss == "top1":
-        return (sum(sigmoid(r[j] - r[own]) + sigmoid(r[j] ** 2) for j in columns) - sigmoid(r[own] ** 2)) / m
+        return (sum(sigmoid(r[j] - r[own]) + sigmoid(r[j] ** 2)
+                    for j in columns) - sigmoid(r[own] ** 2)) / m
     if not negatives:
         return 0.0
     e = np.exp(r[negatives])
@@ -76,7 +79,9 @@ class Step:
     """One training step: what it sees, and its loss as a function of the weights."""
 
     def __init__(self, config, support, states, x, y, reset, weight, samples, masks):
-        """samples: [N] drawn items. masks: {"embed" or layer: [B, .] factor}. states: per layer [B, H]."""
+        """samples: [N] drawn items. masks: {"embed" or layer: [B, .] factor}. states: per layer [B,
+        H].
+        """
         self.model, self.training, self.support = config.model, config.training, support
         self.x, self.y, self.weight, self.masks = x, y, np.asarray(weight, bool), masks
         idle = np.asarray(reset, bool) | ~self.weight
@@ -139,8 +144,11 @@ class Step:
 
 
 def zero_slots(config, weights):
-    """name -> list of zero arrays: two for adam, else one for a rule with memory, and one for momentum."""
-    count = {"adam": 2, "adagrad": 1, "rmsprop": 1, "sgd": 0}[config.training.optimizer] + (config.training.momentum > 0)
+    """name -> list of zero arrays: two for adam, else one for a rule with memory, and one for
+    momentum.
+    """
+    count = {"adam": 2, "adagrad": 1, "rmsprop": 1,
+             "sgd": 0}[config.training.optimizer] + (config.training.momentum > 0)
     return {name: [np.zeros_like(value) for _ in range(count)] for name, value in weights.items()}
 
 
@@ -152,7 +160,8 @@ def capped(training, gradients):
     if training.grad_cap_mode == "global":
         whole = np.sqrt(sum(norm ** 2 for norm in norms.values()))
         norms = dict.fromkeys(norms, whole)
-    return {name: g * min(1.0, training.grad_cap / norms[name]) if norms[name] else g for name, g in gradients.items()}
+    return {name: g * min(1.0, training.grad_cap / norms[name]) if norms[name] else g for name,
+            g in gradients.items()}
 
 
 def update(config, weights, slots, gradients, touched, number):
@@ -182,6 +191,7 @@ def update(config, weights, slots, gradients, touched, number):
             moved = w - move
         if touched[name] is not None:
             rows = touched[name].reshape((-1,) + (1,) * (w.ndim - 1))
-            moved, kept = np.where(rows, moved, w), [np.where(rows, a, b) for a, b in zip(kept, old)]
+            moved, kept = np.where(rows, moved, w), [np.where(rows, a, b) for a,
+                                                     b in zip(kept, old)]
         new_weights[name], new_slots[name] = moved, kept
     return new_weights, new_slots

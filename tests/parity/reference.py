@@ -1,7 +1,9 @@
-"""The model in float64 numpy, formula by formula: slow, plain, and independent of the package it checks.
+"""The model in float64 numpy, formula by formula: slow, plain, and independent of the package it
+checks.
 
-Symbols: B lanes, D input width, H hidden width, I items, M live columns. Weights are a dict under the canonical names
-`embedding` [I, D], `softmax_w` [I, H], `softmax_b` [I] and, for each layer l, `gru_layer_<l>/gates/kernel`
+Symbols: B lanes, D input width, H hidden width, I items, M live columns. Weights are a dict under
+the canonical names `embedding` [I, D], `softmax_w` [I, H], `softmax_b` [I] and, for each layer l,
+`gru_layer_<l>/gates/kernel`
 [D + H, 2H], `.../gates/bias` [2H], `.../candidate/kernel` [D + H, H], `.../candidate/bias` [H].
 Every `*_grad` function is checked against finite differences in test_reference.py.
 """
@@ -30,13 +32,14 @@ def softplus(z):
 # name -> (value, derivative as a function of input and output)
 ACTIVATIONS = {
     "linear": (lambda z: z, lambda z, y: np.ones_like(z)),
-    "softmax": (lambda z: z, lambda z, y: np.ones_like(z)),  # the softmax itself is part of the cross-entropy
+    # the softmax itself is part of the cross-entropy
+    "softmax": (lambda z: z, lambda z, y: np.ones_like(z)),
     "tanh": (np.tanh, lambda z, y: 1.0 - y * y),
     "relu": (lambda z: np.maximum(z, 0.0), lambda z, y: (z > 0).astype(np.float64)),
 }
 
 
-# --- cell ------------------------------------------------------------------------------------------------------------
+# --- cell -----------------------------------------------------------------------------------------
 
 class Cell(NamedTuple):
     """Weights of one GRU layer, or their gradients."""
@@ -72,14 +75,15 @@ def gru_step_grad(x, h, cell, act, d_new):
 
     Args:
       x, h, cell, act: as for `gru_step`. d_new: [B, H], gradient with respect to h'.
-    Returns: (d_cell: Cell, d_x [B, D], d_h [B, H]); training drops d_h, for the state is carried as a constant.
-    """
+    Returns: (d_cell: Cell, d_x [B, D], d_h [B, H]); training drops d_h, for the state is carried
+    as a constant."""
     r, u, z, c = _gru_parts(x, h, cell, act)
     width = x.shape[1]
     d_z = d_new * (1.0 - u) * ACTIVATIONS[act][1](z, c)
     d_candidate_in = d_z.dot(cell.candidate_kernel.T)  # of [x; r∘h]
     d_rh = d_candidate_in[:, width:]
-    d_gates = np.concatenate([d_rh * h * r * (1.0 - r), d_new * (h - c) * u * (1.0 - u)], 1)  # before the sigmoid
+    # before the sigmoid
+    d_gates = np.concatenate([d_rh * h * r * (1.0 - r), d_new * (h - c) * u * (1.0 - u)], 1)
     d_gates_in = d_gates.dot(cell.gates_kernel.T)  # of [x; h]
     d_cell = Cell(np.concatenate([x, h], 1).T.dot(d_gates), d_gates.sum(0),
                   np.concatenate([x, r * h], 1).T.dot(d_z), d_z.sum(0))
@@ -87,7 +91,7 @@ def gru_step_grad(x, h, cell, act, d_new):
     return d_cell, d_x, d_new * u + d_rh * r + d_gates_in[:, width:]
 
 
-# --- scores and losses -----------------------------------------------------------------------------------------------
+# --- scores and losses ----------------------------------------------------------------------------
 
 def score_matrix(h, weights, items):
     """o = h·W[items]ᵀ + b[items]: [B, H], weights, [n] int -> [B, n]."""
@@ -118,7 +122,8 @@ def loss_value(scores, weight, loss, final_act):
         elif loss == "bpr":
             total += softplus(-(own - row)).sum() / len(live)
         elif loss == "top1":
-            total += ((sigmoid(row - own) + sigmoid(row ** 2)).sum() - sigmoid(own ** 2)) / len(live)
+            total += ((sigmoid(row - own) + sigmoid(row ** 2)).sum()
+                      - sigmoid(own ** 2)) / len(live)
         else:
             raise ValueError("loss %r" % loss)
     return total / len(scores)
@@ -144,7 +149,8 @@ def loss_grad(scores, weight, loss, final_act):
     elif loss == "top1":
         s, q = sigmoid(r - own), sigmoid(r ** 2)
         rise = s * (1.0 - s)
-        d_r = (rise - diagonal * rise.sum(1, keepdims=True) + (1.0 - diagonal) * q * (1.0 - q) * 2.0 * r) / max(
+        d_r = (rise - diagonal * rise.sum(1, keepdims=True)
+               + (1.0 - diagonal) * q * (1.0 - q) * 2.0 * r) / max(
             len(live), 1)
     else:
         raise ValueError("loss %r" % loss)
@@ -153,7 +159,7 @@ def loss_grad(scores, weight, loss, final_act):
     return out
 
 
-# --- optimizer -------------------------------------------------------------------------------------------------------
+# --- optimizer ------------------------------------------------------------------------------------
 
 def learning_rate(step, lr=0.001, decay=0.96, decay_steps=1000):
     """Rate of update `step` (1-based): max(1e-5, lr·decay^⌊(step − 1) / decay_steps⌋)."""
@@ -172,7 +178,8 @@ def sum_rows(rows, index, num_rows):
 
 
 def adam_update(value, m, v, gradient, step, lr):
-    """Dense Adam as TF1 does it: every row moves every step, ε stands outside the root and is not bias-corrected.
+    """Dense Adam as TF1 does it: every row moves every step, ε stands outside the root and is not
+    bias-corrected.
 
         m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,  p ← p − lr·√(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε)
 
@@ -192,24 +199,27 @@ def cap_norm(gradient, cap):
     return gradient * (cap / norm) if cap and norm > cap else gradient
 
 
-# --- the whole model -------------------------------------------------------------------------------------------------
+# --- the whole model ------------------------------------------------------------------------------
 
 def init_weights(num_items, sizes, seed):
-    """Weights as the model starts: tables uniform ±√(6/(I+width)), kernels Glorot uniform, gate biases 1, rest 0.
+    """Weights as the model starts: tables uniform ±√(6/(I+width)), kernels Glorot uniform, gate
+    biases 1, rest 0.
 
-    Args: num_items: I. sizes: hidden units of each layer; the embedding is as wide as the first. seed: int.
-    """
+    Args: num_items: I. sizes: hidden units of each layer; the embedding is as wide as the first.
+    seed: int."""
     rng = np.random.RandomState(seed)
 
     def uniform(rows, columns):
         bound = np.sqrt(6.0 / (rows + columns))
         return rng.uniform(-bound, bound, (rows, columns))
 
-    weights = OrderedDict(embedding=uniform(num_items, sizes[0]), softmax_w=uniform(num_items, sizes[-1]),
+    weights = OrderedDict(embedding=uniform(num_items, sizes[0]),
+                          softmax_w=uniform(num_items, sizes[-1]),
                           softmax_b=np.zeros(num_items))
     width = sizes[0]
     for layer, hidden in enumerate(sizes):
-        parts = (uniform(width + hidden, 2 * hidden), np.ones(2 * hidden), uniform(width + hidden, hidden),
+        parts = (uniform(width + hidden, 2 * hidden), np.ones(2 * hidden),
+                 uniform(width + hidden, hidden),
                  np.zeros(hidden))
         weights.update(zip(cell_names(layer), parts))
         width = hidden
@@ -219,7 +229,8 @@ def init_weights(num_items, sizes, seed):
 def cell_names(layer):
     """Canonical names of one layer's weights, in the order of `Cell`."""
     scope = "gru_layer_%d/" % layer
-    return [scope + "gates/kernel", scope + "gates/bias", scope + "candidate/kernel", scope + "candidate/bias"]
+    return [scope + "gates/kernel", scope + "gates/bias", scope + "candidate/kernel",
+            scope + "candidate/bias"]
 
 
 def cells_of(weights):
@@ -240,9 +251,11 @@ def advance(weights, x, states, act="tanh", masks=None):
 
     Args:
       x: [B] item indices. states: per layer [B, H], already zeroed where a session starts.
-      masks: None, or per layer [B, H]: what the layer's output is multiplied by (dropout: 0 or 1/(1 − rate)). The
+      masks: None, or per layer [B, H]: what the layer's output is multiplied by (dropout: 0 or 1/(1
+      − rate)). The
         carried state is the output before the mask.
-    Returns: (inputs, new_states): per layer [B, D_l] what it read, plus at the end the masked output of the last one
+    Returns: (inputs, new_states): per layer [B, D_l] what it read, plus at the end the masked
+    output of the last one
       [B, H]; per layer [B, H].
     """
     inputs, new_states = [weights["embedding"][x]], []
@@ -258,22 +271,25 @@ def reset_states(states, reset, weight):
     return [np.where(zero[:, None], 0.0, state) for state in states]
 
 
-def step_loss(weights, states, x, y, reset, weight, masks=None, act="tanh", loss="cross-entropy", final_act="softmax"):
+def step_loss(weights, states, x, y, reset, weight, masks=None, act="tanh", loss="cross-entropy",
+              final_act="softmax"):
     """Loss of one training step, nothing else; what finite differences need."""
     inputs, _ = advance(weights, x, reset_states(states, reset, weight), act, masks)
     return loss_value(score_matrix(inputs[-1], weights, y), weight, loss, final_act)
 
 
-def step_gradients(weights, states, x, y, reset, weight, masks=None, act="tanh", loss="cross-entropy",
+def step_gradients(weights, states, x, y, reset, weight, masks=None, act="tanh",
+                   loss="cross-entropy",
                    final_act="softmax"):
-    """Loss, gradients and carried states of one training step; nothing flows into the incoming states.
+    """Loss, gradients and carried states of one training step; nothing flows into the incoming
+    states.
 
     Args:
       weights: dict. states: per layer [B, H], before the reset.
       x, y: [B] item indices in and to predict. reset, weight: [B] of 0 and 1.
       masks, act, loss, final_act: as for `advance` and `loss_value`.
-    Returns: (loss, gradients: dict like weights, dense, duplicates summed; new_states: per layer [B, H]).
-    """
+    Returns: (loss, gradients: dict like weights, dense, duplicates summed; new_states: per layer
+    [B, H])."""
     states = reset_states(states, reset, weight)
     inputs, new_states = advance(weights, x, states, act, masks)
     scores = score_matrix(inputs[-1], weights, y)
@@ -295,31 +311,36 @@ def zero_slots(weights):
     return {name: (np.zeros_like(value), np.zeros_like(value)) for name, value in weights.items()}
 
 
-def train_step(weights, slots, states, x, y, reset, weight, step, masks=None, act="tanh", loss="cross-entropy",
+def train_step(weights, slots, states, x, y, reset, weight, step, masks=None, act="tanh",
+               loss="cross-entropy",
                final_act="softmax", lr=0.001, decay=0.96, decay_steps=1000, grad_cap=0.0):
     """One whole update: gradients, cap of each tensor, Adam at the scheduled rate.
 
     Args:
-      slots: dict name -> (m, v). step: 1-based number of this update. Others as for `step_gradients`.
+      slots: dict name -> (m, v). step: 1-based number of this update. Others as for
+      `step_gradients`.
     Returns: (loss, weights, slots, states), new objects.
     """
-    value, gradients, states = step_gradients(weights, states, x, y, reset, weight, masks, act, loss, final_act)
+    value, gradients, states = step_gradients(weights, states, x, y, reset, weight, masks, act,
+                                              loss, final_act)
     rate = learning_rate(step, lr, decay, decay_steps)
     new_weights, new_slots = OrderedDict(), {}
     for name in weights:
-        p, m, v = adam_update(weights[name], slots[name][0], slots[name][1], cap_norm(gradients[name], grad_cap), step,
+        p, m, v = adam_update(weights[name], slots[name][0], slots[name][1],
+                              cap_norm(gradients[name], grad_cap), step,
                               rate)
         new_weights[name], new_slots[name] = p, (m, v)
     return value, new_weights, new_slots, states
 
 
-# --- schedule --------------------------------------------------------------------------------------------------------
+# --- schedule -------------------------------------------------------------------------------------
 
 def schedule(sessions, num_lanes):
     """Session-parallel batches, one lane and one step at a time.
 
     Args:
-      sessions: list of lists of item indices, in the order they are taken; shorter than 2 means nothing to predict.
+      sessions: list of lists of item indices, in the order they are taken; shorter than 2 means
+      nothing to predict.
       num_lanes: B.
     Returns: (x, y, reset, weight), lists [T][B] of ints; drained lanes hold 0 everywhere.
     Example: sessions [[1, 2, 3], [4, 5], [6, 7]], B = 2 ->
@@ -341,7 +362,7 @@ def schedule(sessions, num_lanes):
         lanes, fresh = [session[1:] for session in lanes], [0] * num_lanes
 
 
-# --- evaluation ------------------------------------------------------------------------------------------------------
+# --- evaluation -----------------------------------------------------------------------------------
 
 class Evaluated(NamedTuple):
     """What one pass over the test sessions finds; events are targets."""
@@ -361,7 +382,9 @@ class Evaluated(NamedTuple):
 
 
 def rank(greater, greater_equal, tie):
-    """Rank from #(s > target's) and #(s >= target's, itself included): last, middle or first of its equals."""
+    """Rank from #(s > target's) and #(s >= target's, itself included): last, middle or first of its
+    equals.
+    """
     return {"conservative": Fraction(int(greater_equal)), "standard": Fraction(1 + int(greater)),
             "median": Fraction(1 + int(greater) + int(greater_equal), 2)}[tie]
 
@@ -376,12 +399,14 @@ def recall_mrr(ranks, cut_off, num_misses=0):
 def evaluate(weights, sessions, unknown="drop", act="tanh"):
     """Rank every next event, one session and one event at a time, each session from the zero state.
 
-    "drop" removes unknown events first, then sessions shorter than 2. "miss" keeps every next event of a session of at
-    least 2: an unknown target is a miss, an unknown input leaves the state as it is; a known item that follows
+    "drop" removes unknown events first, then sessions shorter than 2. "miss" keeps every next event
+    of a session of at least 2: an unknown target is a miss, an unknown input leaves the state as it
+    is; a known item that follows
     only unknown ones is predicted from the zero state.
 
     Args:
-      weights: dict. sessions: list of lists of item indices, -1 for an item the model does not know.
+      weights: dict. sessions: list of lists of item indices, -1 for an item the model does not
+      know.
       unknown: "drop" | "miss". act: activation of the candidate state.
     Returns: Evaluated.
     """
@@ -399,5 +424,6 @@ def evaluate(weights, sessions, unknown="drop", act="tanh"):
                 num_misses += 1
                 continue
             scores = score_matrix(states[-1], weights, np.arange(len(weights["softmax_b"])))[0]
-            counts.append((int((scores > scores[target]).sum()), int((scores >= scores[target]).sum())))
+            counts.append((int((scores > scores[target]).sum()),
+                           int((scores >= scores[target]).sum())))
     return Evaluated(counts, num_misses, num_sessions, num_dropped)

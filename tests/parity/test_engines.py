@@ -1,7 +1,8 @@
 """Both engines against the float64 twin and against each other; chunks, restarts and padding.
 
-Bits are compared where one program runs twice. Another number of steps per call, another engine or a longer horizon is
-another program: there a tolerance in units of the last place (`helpers.assert_ulps`) is stated.
+Bits are compared where one program runs twice. Another number of steps per call, another engine or
+a longer horizon is another program: there a tolerance in units of the last place
+(`helpers.assert_ulps`) is stated.
 """
 
 import numpy as np
@@ -23,15 +24,18 @@ UNCOMPILED = ["loop", "plain"]
 EACH = helpers.engines(ENGINES)
 EACH_LOOP = helpers.engines(LOOPS)
 NUM_ITEMS, LANES = 13, 5
-# Some twenty steps, each of which rounds some thirty sums and products once more or once less. Seen:
-# up to 4, with TensorFlow 2.6 to 2.21 and instructions from SSE4.2 to AVX-512.
+# Some twenty steps, each of which rounds some thirty sums and products once more or once less.
+# Seen: up to 4, with TensorFlow 2.6 to 2.21 and instructions from SSE4.2 to AVX-512.
 ULPS = 64
 LENGTHS = [4, 2, 7, 3, 2, 9, 2, 5, 3, 6, 2, 2, 8, 3, 4, 2, 6, 5, 3, 7, 4, 2, 5, 3]
 
 
 def small(engine, **flags):
-    """A run in which everything happens early: decays of the rate, dropout, ends of sessions, drained lanes."""
-    flags = dict(dict(size="6,4", batch_size=LANES, lr=0.01, decay=0.5, decay_steps=7, steps_per_run=8), **flags)
+    """A run in which everything happens early: decays of the rate, dropout, ends of sessions,
+    drained lanes.
+    """
+    flags = dict(dict(size="6,4", batch_size=LANES, lr=0.01, decay=0.5, decay_steps=7,
+                      steps_per_run=8), **flags)
     if engine == "plain":
         del flags["steps_per_run"]
     return helpers.make_config(engine, **flags)
@@ -50,12 +54,13 @@ def assert_near_reference(config, arrays, losses, expected, atol):
     for name in weights:
         np.testing.assert_allclose(arrays[name], weights[name], rtol=0, atol=atol, err_msg=name)
         for slot, value in zip((state.M_SLOT, state.V_SLOT), slots[name]):
-            np.testing.assert_allclose(arrays[name + slot], value, rtol=1e-3, atol=atol, err_msg=name + slot)
+            np.testing.assert_allclose(arrays[name + slot], value, rtol=1e-3, atol=atol,
+                                       err_msg=name + slot)
     for layer, values in enumerate(states):
         np.testing.assert_allclose(arrays[state.hidden_state(layer)], values, rtol=0, atol=atol)
 
 
-# --- against the twin ------------------------------------------------------------------------------------------------
+# --- against the twin -----------------------------------------------------------------------------
 
 @pytest.mark.machine
 @pytest.mark.parametrize("engine", ENGINES)
@@ -65,19 +70,23 @@ def test_twenty_steps_are_those_of_the_twin(engine):
     steps = min(20, epoch.num_steps)
     arrays = helpers.start_arrays(config, NUM_ITEMS)
     losses, ended = helpers.train(config, arrays, epoch, stop=steps)
-    assert_near_reference(config, ended, losses, helpers.train_reference(config, arrays, epoch, steps), 2e-5)
+    assert_near_reference(config, ended, losses,
+                          helpers.train_reference(config, arrays, epoch, steps), 2e-5)
 
 
 @pytest.mark.once_on_1
 @pytest.mark.parametrize("engine", UNCOMPILED)
 @pytest.mark.parametrize("flags", [
-    dict(loss="bpr", size="5", hidden_act="relu", dropout=0), dict(loss="top1", size="4,4", dropout=0.5),
-    dict(loss="cross-entropy", final_act="tanh", size="5", dropout=0, grad_cap=0.05)], ids=["bpr", "top1", "capped"])
+    dict(loss="bpr", size="5", hidden_act="relu", dropout=0),
+    dict(loss="top1", size="4,4", dropout=0.5),
+    dict(loss="cross-entropy", final_act="tanh", size="5", dropout=0, grad_cap=0.05)],
+                         ids=["bpr", "top1", "capped"])
 def test_other_losses_are_those_of_the_twin(engine, flags):
     config, epoch = small(engine, **flags), small_epoch()
     arrays = helpers.start_arrays(config, NUM_ITEMS)
     losses, ended = helpers.train(config, arrays, epoch, stop=12)
-    assert_near_reference(config, ended, losses, helpers.train_reference(config, arrays, epoch, 12), 2e-5)
+    assert_near_reference(config, ended, losses, helpers.train_reference(config, arrays, epoch, 12),
+                          2e-5)
 
 
 @pytest.mark.parametrize("engine", UNCOMPILED)
@@ -87,24 +96,28 @@ def test_fewer_sessions_than_lanes(engine):
     assert epoch.num_steps == 4 and epoch.weight.sum() == 6
     arrays = helpers.start_arrays(config, NUM_ITEMS)
     losses, ended = helpers.train(config, arrays, epoch)
-    assert_near_reference(config, ended, losses, helpers.train_reference(config, arrays, epoch, 4), 1e-5)
+    assert_near_reference(config, ended, losses, helpers.train_reference(config, arrays, epoch, 4),
+                          1e-5)
 
 
-# --- against each other ----------------------------------------------------------------------------------------------
+# --- against each other ---------------------------------------------------------------------------
 
 @pytest.mark.machine
 @pytest.mark.parametrize("loop", EACH_LOOP)
 def test_closed_loop_of_ten_steps(loop):
-    """The sizes of the defaults, dropout on: every weight within a hundredth of a move of the learning rate.
+    """The sizes of the defaults, dropout on: every weight within a hundredth of a move of the
+    learning rate.
 
-    The start is a little larger than `state.initial`: there all scores are nearly equal, and the gradient of a bias
-    whose item is hit once all but cancels (p - 1 + the p of the other lanes), so that Adam makes its rounding large.
+    The start is a little larger than `state.initial`: there all scores are nearly equal, and the
+    gradient of a bias whose item is hit once all but cancels (p - 1 + the p of the other lanes), so
+    that Adam makes its rounding large.
     """
     epoch = helpers.lengths_to_epoch([4, 3, 6, 2] * 40, 300, 50)
     ended = {}
     for engine in ("plain", loop):
         config = helpers.make_config(engine)
-        ended[engine] = helpers.train(config, helpers.start_arrays(config, 300, 0.05), epoch, stop=10)
+        ended[engine] = helpers.train(config, helpers.start_arrays(config, 300, 0.05), epoch,
+                                      stop=10)
     (plain_losses, plain), (loop_losses, lazy) = ended["plain"], ended[loop]
     helpers.assert_ulps(loop_losses, plain_losses, 32)
     lazy = state.caught_up(config, lazy)
@@ -127,7 +140,7 @@ def test_an_engine_goes_on_from_the_state_of_the_other():
             np.testing.assert_allclose(ended[name], expected[name], rtol=0, atol=2e-5, err_msg=name)
 
 
-# --- chunks, restarts, padding ---------------------------------------------------------------------------------------
+# --- chunks, restarts, padding --------------------------------------------------------------------
 
 @pytest.mark.machine
 @pytest.mark.parametrize("loop", EACH_LOOP)
@@ -135,7 +148,8 @@ def test_chunk_borders_change_no_bit_and_steps_per_run_nothing_but_rounding(loop
     epoch, results = small_epoch(), []
     for steps_per_run, per_run in ((13, None), (13, 3), (1, None)):
         config = small(loop, steps_per_run=steps_per_run)
-        results.append(helpers.train(config, helpers.start_arrays(config, NUM_ITEMS), epoch, per_run=per_run))
+        results.append(helpers.train(config, helpers.start_arrays(config, NUM_ITEMS), epoch,
+                                     per_run=per_run))
     whole, parts, single = results
     np.testing.assert_array_equal(parts[0], whole[0])
     helpers.assert_same_bits(parts[1], whole[1])
@@ -147,7 +161,8 @@ def test_chunk_borders_change_no_bit_and_steps_per_run_nothing_but_rounding(loop
 @pytest.mark.parametrize("engine", EACH)
 def test_a_restarted_run_is_the_uninterrupted_one_bit_for_bit(engine):
     config, epoch = small(engine), small_epoch()
-    trainer = create(config, helpers.cpu(), helpers.start_arrays(config, NUM_ITEMS), epoch.num_steps)
+    trainer = create(config, helpers.cpu(), helpers.start_arrays(config, NUM_ITEMS),
+                     epoch.num_steps)
     helpers.run_steps(trainer, epoch, 0, 9)
     halfway = trainer.arrays()
     kept = {name: value.copy() for name, value in halfway.items()}
@@ -214,22 +229,26 @@ def test_a_loss_that_is_not_finite_ends_the_loop(loop):
     assert ended[state.EMBEDDING + state.LAST_STEP].max() == 4
 
 
-# --- randomness ------------------------------------------------------------------------------------------------------
+# --- randomness -----------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("seed", [0, 7])
 @pytest.mark.parametrize("engine", UNCOMPILED)
 def test_dropout_is_that_of_the_number_of_the_step_and_the_seed(engine, seed):
-    """The first batch as if it were update 9: its loss is the one under the masks of update 9, and under no others."""
+    """The first batch as if it were update 9: its loss is the one under the masks of update 9, and
+    under no others.
+    """
     config, epoch = small(engine, dropout=0.5, seed=seed), small_epoch()
     arrays = helpers.start_arrays(config, NUM_ITEMS)
     trainer = create(config, helpers.cpu(), arrays, epoch.num_steps)
     loss = trainer.run(Chunk(*[a[:1] for a in epoch], first_step=9))[0]
     trainer.close()
-    weights = {name: arrays[name].astype(np.float64) for name in state.weight_shapes(config.model, NUM_ITEMS)}
+    weights = {name: arrays[name].astype(np.float64)
+               for name in state.weight_shapes(config.model, NUM_ITEMS)}
     batch = [a[0] for a in epoch]
 
     def expected(masks):
-        return reference.step_loss(weights, reference.zero_states(weights, LANES), *batch, masks=masks)
+        return reference.step_loss(weights, reference.zero_states(weights, LANES), *batch,
+                                   masks=masks)
 
     assert loss == pytest.approx(expected(helpers.dropout_masks(config, [9])[0]), rel=1e-5)
     others = helpers.dropout_masks(config, [1, 8, 10])
@@ -239,12 +258,13 @@ def test_dropout_is_that_of_the_number_of_the_step_and_the_seed(engine, seed):
 
 
 def test_layers_have_masks_of_their_own():
-    (first, second), (later, _) = helpers.dropout_masks(small("loop", size="50,50", dropout=0.5), [1, 2])
+    (first, second), (later, _) = helpers.dropout_masks(small("loop", size="50,50", dropout=0.5),
+                                                        [1, 2])
     assert (first != second).any() and (first != later).any()
     assert set(np.unique(first)) == {0.0, 2.0} and 0.3 < (first == 0).mean() < 0.7
 
 
-# --- interface -------------------------------------------------------------------------------------------------------
+# --- interface ------------------------------------------------------------------------------------
 
 def test_initial_state_has_the_documented_shapes():
     config = small("loop")

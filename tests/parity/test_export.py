@@ -20,14 +20,20 @@ from gru4rec.tf_compat import tf  # noqa: E402
 from tests.parity import exports  # noqa: E402
 from tests.parity.exports import LANES, LENGTH, MODELS, NUM_ITEMS, K  # noqa: E402
 
-# Ops of the frozen graphs -> their attributes in TensorFlow 1.15. A newer one may add attributes, if at their defaults.
-OPS = {"Const": {"dtype", "value"}, "Placeholder": {"dtype", "shape"}, "Identity": {"T"}, "Softmax": {"T"},
-       "MatMul": {"T", "transpose_a", "transpose_b"}, "GatherV2": {"Tparams", "Tindices", "Taxis", "batch_dims"},
-       "ConcatV2": {"T", "N", "Tidx"}, "Split": {"T", "num_split"}, "SplitV": {"T", "Tlen", "num_split"},
-       "Unpack": {"T", "num", "axis"}, "ExpandDims": {"T", "Tdim"}, "Cast": {"SrcT", "DstT", "Truncate"},
+# Ops of the frozen graphs -> their attributes in TensorFlow 1.15. A newer one may add attributes,
+# if at their defaults.
+OPS = {"Const": {"dtype", "value"}, "Placeholder": {"dtype", "shape"}, "Identity": {"T"},
+       "Softmax": {"T"},
+       "MatMul": {"T", "transpose_a", "transpose_b"},
+       "GatherV2": {"Tparams", "Tindices", "Taxis", "batch_dims"},
+       "ConcatV2": {"T", "N", "Tidx"}, "Split": {"T", "num_split"},
+       "SplitV": {"T", "Tlen", "num_split"},
+       "Unpack": {"T", "num", "axis"}, "ExpandDims": {"T", "Tdim"},
+       "Cast": {"SrcT", "DstT", "Truncate"},
        "TopKV2": {"T", "sorted"}, "Equal": {"T"}, "Less": {"T"}, "Square": {"T"},
        "Sum": {"T", "Tidx", "keep_dims"}, "Rsqrt": {"T"}}
-OPS.update({name: {"T"} for name in ("Add", "AddV2", "Sub", "Mul", "Sigmoid", "Tanh", "Relu", "Exp", "Maximum", "Minimum")})
+OPS.update({name: {"T"} for name in ("Add", "AddV2", "Sub", "Mul", "Sigmoid", "Tanh", "Relu", "Exp",
+                                     "Maximum", "Minimum")})
 
 
 def frozen(place, source, k=K, batch_sizes=(LANES,)):
@@ -41,7 +47,8 @@ def frozen(place, source, k=K, batch_sizes=(LANES,)):
 def saved_model_(place, source, k=K):
     """export.exported.Exported of a SavedModel."""
     directory.write_vocabulary(str(place / directory.VOCABULARY), source.vocabulary)
-    directory.write_manifest(str(place), "saved_model", source, saved_model.write(str(place), source, k), {})
+    directory.write_manifest(str(place), "saved_model", source,
+                             saved_model.write(str(place), source, k), {})
     return exported.read(str(place))
 
 
@@ -50,7 +57,8 @@ def onnx_(place, source, k=K):
     pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed (extra onnx)")
     directory.write_vocabulary(str(place / directory.VOCABULARY), source.vocabulary)
-    directory.write_manifest(str(place), "onnx", source, onnx_model.write(str(place), source, k), {})
+    directory.write_manifest(str(place), "onnx", source, onnx_model.write(str(place), source, k),
+                             {})
     return exported.read(str(place))
 
 
@@ -108,14 +116,17 @@ def test_frozen_graphs_hold_inference_alone(tmp_path):
                 assert set(node.attr) <= OPS[node.op], (name, node.name, node.op, set(node.attr))
                 assert not node.device
                 names.add(node.name)
-        assert {"input", "rnn_state", "logits", "new_state", "ids", "lengths", "top_ids", "top_scores"} <= names
-        assert ("rnn_state_1" in names) == ("new_state_1" in names) == (found.config.model.layer > 1)
+        assert {"input", "rnn_state", "logits", "new_state", "ids", "lengths", "top_ids",
+                "top_scores"} <= names
+        assert ("rnn_state_1" in names) == ("new_state_1"
+                                            in names) == (found.config.model.layer > 1)
 
 
 def test_frozen_graphs_of_several_batch_sizes_take_any(tmp_path):
     source = exports.source("gru-none-elu-2")
     reference, found = exports.Reference(source), frozen(tmp_path, source, batch_sizes=(1, 2, 8))
-    assert exported.lanes_of(found.graphs["prefix"]) == 8 and found.graphs["step"].signature.inputs[0].shape == (None,)
+    assert exported.lanes_of(found.graphs["prefix"]) == 8
+    assert found.graphs["step"].signature.inputs[0].shape == (None,)
     runner = runtimes.open_graph(found, found.graphs["prefix"])
     for lanes in (4, 5, 9):
         ids, lengths = exports.prefix_inputs(lanes)
@@ -126,7 +137,8 @@ def test_frozen_graphs_of_several_batch_sizes_take_any(tmp_path):
     ids, states = exports.step_inputs(source.model, 11)
     values = runner.run({"input": ids, "rnn_state": states[0], "rnn_state_1": states[1]})
     runner.close()
-    np.testing.assert_allclose(values["new_state_1"], reference.step(ids, states)[1], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(values["new_state_1"], reference.step(ids, states)[1], rtol=1e-5,
+                               atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -157,7 +169,8 @@ def test_the_vocabulary_keeps_ids_as_they_are(tmp_path):
 
 def test_a_graph_of_any_number_of_sessions_gets_as_many_as_memory_bears(tmp_path):
     graph = saved_model_(tmp_path, exports.source("gru-separate-tanh")).graphs["prefix"]
-    assert [exported.lanes_of(graph._replace(num_items=n)) for n in (23, 10 ** 6, 10 ** 8)] == [512, 16, 1]
+    assert [exported.lanes_of(graph._replace(num_items=n))
+            for n in (23, 10 ** 6, 10 ** 8)] == [512, 16, 1]
 
 
 def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_tensorflow_graph(tmp_path, monkeypatch):
@@ -171,4 +184,5 @@ def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_
     runner = runtimes.open_graph(found, found.graphs["prefix"])
     ids, lengths = exports.prefix_inputs()
     values = runner.run({"ids": ids, "lengths": lengths})
-    exports.assert_best(values["top_ids"], values["top_scores"], exports.Reference(source).prefix(ids, lengths))
+    exports.assert_best(values["top_ids"], values["top_scores"],
+                        exports.Reference(source).prefix(ids, lengths))

@@ -1,7 +1,9 @@
-"""Gradients of stock-Adam steps, recorded and fed again to the lazy tables: after catch-up the weights are the same.
+"""Gradients of stock-Adam steps, recorded and fed again to the lazy tables: after catch-up the
+weights are the same.
 
-The plain engine trains (`tf.train.AdamOptimizer`, every row at every step) and its gradients are taken down on their
-way to the optimizer, duplicates summed. Fed open loop, the two optimizers see the same numbers; a closed loop would not
+The plain engine trains (`tf.train.AdamOptimizer`, every row at every step) and its gradients are
+taken down on their way to the optimizer, duplicates summed. Fed open loop, the two optimizers see
+the same numbers; a closed loop would not
 stay comparable, as Adam makes the rounding of tiny gradients large.
 """
 
@@ -19,7 +21,9 @@ from tests import helpers  # noqa: E402
 
 
 class Recorder:
-    """Stands in for a device's optimizer wrapper: applies the gradients, and notes those of the tables."""
+    """Stands in for a device's optimizer wrapper: applies the gradients, and notes those of the
+    tables.
+    """
 
     def __init__(self, device):
         self._device, self.optimizer, self.steps = device, None, []
@@ -36,15 +40,20 @@ class Recorder:
         slices = [g for g, _ in gradients if isinstance(g, tf.IndexedSlices)]
         assert len(slices) == 3
         inputs, outputs, bias = slices
-        note = tf.py_func(self._note, [inputs.indices, inputs.values, outputs.indices, outputs.values, bias.values], [])
+        note = tf.py_func(self._note,
+                          [inputs.indices, inputs.values, outputs.indices, outputs.values,
+                           bias.values], [])
         return tf.group(self.optimizer.apply_gradients(gradients), note)
 
     def _note(self, x, inputs, y, outputs, bias):
-        self.steps.append(_summed(x, inputs) + _summed(y, np.concatenate([outputs, bias[:, None]], 1)))
+        self.steps.append(_summed(x, inputs) + _summed(y,
+                                                       np.concatenate([outputs, bias[:, None]], 1)))
 
 
 def _summed(index, gradient):
-    """(index [n], gradient [n, D]) with a row's whole gradient at its first occurrence, 0 at the others."""
+    """(index [n], gradient [n, D]) with a row's whole gradient at its first occurrence, 0 at the
+    others.
+    """
     _, first, which = np.unique(index, return_index=True, return_inverse=True)
     out = np.zeros_like(gradient)
     np.add.at(out, first[which.ravel()], gradient)
@@ -63,9 +72,12 @@ def record(config, arrays, epoch, num_steps):
 
 
 def replay(p, adam, steps):
-    """(p, m, v, last) of a lazy table that starts at p without moments, raw, and (p, m, v) caught up."""
+    """(p, m, v, last) of a lazy table that starts at p without moments, raw, and (p, m, v) caught
+    up.
+    """
     zero = np.zeros_like(p)
-    table = helpers.LazyTable(p, zero, zero, np.zeros(len(p), np.int32), adam, num_rows=len(steps[0][0]))
+    table = helpers.LazyTable(p, zero, zero, np.zeros(len(p), np.int32), adam,
+                              num_rows=len(steps[0][0]))
     try:
         for number, (index, gradient) in enumerate(steps, start=1):
             table.step(index, gradient.astype(p.dtype), number)
@@ -75,14 +87,18 @@ def replay(p, adam, steps):
 
 
 def stock_adam(p, config, steps):
-    """p in float64 after the stock optimizer, fed the same gradients as dense ones; every row moves every step."""
+    """p in float64 after the stock optimizer, fed the same gradients as dense ones; every row moves
+    every step.
+    """
     with tf.Graph().as_default():
         start_ph = tf.placeholder(tf.float64, p.shape)
         var = tf.Variable(start_ph, use_resource=True)
         index_ph, rate_ph = tf.placeholder(tf.int32, [None]), tf.placeholder(tf.float64, [])
         gradient_ph = tf.placeholder(tf.float64, [None, p.shape[1]])
-        optimizer = tf.train.AdamOptimizer(rate_ph, lazy_adam.BETA1, lazy_adam.BETA2, lazy_adam.EPSILON)
-        train_op = optimizer.apply_gradients([(tf.math.unsorted_segment_sum(gradient_ph, index_ph, len(p)), var)])
+        optimizer = tf.train.AdamOptimizer(rate_ph, lazy_adam.BETA1, lazy_adam.BETA2,
+                                           lazy_adam.EPSILON)
+        train_op = optimizer.apply_gradients([(tf.math.unsorted_segment_sum(gradient_ph, index_ph,
+                                                                            len(p)), var)])
         with tf.Session(config=helpers.cpu().session_config()) as session:
             session.run(tf.global_variables_initializer(), {start_ph: p})
             for number, (index, gradient) in enumerate(steps, start=1):
@@ -93,11 +109,14 @@ def stock_adam(p, config, steps):
 
 def both_tables(arrays):
     """(embedding [I, E], softmax rows with the bias last [I, H + 1])."""
-    return arrays[state.EMBEDDING], np.concatenate([arrays[state.SOFTMAX_W], arrays[state.SOFTMAX_B][:, None]], 1)
+    return arrays[state.EMBEDDING], np.concatenate([arrays[state.SOFTMAX_W],
+                                                    arrays[state.SOFTMAX_B][:, None]], 1)
 
 
 def check(config, arrays, epoch, num_steps):
-    """Record, replay in both precisions, compare every weight. Returns how many rows of each table were touched."""
+    """Record, replay in both precisions, compare every weight. Returns how many rows of each table
+    were touched.
+    """
     steps, ended = record(config, arrays, epoch, num_steps)
     assert len(steps) == num_steps
     adam, counts = helpers.adam_tables(config, num_steps), []
@@ -106,7 +125,8 @@ def check(config, arrays, epoch, num_steps):
         (_, _, _, last), (found, _, _) = replay(start, adam, mine)
         assert found.dtype == np.float32
         assert np.abs(found - stock).max() <= 2e-6
-        # Rows without a gradient stay where they are in both, bit for bit; float64 is compared on the others.
+        # Rows without a gradient stay where they are in both, bit for bit; float64 is compared on
+        # the others.
         touched = np.flatnonzero(last)
         idle = np.flatnonzero(last == 0)
         np.testing.assert_array_equal(found[idle], start[idle])
@@ -117,7 +137,8 @@ def check(config, arrays, epoch, num_steps):
         start = start[touched].astype(np.float64)
         _, (found, _, _) = replay(start, adam, mine)
         assert np.abs(found - stock_adam(start, config, mine)).max() <= 1e-6
-        assert np.abs(found - start).max() > 100 * 2e-6  # the steps moved the weights far beyond the tolerance
+        # the steps moved the weights far beyond the tolerance
+        assert np.abs(found - start).max() > 100 * 2e-6
         counts.append(len(touched))
     return counts
 

@@ -1,4 +1,6 @@
-"""The numpy twin itself: its gradients against finite differences, its small functions against answers by hand."""
+"""The numpy twin itself: its gradients against finite differences, its small functions against
+answers by hand.
+"""
 
 from fractions import Fraction
 
@@ -15,7 +17,9 @@ RESET, WEIGHT = np.array([0, 1, 0, 0, 0]), np.array([1, 1, 1, 0, 1])
 
 
 def numeric_gradient(function, array, delta=1e-6):
-    """Central differences of a scalar function with respect to `array`, which is changed in place and restored."""
+    """Central differences of a scalar function with respect to `array`, which is changed in place
+    and restored.
+    """
     out = np.zeros_like(array)
     for at in np.ndindex(*array.shape):
         kept = array[at]
@@ -48,7 +52,8 @@ def test_cell_gradients_are_the_finite_differences(rng, act):
 
 def test_cell_by_hand():
     """All weights 0: r = u = σ(bias), c = tanh(bias), whatever comes in."""
-    cell = reference.Cell(np.zeros((3, 4)), np.array([0, 0, np.log(3), np.log(3)]), np.zeros((3, 2)),
+    cell = reference.Cell(np.zeros((3, 4)), np.array([0, 0, np.log(3), np.log(3)]),
+                          np.zeros((3, 2)),
                           np.array([0, np.arctanh(0.5)]))
     new = reference.gru_step(np.array([[9.0]]), np.array([[4.0, 8.0]]), cell)
     np.testing.assert_allclose(new, [[3 / 4 * 4, 3 / 4 * 8 + 1 / 4 * 0.5]])
@@ -56,8 +61,10 @@ def test_cell_by_hand():
 
 def test_reset_gate_acts_before_the_product():
     """Kg = 0, r = 1/2, u = 0: h' = tanh(r·h·Kc), not tanh(r·(h·Kc + bc))."""
-    cell = reference.Cell(np.zeros((2, 2)), np.array([0.0, -800.0]), np.array([[0.0], [1.0]]), np.array([0.25]))
-    np.testing.assert_allclose(reference.gru_step(np.ones((1, 1)), np.ones((1, 1)), cell), [[np.tanh(0.75)]])
+    cell = reference.Cell(np.zeros((2, 2)), np.array([0.0, -800.0]), np.array([[0.0], [1.0]]),
+                          np.array([0.25]))
+    np.testing.assert_allclose(reference.gru_step(np.ones((1, 1)), np.ones((1, 1)), cell),
+                               [[np.tanh(0.75)]])
 
 
 @pytest.mark.parametrize("loss,final_act", PAIRS)
@@ -65,7 +72,8 @@ def test_reset_gate_acts_before_the_product():
 def test_loss_gradients_are_the_finite_differences(rng, loss, final_act, weight):
     scores = rng.randn(4, 4)
     gradient = reference.loss_grad(scores, weight, loss, final_act)
-    numeric = numeric_gradient(lambda: reference.loss_value(scores, weight, loss, final_act), scores)
+    numeric = numeric_gradient(lambda: reference.loss_value(scores, weight, loss, final_act),
+                               scores)
     np.testing.assert_allclose(gradient, numeric, atol=1e-8)
 
 
@@ -81,18 +89,22 @@ def test_dead_lanes_are_as_good_as_absent(rng, loss, final_act):
 
 def test_losses_of_equal_scores_by_hand():
     scores, weight = np.zeros((4, 4)), np.ones(4)
-    assert reference.loss_value(scores, weight, "cross-entropy", "softmax") == pytest.approx(np.log(4))
+    assert reference.loss_value(scores, weight, "cross-entropy",
+                                "softmax") == pytest.approx(np.log(4))
     assert reference.loss_value(scores, weight, "bpr", "linear") == pytest.approx(np.log(2))
-    assert reference.loss_value(scores, weight, "top1", "tanh") == pytest.approx(1 / 2 + 1 / 2 - 1 / 8)
+    assert reference.loss_value(scores, weight, "top1",
+                                "tanh") == pytest.approx(1 / 2 + 1 / 2 - 1 / 8)
 
 
 def test_losses_stay_finite_at_huge_scores():
     scores = np.array([[-1e4, 1e4], [1e4, -1e4]])
     assert reference.loss_value(scores, [1, 1], "cross-entropy", "softmax") == pytest.approx(2e4)
-    assert reference.loss_value(scores, [1, 1], "bpr", "linear") == pytest.approx(1e4 + np.log(2) / 2)
+    assert reference.loss_value(scores, [1, 1], "bpr",
+                                "linear") == pytest.approx(1e4 + np.log(2) / 2)
 
 
-@pytest.mark.parametrize("loss,final_act", [("cross-entropy", "softmax"), ("top1", "tanh"), ("bpr", "relu")])
+@pytest.mark.parametrize("loss,final_act",
+                         [("cross-entropy", "softmax"), ("top1", "tanh"), ("bpr", "relu")])
 @pytest.mark.parametrize("act", ["tanh", "relu"])
 def test_gradients_of_a_whole_step_are_the_finite_differences(rng, loss, final_act, act):
     weights = reference.init_weights(NUM_ITEMS, (3, 4), seed=1)
@@ -134,7 +146,8 @@ def test_duplicate_rows_are_summed():
     assert reference.sum_rows([[1.0], [2.0], [4.0]], [2, 0, 2], 3).tolist() == [[2.0], [0.0], [5.0]]
 
 
-@pytest.mark.parametrize("step,rate", [(1, 1e-3), (1000, 1e-3), (1001, 9.6e-4), (2000, 9.6e-4), (2001, 9.216e-4),
+@pytest.mark.parametrize("step,rate",
+                         [(1, 1e-3), (1000, 1e-3), (1001, 9.6e-4), (2000, 9.6e-4), (2001, 9.216e-4),
                                        (10 ** 6, 1e-5)])
 def test_learning_rate(step, rate):
     assert reference.learning_rate(step) == pytest.approx(rate, rel=1e-12)
@@ -143,7 +156,8 @@ def test_learning_rate(step, rate):
 def test_cap_norm():
     gradient = np.array([3.0, 4.0])
     np.testing.assert_allclose(reference.cap_norm(gradient, 1.0), [0.6, 0.8])
-    assert reference.cap_norm(gradient, 0.0) is gradient and reference.cap_norm(gradient, 5.0) is gradient
+    assert reference.cap_norm(gradient, 0.0) is gradient
+    assert reference.cap_norm(gradient, 5.0) is gradient
 
 
 def test_training_lowers_the_loss_of_a_fixed_batch():
@@ -152,7 +166,8 @@ def test_training_lowers_the_loss_of_a_fixed_batch():
     x, y = np.arange(5), np.arange(1, 6)
     for step in range(1, 101):
         loss, weights, slots, _ = reference.train_step(
-            weights, slots, reference.zero_states(weights, 5), x, y, np.ones(5), np.ones(5), step, lr=0.02)
+            weights, slots, reference.zero_states(weights, 5), x, y, np.ones(5), np.ones(5), step,
+            lr=0.02)
         losses.append(loss)
     assert losses[0] == pytest.approx(np.log(5), abs=0.2) and losses[-1] < 0.3
 
@@ -193,7 +208,8 @@ def test_evaluation_drop_and_miss():
     assert miss.counts == [(1, 3), (1, 3), (0, 1), (0, 1)]  # targets 2, 1, 0, 0
     assert (miss.num_misses, miss.num_sessions, miss.num_dropped) == (2, 4, 0)
     assert miss.ranks("median") == [Fraction(5, 2), Fraction(5, 2), 1, 1]
-    assert miss.recall_mrr(2, "standard") == (Fraction(4, 6), Fraction(1 + 1, 6) + Fraction(1 + 1, 12))
+    assert miss.recall_mrr(2, "standard") == (Fraction(4, 6),
+                                              Fraction(1 + 1, 6) + Fraction(1 + 1, 12))
     assert miss.recall_mrr(2) == (Fraction(2, 6), Fraction(2, 6))
 
 

@@ -23,7 +23,8 @@ def graph_states(config, current, items_kb):
     with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
         lanes = items_kb.shape[1]
         dense = [tf.constant(current[name]) for name in state.dense_shapes(config.model)]
-        found, _ = scorer.hidden_states(config.model, dense, tf.constant(state.input_rows(config.model, current)),
+        found, _ = scorer.hidden_states(config.model, dense,
+                                        tf.constant(state.input_rows(config.model, current)),
                                         tf.constant(items_kb), tf.zeros(items_kb.shape, tf.bool),
                                         [tf.zeros([lanes, hidden]) for hidden in config.model.size])
         return session.run(found)
@@ -53,11 +54,14 @@ def test_states_and_scores_are_those_of_the_evaluation(tmp_path, case):
 @pytest.mark.parametrize("case", ["plain", "cosine-shared", "none-official-layers"])
 def test_both_backends_agree(tmp_path, case):
     config = helpers.make_config(**FAMILY[case])
-    checkpoint.save(str(tmp_path), config, helpers.vocabulary(40), helpers.random_arrays(config, 40), 0, 100)
+    checkpoint.save(str(tmp_path), config, helpers.vocabulary(40),
+                    helpers.random_arrays(config, 40), 0, 100)
     ours, theirs = gru4rec.load(str(tmp_path)), gru4rec.load(str(tmp_path), backend="tf")
     sessions = random_sessions(list(ours.ids) + [1], 20)
-    for options in ({}, dict(exclude_seen=True, exclude=[1007]), dict(candidates=[1007, 1014, 1000])):
-        for one, other in zip(ours.recommend_batch(sessions, 40, **options), theirs.recommend_batch(sessions, 40, **options)):
+    for options in ({}, dict(exclude_seen=True, exclude=[1007]),
+                    dict(candidates=[1007, 1014, 1000])):
+        for one, other in zip(ours.recommend_batch(sessions, 40, **options),
+                              theirs.recommend_batch(sessions, 40, **options)):
             np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
             assert set(one.ids) == set(other.ids) and one.unknown == other.unknown
             assert one.by_popularity == other.by_popularity
@@ -69,25 +73,33 @@ def test_both_backends_agree(tmp_path, case):
 def test_the_tf_backend_leaves_global_tensorflow_alone(tmp_path):
     """In a process of its own: no default graph or session, and eager execution as it was."""
     config = helpers.make_config(size="6,4")
-    checkpoint.save(str(tmp_path), config, helpers.vocabulary(40), helpers.random_arrays(config, 40), 0, 100)
-    code = ("import sys, gru4rec\nimport tensorflow.compat.v1 as tf\nbefore = tf.executing_eagerly()\n"
-            "model = gru4rec.load(sys.argv[1], backend='tf')\nfound = model.recommend([1007, 1014], k=40)\n"
+    checkpoint.save(str(tmp_path), config, helpers.vocabulary(40),
+                    helpers.random_arrays(config, 40), 0, 100)
+    code = ("import sys, gru4rec\nimport tensorflow.compat.v1 as tf\nbefore = "
+            "tf.executing_eagerly()\n"
+            "model = gru4rec.load(sys.argv[1], backend='tf')\nfound = model.recommend([1007, "
+            "1014], k=40)\n"
             "session = model.start()\nsession.click(1007), session.click(1014)\n"
             "assert abs(session.top(40).scores - found.scores).max() < 1e-5\n"
             "assert tf.executing_eagerly() == before and tf.get_default_session() is None\n"
-            "assert len(tf.get_default_graph().get_operations()) == 0\nprint(found.ids.tolist()[:3])")
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], stdout=subprocess.PIPE,
+            "assert len(tf.get_default_graph().get_operations()) == "
+            "0\nprint(found.ids.tolist()[:3])")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)],
+                          stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, universal_newlines=True)
-    assert done.stdout == "%s\n" % gru4rec.load(str(tmp_path)).recommend([1007, 1014], k=3).ids.tolist(), done.stderr
+    assert (done.stdout == "%s\n"
+            % gru4rec.load(str(tmp_path)).recommend([1007, 1014], k=3).ids.tolist()), done.stderr
 
 
 def test_the_command_with_either_backend(tmp_path, capfd):
     from gru4rec.recommend import cli
     config = helpers.make_config(size="6,4")
-    checkpoint.save(str(tmp_path), config, helpers.vocabulary(40), helpers.random_arrays(config, 40), 0, 100)
+    checkpoint.save(str(tmp_path), config, helpers.vocabulary(40),
+                    helpers.random_arrays(config, 40), 0, 100)
     found = []
     for backend in ("numpy", "tf"):
-        flags = ["--checkpoint_dir", str(tmp_path), "--items", "1007,1014", "-k", "5", "--backend", backend]
+        flags = ["--checkpoint_dir", str(tmp_path), "--items", "1007,1014", "-k", "5", "--backend",
+                 backend]
         assert cli.main(flags) == 0
         found.append([line.split("\t") for line in capfd.readouterr()[0].splitlines()])
     assert [row[0] for row in found[0]] == [row[0] for row in found[1]] and len(found[0]) == 5

@@ -13,7 +13,8 @@ from gru4rec.graph import clip, duplicates  # noqa: E402
 from gru4rec.graph import lookup as lookup_module  # noqa: E402
 from gru4rec.graph import step as net  # noqa: E402
 
-PAIRS = [(loss, act) for loss in ("bpr", "cross-entropy", "top1") for act in groups.FINAL_ACTS[loss]]
+PAIRS = [(loss, act) for loss in ("bpr", "cross-entropy", "top1")
+         for act in groups.FINAL_ACTS[loss]]
 NUM_ITEMS = 9
 X = [3, 1, 3, 0, 8, 0]  # item 3 twice among live lanes, item 0 both live and masked
 Y = [2, 2, 5, 4, 0, 2]
@@ -30,7 +31,8 @@ class Case:
         self.weights = {name: 0.7 * random.standard_normal(shape)
                         for name, shape in state.weight_shapes(model, NUM_ITEMS).items()}
         self.states = [random.uniform(-1, 1, (lanes, hidden)) for hidden in model.size]
-        self.masks = [(random.uniform(size=(lanes, hidden)) >= dropout) / (1 - dropout) for hidden in model.size]
+        self.masks = [(random.uniform(size=(lanes, hidden)) >= dropout) / (1 - dropout)
+                      for hidden in model.size]
         self.batch = [np.array(a) for a in (x, y, reset, weight)]
 
     def graph(self, dtype=np.float64, grad_cap=0.0):
@@ -42,7 +44,8 @@ class Case:
             x, y, reset, weight = self.batch
             w = self.weights
             rows = np.concatenate([w["softmax_w"], w["softmax_b"][:, None]], 1)[y]
-            batch = net.Batch(tf.constant(x, tf.int32), tf.constant(y, tf.int32), tf.constant(reset.astype(bool)),
+            batch = net.Batch(tf.constant(x, tf.int32), tf.constant(y, tf.int32),
+                              tf.constant(reset.astype(bool)),
                               const(weight))
             training = groups.TrainConfig(grad_cap=grad_cap)
 
@@ -50,11 +53,13 @@ class Case:
                 return tensor if layer == net.EMBED else tensor * const(self.masks[layer])
 
             lookup = lookup_module.lookup(self.model, training, batch)
-            step = net.train_step(self.model, training, [const(w[name]) for name in state.dense_shapes(self.model)],
+            step = net.train_step(self.model, training,
+                                  [const(w[name]) for name in state.dense_shapes(self.model)],
                                   [const(w["embedding"][x]), const(rows)], batch, lookup.columns,
                                   [const(s) for s in self.states], dropout)
             if grad_cap:
-                step = clip.capped(step, [duplicates.of(index, None) for index in lookup.index], training)
+                step = clip.capped(step, [duplicates.of(index, None) for index in lookup.index],
+                                   training)
             return session.run(step)
 
     def gradients(self, step):
@@ -74,7 +79,8 @@ class Case:
 
 
 def make_model(size=(5,), loss="cross-entropy", final_act="softmax", hidden_act="tanh"):
-    return checks.resolve_model(groups.ModelConfig(size=size, loss=loss, final_act=final_act, hidden_act=hidden_act))
+    return checks.resolve_model(groups.ModelConfig(size=size, loss=loss, final_act=final_act,
+                                                   hidden_act=hidden_act))
 
 
 def assert_equal_to_twin(case, dtype, rtol, atol):
@@ -105,16 +111,20 @@ def test_float32(loss, final_act, size, hidden_act):
     assert_equal_to_twin(Case(model), np.float32, 2e-5, 1e-6)
 
 
-@pytest.mark.parametrize("loss, final_act", [("cross-entropy", "softmax"), ("bpr", "tanh"), ("top1", "linear")])
+@pytest.mark.parametrize("loss, final_act",
+                         [("cross-entropy", "softmax"), ("bpr", "tanh"), ("top1", "linear")])
 def test_masked_lanes_change_nothing(loss, final_act):
-    """The same live lanes, alone and among lanes of weight 0: equal sums, equal states, no gradient from the others."""
+    """The same live lanes, alone and among lanes of weight 0: equal sums, equal states, no gradient
+    from the others.
+    """
     model = make_model((5, 4), loss=loss, final_act=final_act)
     alone = Case(model, x=X[:5], y=Y[:5], reset=RESET[:5], weight=[1] * 5)
     # Masked lanes before, between and after; their items are those of live lanes, too.
     places = np.array([1, 2, 4, 5, 7])
     among = Case(model, seed=99, x=[3] * 9, y=[2] * 9, reset=[0] * 9, weight=[0] * 9)
     among.weights = alone.weights
-    for ours, theirs in zip(among.batch + among.states + among.masks, alone.batch + alone.states + alone.masks):
+    for ours, theirs in zip(among.batch + among.states + among.masks,
+                            alone.batch + alone.states + alone.masks):
         ours[places] = theirs
     few, many = alone.graph(), among.graph()
     assert many.loss * 9 == pytest.approx(few.loss * 5, rel=1e-13)
@@ -158,7 +168,8 @@ def test_the_carried_state_is_the_one_before_dropout():
     case.masks = [np.ones_like(mask) for mask in case.masks]
     without = case.graph().states
     assert_ulps(with_dropout[0], without[0], 2)  # factors of 1 may be taken out of the graph
-    assert (with_dropout[1] != without[1]).any()  # the second layer reads what dropout left of the first
+    # the second layer reads what dropout left of the first
+    assert (with_dropout[1] != without[1]).any()
 
 
 @pytest.mark.parametrize("cap", [1e-3, 0.05, 1e3])
@@ -175,7 +186,8 @@ def test_grad_cap_is_of_each_tensor_with_duplicates_summed(cap):
 def test_grad_cap_counts_a_row_hit_by_all_lanes_once():
     case = Case(make_model(), x=[4] * 6, y=[2, 2, 2, 7, 7, 7], weight=[1] * 6)
     _, gradients, _ = case.twin()
-    cap = 0.5 * min(np.sqrt((g ** 2).sum()) for g in gradients.values())  # so each tensor is scaled to it
+    # so each tensor is scaled to it
+    cap = 0.5 * min(np.sqrt((g ** 2).sum()) for g in gradients.values())
     found = case.gradients(case.graph(grad_cap=cap))
     for name in ("embedding", "softmax_w", "softmax_b"):
         assert np.sqrt((found[name] ** 2).sum()) == pytest.approx(cap, rel=1e-12), name

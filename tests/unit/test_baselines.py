@@ -1,4 +1,6 @@
-"""Every baseline against a brute force: one session and one event at a time, dense scores, Fractions."""
+"""Every baseline against a brute force: one session and one event at a time, dense scores,
+Fractions.
+"""
 
 import json
 import os
@@ -30,7 +32,8 @@ def random_sessions(seed, count=60, low=2, most=8, unknown=0.0):
 def events_of(lists):
     items = np.array(sum(lists, []), np.int64)
     session = np.repeat(np.arange(len(lists)), [len(s) for s in lists])
-    return Events(session, np.where(items < 0, 999, items), np.arange(len(items), dtype=np.float64), "t.tsv", "s")
+    return Events(session, np.where(items < 0, 999, items), np.arange(len(items), dtype=np.float64),
+                  "t.tsv", "s")
 
 
 def train_and_test(seed, unknown):
@@ -81,21 +84,29 @@ def vsknn_scores(sample, k):
     def scores(train, before):
         weight = {item: Fraction(place, len(before)) for place, item in enumerate(before, 1)}
         shared = [session for session in train[::-1] if set(session) & set(before)][:sample]
-        similarity = [(sum(weight.get(item, 0) for item in set(session)), session) for session in shared]
+        similarity = [(sum(weight.get(item, 0) for item in set(session)), session)
+                      for session in shared]
         best = sorted(similarity, key=lambda pair: -pair[0])[:k]  # stable: the more recent first
-        return [sum((value for value, session in best if item in session), Fraction(0)) for item in range(NUM_ITEMS)]
+        return [sum((value for value, session in best if item in session), Fraction(0))
+                for item in range(NUM_ITEMS)]
     return scores
 
 
 BASELINES = {
     "popularity": (lambda train, vocab, test: popularity.popularity(test, vocab.support), pop),
-    "session popularity": (lambda train, vocab, test: popularity.session_popularity(test, vocab.support), spop),
-    "markov": (lambda train, vocab, test: rules.build(train, len(vocab), 1).counts(test), rule_scores(1)),
-    "rules": (lambda train, vocab, test: rules.build(train, len(vocab)).counts(test), rule_scores(10)),
-    "rules of window 3": (lambda train, vocab, test: rules.build(train, len(vocab), 3).counts(test), rule_scores(3)),
-    "vsknn": (lambda train, vocab, test: neighbours.vsknn(neighbours.Index(train, len(vocab), 9), test, 9, 4),
+    "session popularity": (lambda train, vocab,
+                           test: popularity.session_popularity(test, vocab.support), spop),
+    "markov": (lambda train, vocab, test: rules.build(train, len(vocab), 1).counts(test),
+               rule_scores(1)),
+    "rules": (lambda train, vocab, test: rules.build(train, len(vocab)).counts(test),
+              rule_scores(10)),
+    "rules of window 3": (lambda train, vocab, test: rules.build(train, len(vocab), 3).counts(test),
+                          rule_scores(3)),
+    "vsknn": (lambda train, vocab,
+              test: neighbours.vsknn(neighbours.Index(train, len(vocab), 9), test, 9, 4),
               vsknn_scores(9, 4)),
-    "vsknn of all": (lambda train, vocab, test: neighbours.vsknn(neighbours.Index(train, len(vocab)), test),
+    "vsknn of all": (lambda train, vocab,
+                     test: neighbours.vsknn(neighbours.Index(train, len(vocab)), test),
                      vsknn_scores(1000, 100)),
 }
 
@@ -109,10 +120,12 @@ def test_counts_are_those_of_brute_force(name, unknown, monkeypatch):
     expected = []
     for before, target in contexts(test, unknown):
         scores = scores_of(train, before)
-        expected.append((sum(s > scores[target] for s in scores), sum(s >= scores[target] for s in scores)))
+        expected.append((sum(s > scores[target] for s in scores),
+                         sum(s >= scores[target] for s in scores)))
     found = ours(sessions, vocab, eval_sessions)
     assert list(zip(found.greater.tolist(), found.greater_equal.tolist())) == expected
-    assert any(equal > more + 1 for more, equal in expected)  # the ties are there, and so are different ranks
+    # the ties are there, and so are different ranks
+    assert any(equal > more + 1 for more, equal in expected)
     assert len(set(expected)) > 8
     metrics.ranks_from_counts(found.greater, found.greater_equal)
 
@@ -131,7 +144,8 @@ def test_weights_too_large_to_pack_rank_the_same(factor):
     _, sessions, vocab, _, test = train_and_test(4, "miss")
     plain = rules.build(sessions, len(vocab), 1)
     large = plain._replace(weights=plain.weights * factor)
-    assert (large.weights > 0).all() and (factor == 1 or int(large.weights.max()) * len(vocab) > 2 ** 63)
+    assert (large.weights > 0).all()
+    assert (factor == 1 or int(large.weights.max()) * len(vocab) > 2 ** 63)
     np.testing.assert_array_equal(np.stack(large.counts(test)), np.stack(plain.counts(test)))
 
 
@@ -148,7 +162,8 @@ def test_rule_weights_of_one_session_by_hand():
     vocab, train, _ = index_train(events_of([[0, 1, 0, 2]]))
     found = rules.build(train, 3)
     weights = dict(zip(found.keys.tolist(), (found.weights / 2520.0).tolist()))
-    assert weights == {0 * 3 + 1: 1, 0 * 3 + 0: 1 / 2, 0 * 3 + 2: 1 / 3 + 1, 1 * 3 + 0: 1, 1 * 3 + 2: 1 / 2}
+    assert weights == {0 * 3 + 1: 1, 0 * 3 + 0: 1 / 2, 0 * 3 + 2: 1 / 3 + 1, 1 * 3 + 0: 1,
+                       1 * 3 + 2: 1 / 2}
 
 
 def test_rules_are_read_back_and_belong_to_their_vocabulary(tmp_path):
@@ -170,17 +185,19 @@ def test_damaged_or_missing_rules_are_one_line(tmp_path):
         rules.load(str(path), vocab)
     rules.save(str(path), rules.build(train, len(vocab)), vocab)
     content = path.read_bytes()
-    for damaged in (b"", content[:len(content) // 2], b"x" + content[1:], content[:200] + b"\0" * 60 + content[260:]):
+    for damaged in (b"", content[:len(content) // 2], b"x" + content[1:],
+                    content[:200] + b"\0" * 60 + content[260:]):
         path.write_bytes(damaged)
         with pytest.raises(CheckpointError) as caught:
             rules.load(str(path), vocab)
         assert str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
-# --- the command -----------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 def tsv(path, lists):
-    rows = ["%d\t%d\t%d" % (session, item, at) for session, items in enumerate(lists) for at, item in enumerate(items)]
+    rows = ["%d\t%d\t%d" % (session, item, at) for session, items in enumerate(lists) for at,
+            item in enumerate(items)]
     path.write_text("SessionId\tItemId\tTime\n" + "\n".join(rows) + "\n")
     return str(path)
 
@@ -189,15 +206,18 @@ def tsv(path, lists):
 def files(tmp_path, monkeypatch):
     monkeypatch.chdir(str(tmp_path))
     lists = [list(range(NUM_ITEMS))] + random_sessions(1)
-    return ["--train_path", tsv(tmp_path / "train.tsv", lists), "--test_path", tsv(tmp_path / "test.tsv", random_sessions(2))]
+    return ["--train_path", tsv(tmp_path / "train.tsv", lists), "--test_path",
+            tsv(tmp_path / "test.tsv", random_sessions(2))]
 
 
 def test_the_command_prints_the_counts_and_one_line_each(files, capsys):
     assert command.main(files + ["--cut_off", "3,5", "--metrics", "recall,mrr,ndcg"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("events: ") and " sessions: 60 unknown items: 0 " in lines[0]
-    assert [line.split(":")[0] for line in lines[1:]] == [name for name in command.NAMES.values() for _ in "35"]
-    assert all(line.split(": ", 1)[1].startswith("Recall@") and "\tNDCG@" in line for line in lines[1:])
+    assert [line.split(":")[0]
+            for line in lines[1:]] == [name for name in command.NAMES.values() for _ in "35"]
+    assert all(line.split(": ", 1)[1].startswith("Recall@") and "\tNDCG@" in line
+               for line in lines[1:])
 
 
 def test_the_printed_numbers_are_those_of_the_counts(files, capsys):
@@ -206,7 +226,8 @@ def test_the_printed_numbers_are_those_of_the_counts(files, capsys):
     test, _ = index_test(load_events("test.tsv"), vocab)
     ranks = metrics.ranks_from_counts(*rules.build(train, len(vocab)).counts(test), tie="standard")
     (_, recall, mrr), = metrics.recall_mrr(ranks, [3])
-    assert capsys.readouterr().out.splitlines()[1] == "sequential rules: Recall@3: %.4f\tMRR@3: %.4f" % (recall, mrr)
+    assert (capsys.readouterr().out.splitlines()[1]
+            == "sequential rules: Recall@3: %.4f\tMRR@3: %.4f" % (recall, mrr))
 
 
 @pytest.mark.parametrize("flags, words", [
@@ -215,7 +236,8 @@ def test_the_printed_numbers_are_those_of_the_counts(files, capsys):
     (["--metrics", "coverage"], ["--metrics coverage"]),
     (["--ranks_out", "a.csv"], ["--ranks_out a.csv", "--baseline"]),
     (["--ranks_out", "none/a.csv", "--baseline", "rules"], ["none/a.csv"]),
-    (["--ranks_out", "table.csv", "--test_path", "table.csv", "--baseline", "rules"], ["table.csv", "replace"]),
+    (["--ranks_out", "table.csv", "--test_path", "table.csv", "--baseline", "rules"],
+     ["table.csv", "replace"]),
     (["--metrics_dir", "none"], ["--metrics_dir none"]),
     (["--test", "1"], ["--test"]),
     (["--window", "0"], ["--window"]),
@@ -232,15 +254,18 @@ def test_bad_flags_are_one_line_and_exit_2(files, capsys, flags, words):
 
 
 def test_splits_of_all_are_one_table_and_rows_of_metrics(files, capsys):
-    assert command.main(files + ["--baseline", "rules,popularity", "--split", "repeat", "--metrics_dir", "."]) == 0
+    assert command.main(files + ["--baseline", "rules,popularity", "--split", "repeat",
+                                 "--metrics_dir", "."]) == 0
     table = [line.split("\t") for line in capsys.readouterr().out.splitlines()[3:]]
     assert table[0] == ["model", "split", "part", "events", "Recall@20", "MRR@20"]
-    assert [line[:3] for line in table[1:]] == [[name, "repeat", part] for name in ("sequential rules", "popularity")
+    assert [line[:3] for line in table[1:]] == [[name, "repeat", part]
+                                                for name in ("sequential rules", "popularity")
                                                 for part in ("new", "repeated")]
     with open("metrics.jsonl") as file:
         rows = [json.loads(line) for line in file]
     assert [row["kind"] for row in rows] == ["eval", "split", "split"] * 2
-    assert [[row["model"], row["split"], row["part"]] for row in rows if row["kind"] == "split"] == [
+    assert [[row["model"], row["split"], row["part"]]
+            for row in rows if row["kind"] == "split"] == [
         line[:3] for line in table[1:]]
 
 
@@ -265,5 +290,8 @@ def test_sequential_rules_on_rsc15_64(realdata):
         pytest.skip("no real data at %s (set GRU4REC_REALDATA)" % directory)
     vocab, train, _ = index_train(load_events(os.path.join(directory, "train.tsv.gz")))
     test, _ = index_test(load_events(os.path.join(directory, "test.tsv.gz")), vocab)
-    (_, recall, mrr), = metrics.recall_mrr(metrics.ranks_from_counts(*rules.build(train, len(vocab)).counts(test)), [20])
+    (_, recall,
+     mrr), = metrics.recall_mrr(metrics.ranks_from_counts(*rules.build(train,
+                                                                       len(vocab)).counts(test)),
+                                [20])
     assert (round(recall, 3), round(mrr, 3)) == (0.676, 0.303)

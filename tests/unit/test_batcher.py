@@ -1,4 +1,6 @@
-"""Requests computed together, sessions between clicks, reloading: what the server is made of, without HTTP."""
+"""Requests computed together, sessions between clicks, reloading: what the server is made of,
+without HTTP.
+"""
 
 import threading
 import time
@@ -20,7 +22,8 @@ class Gate:
 
     def __init__(self, model, store=None, **options):
         self.sizes, self._open, self._busy = [], threading.Event(), threading.Event()
-        self.batcher = Batcher(model, store or SessionStore(1 << 20, 60.0), on_batch=self._on_batch, **options)
+        self.batcher = Batcher(model, store or SessionStore(1 << 20, 60.0), on_batch=self._on_batch,
+                               **options)
         self.batcher.submit(Job([], 1))
         assert self._busy.wait(10)
 
@@ -50,15 +53,19 @@ def assert_list(answer, expected):
 def test_a_batch_answers_each_request_as_the_python_api(model):
     stock, sold = NamedList([1000, 1007, 1014, 1021, 5]), NamedList(["1007", 1273])
     most = NamedList(model.ids[3:].tolist())
-    jobs = [(Job([1007, 1014], 5), {}), (Job(["1007"], 3, exclude_seen=True), dict(exclude_seen=True)),
+    jobs = [(Job([1007, 1014], 5), {}),
+            (Job(["1007"], 3, exclude_seen=True), dict(exclude_seen=True)),
             (Job([], 4), {}), (Job([3, "x"], 2), {}), (Job([1007], 50), {}),
             (Job([1000, 1000], 4, candidates=[1007, 1021, 9]), dict(candidates=[1007, 1021])),
             (Job([1000], 6, exclude=[1007, 1014]), dict(exclude=[1007, 1014])),
             (Job([1000], 6, allow=(stock,)), dict(candidates=stock.ids)),
             (Job([1000], 6, deny=(sold,)), dict(exclude=sold.ids)),
-            (Job([1000], 6, allow=(most,), exclude_seen=True), dict(candidates=most.ids, exclude_seen=True)),
-            (Job([1000], 6, True, [1000, 1007, 1014], [1014], (stock, most), (sold,)), dict(candidates=[], exclude=None)),
-            (Job([1021], 6, False, [1021, 1014, 1007], [1014], (stock,), (sold,)), dict(candidates=[1021]))]
+            (Job([1000], 6, allow=(most,), exclude_seen=True),
+             dict(candidates=most.ids, exclude_seen=True)),
+            (Job([1000], 6, True, [1000, 1007, 1014], [1014], (stock, most), (sold,)),
+             dict(candidates=[], exclude=None)),
+            (Job([1021], 6, False, [1021, 1014, 1007], [1014], (stock,), (sold,)),
+             dict(candidates=[1021]))]
     gate = Gate(model)
     answers = gate.run([job for job, _ in jobs])
     assert gate.sizes == [1, len(jobs)]
@@ -75,7 +82,8 @@ def test_clicks_of_one_session_in_one_batch_are_taken_in_turn(model):
                        + [Job([1000], 5, session_id="b")])
     for number, answer in enumerate(answers[:-1]):
         assert_list(answer, model.recommend(clicks[:number + 1], 5, exclude_seen=True))
-        assert answer["clicks"] == number + 1 and answer["unknown"] == (["x"] if number == 1 else [])
+        assert answer["clicks"] == number + 1
+        assert answer["unknown"] == (["x"] if number == 1 else [])
     assert answers[-1]["clicks"] == 1 and gate.sizes == [1, 2, 1, 1, 1, 1]
 
 
@@ -91,7 +99,8 @@ def other_model(tmp_path, monkeypatch, text=False):
     ids = np.concatenate([1000 + 7 * np.arange(39, -1, -1), [5, 6]]).astype(np.int64)
     vocab = gru4rec.data.vocab.Vocabulary(ids, np.arange(42, dtype=np.int64) + 1)
     config = helpers.make_config(size="4,5")
-    helpers.save(tmp_path / "other", monkeypatch, config, helpers.random_arrays(config, 42, seed=9), vocab, epoch=3)
+    helpers.save(tmp_path / "other", monkeypatch, config, helpers.random_arrays(config, 42, seed=9),
+                 vocab, epoch=3)
     return gru4rec.load(str(tmp_path / "other"))
 
 
@@ -185,7 +194,8 @@ def test_the_store_forgets_by_age_and_by_memory():
     assert len(store) == 3 and store.bytes == 3 * one
     store.put("a", store.get("a"))
     store.put("d", entry())
-    assert store.evicted == 1 and store.get("b").clicks == 0 and store.get("a").clicks == 1 and store.bytes == 3 * one
+    assert store.evicted == 1 and store.get("b").clicks == 0 and store.get("a").clicks == 1
+    assert store.bytes == 3 * one
     clock.now = 12.5
     assert store.get("c").clicks == 0 and store.expired == 1 and len(store) == 2
     assert store.delete("d") and not store.delete("d") and store.bytes == one
@@ -215,7 +225,8 @@ def test_another_checkpoint_is_loaded_and_a_damaged_one_is_not(tmp_path, monkeyp
     helpers.save(tmp_path, monkeypatch)
     directory, used = str(tmp_path), []
     first = gru4rec.load(directory)
-    reloader = Reloader(directory, None, first.version, lambda: gru4rec.load(directory), used.append, 0)
+    reloader = Reloader(directory, None, first.version, lambda: gru4rec.load(directory),
+                        used.append, 0)
     assert not reloader.look() and not used
     config = helpers.make_config()
     helpers.save(tmp_path, monkeypatch, config, helpers.random_arrays(config, 40, seed=5), epoch=1)
@@ -241,7 +252,8 @@ def test_another_checkpoint_is_loaded_and_a_damaged_one_is_not(tmp_path, monkeyp
 def test_the_thread_looks_by_itself(tmp_path, monkeypatch):
     helpers.save(tmp_path, monkeypatch)
     directory, used = str(tmp_path), []
-    reloader = Reloader(directory, None, "other", lambda: gru4rec.load(directory), used.append, 0.01)
+    reloader = Reloader(directory, None, "other", lambda: gru4rec.load(directory), used.append,
+                        0.01)
     until = time.monotonic() + 120
     while not used and time.monotonic() < until:
         time.sleep(0.01)

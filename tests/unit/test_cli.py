@@ -19,8 +19,10 @@ AS_SCRIPT = "import sys\nsys.argv[0] = '/usr/bin/gru4rec'\nfrom gru4rec.cli impo
 
 
 def run(code, *argv, **env):
-    return subprocess.run([sys.executable, "-c", code] + list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True, env=dict(os.environ, **env))
+    return subprocess.run([sys.executable, "-c", code] + list(argv), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True,
+                          env=dict(os.environ, **env))
 
 
 def script(*argv, **env):
@@ -44,7 +46,8 @@ def test_help_and_version_need_nothing_installed():
 
 
 def test_python_m_gru4rec_is_the_same_command():
-    done = subprocess.run([sys.executable, "-m", "gru4rec", "--help"], stdout=subprocess.PIPE, universal_newlines=True)
+    done = subprocess.run([sys.executable, "-m", "gru4rec", "--help"], stdout=subprocess.PIPE,
+                          universal_newlines=True)
     assert done.stdout == cli.usage("python -m gru4rec") + "\n" and done.returncode == 0
 
 
@@ -63,7 +66,8 @@ def test_every_subcommand_is_a_module_that_runs(name):
     ([], ["a subcommand is missing"]),
     (["--epoch", "1"], ["--epoch comes after a subcommand, such as gru4rec train"]),
     (["train", "--train", "0"], ["--train 0 contradicts gru4rec train", "gru4rec evaluate"]),
-    (["evaluate", "--cut_off", "5", "--train=1"], ["--train 1 contradicts gru4rec evaluate", "gru4rec train"]),
+    (["evaluate", "--cut_off", "5", "--train=1"],
+     ["--train 1 contradicts gru4rec evaluate", "gru4rec train"]),
     (["train", "--train", "7"], ["--train", "7", "use one of: 0, 1"]),
     (["train", "--epochs", "1"], ["--epochs", "see gru4rec train --help"]),
     (["prepare"], ["see gru4rec prepare --help"]),
@@ -76,44 +80,57 @@ def test_what_cannot_be_is_refused_in_one_line(argv, words):
 
 
 def test_train_and_evaluate_are_main_with_its_flag():
-    assert cli.find("gru4rec", ["train", "--epoch", "1"]) == ("gru4rec.main", ["--train", "1", "--epoch", "1"])
-    assert cli.find("gru4rec", ["evaluate", "--train", "0"]) == ("gru4rec.main", ["--train", "0", "--train", "0"])
+    assert cli.find("gru4rec",
+                    ["train", "--epoch", "1"]) == ("gru4rec.main", ["--train", "1", "--epoch", "1"])
+    assert cli.find("gru4rec",
+                    ["evaluate", "--train", "0"]) == ("gru4rec.main",
+                                                      ["--train", "0", "--train", "0"])
     assert cli.find("gru4rec", ["train", "--train=1"])[1] == ["--train", "1", "--train=1"]
     with pytest.raises(ConfigError):
         cli.find("gru4rec", ["train", "--train", "1", "--train", "0"])
 
 
-@pytest.mark.parametrize("name,argv", [("train", ["A", "B"]), ("compare", ["A.parquet", "B.parquet"]), ("prepare", [])])
+@pytest.mark.parametrize("name,argv",
+                         [("train", ["A", "B"]), ("compare", ["A.parquet", "B.parquet"]),
+                          ("prepare", [])])
 def test_help_of_a_subcommand_is_under_the_name_that_was_typed(name, argv):
     done = script(name, "--help")
     assert done.returncode == 0, done.stderr
     shown = " ".join(done.stdout.split())
-    assert shown.startswith("usage: gru4rec %s " % " ".join([name] + argv[:2 * (name == "compare")]))
+    assert shown.startswith("usage: gru4rec %s "
+                            % " ".join([name] + argv[:2 * (name == "compare")]))
     assert "python -m" not in shown
     done = script(name, "--version")
     assert (done.returncode, done.stdout) == (0, "gru4rec %s\n" % gru4rec.__version__)
 
 
 def test_the_same_module_without_the_script_keeps_its_name():
-    done = subprocess.run([sys.executable, "-m", "gru4rec.compare", "--help"], stdout=subprocess.PIPE,
+    done = subprocess.run([sys.executable, "-m", "gru4rec.compare", "--help"],
+                          stdout=subprocess.PIPE,
                           universal_newlines=True)
     assert done.stdout.startswith("usage: python -m gru4rec.compare A.parquet B.parquet")
 
 
 def test_only_the_subcommand_that_was_chosen_is_imported(tmp_path):
     """And it gets what `python -m` gives it: numpy with one thread, set before numpy is there."""
-    show = ("import atexit, os, sys\natexit.register(lambda: print(sorted(name for name in sys.modules if name in "
-            "('gru4rec.config', 'gru4rec.recommend.cli', 'gru4rec.prepare.cli')), os.environ.get('OMP_NUM_THREADS')))\n")
+    show = ("import atexit, os, sys\natexit.register(lambda: print(sorted(name for name in "
+            "sys.modules if name in "
+            "('gru4rec.config', 'gru4rec.recommend.cli', 'gru4rec.prepare.cli')), "
+            "os.environ.get('OMP_NUM_THREADS')))\n")
     left = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
-    done = subprocess.run([sys.executable, "-c", show + AS_SCRIPT, "recommend", "--items", "1", "--checkpoint_dir",
-                           str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=left)
+    done = subprocess.run([sys.executable, "-c", show + AS_SCRIPT, "recommend", "--items", "1",
+                           "--checkpoint_dir",
+                           str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, env=left)
     assert done.returncode == 2 and str(tmp_path) in done.stderr
-    assert "'gru4rec.recommend.cli'" in done.stdout and "prepare" not in done.stdout and done.stdout.endswith(" 1\n")
+    assert "'gru4rec.recommend.cli'" in done.stdout and "prepare" not in done.stdout
+    assert done.stdout.endswith(" 1\n")
 
 
 def test_how_to_go_on_names_what_was_typed(monkeypatch):
     monkeypatch.setattr(invocation, "_typed", None)
-    assert invocation.name("python -m gru4rec.main") == "python -m gru4rec.main" and invocation.see_help() == "see --help"
+    assert invocation.name("python -m gru4rec.main") == "python -m gru4rec.main"
+    assert invocation.see_help() == "see --help"
     invocation.started_as("gru4rec train")
     assert invocation.name("python -m gru4rec.main") == "gru4rec train"
     assert invocation.name("python -m gru4rec.compare A B") == "gru4rec train A B"

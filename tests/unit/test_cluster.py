@@ -1,4 +1,6 @@
-"""TF_CONFIG, the shares of several processes, and what is left of an epoch when their number changes; no TensorFlow."""
+"""TF_CONFIG, the shares of several processes, and what is left of an epoch when their number
+changes; no TensorFlow.
+"""
 
 import contextlib
 import json
@@ -36,10 +38,14 @@ def test_one_process_is_no_cluster(value):
 
 
 @pytest.mark.parametrize("value, words", [
-    ("{", "is no JSON"), ("[" * 10 ** 5, "is no JSON"), ("7", "lacks cluster or task"), (text(None), "lacks cluster or task"),
-    (text({"worker": ["a:1", "b:2"], "ps": ["c:3"]}), "the job 'ps'"), (text({"worker": "a:1"}), "no list of addresses"),
-    (text({"worker": ["a:1", "b"]}), "the address 'b'"), (text({"worker": ["a:1", "b:99999"]}), "b:99999"),
-    (text({"worker": ["a:1", 7]}), "the address 7"), (text({"worker": ["a:1", "a:1"]}), "one address to two tasks"),
+    ("{", "is no JSON"), ("[" * 10 ** 5, "is no JSON"), ("7", "lacks cluster or task"),
+    (text(None), "lacks cluster or task"),
+    (text({"worker": ["a:1", "b:2"], "ps": ["c:3"]}), "the job 'ps'"),
+    (text({"worker": "a:1"}), "no list of addresses"),
+    (text({"worker": ["a:1", "b"]}), "the address 'b'"),
+    (text({"worker": ["a:1", "b:99999"]}), "b:99999"),
+    (text({"worker": ["a:1", 7]}), "the address 7"),
+    (text({"worker": ["a:1", "a:1"]}), "one address to two tasks"),
     (text({"worker": ["a:1", "b:2"]}, "worker", 2), "task worker 2"),
     (text({"worker": ["a:1", "b:2"]}, "worker", "0"), "task"),
     (text({"worker": ["a:1", "b:2"]}, "worker", True), "task worker True"),
@@ -48,7 +54,8 @@ def test_a_wrong_tf_config_is_one_line_that_says_what_it_should_look_like(value,
     with pytest.raises(ConfigError) as error:
         parse(value)
     message = str(error.value)
-    assert message.startswith("TF_CONFIG ") and words in message and '"index": 0' in message and "\n" not in message
+    assert message.startswith("TF_CONFIG ") and words in message and '"index": 0' in message
+    assert "\n" not in message
     assert len(message) < 300
 
 
@@ -61,7 +68,9 @@ def test_a_process_that_does_not_come_is_named():
                  for i, s in enumerate((silent, listener, silent))]
         found = cluster.Cluster(tuple(tasks), 0)
         assert found.gone() == [tasks[2]]
-        with pytest.raises(ClusterError, match=r"worker 2 \(127.0.0.1:\d+\) did not come within --cluster_timeout 0.3 s"):
+        with pytest.raises(ClusterError,
+                           match=r"worker 2 \(127.0.0.1:\d+\) did not come within "
+                                 r"--cluster_timeout 0.3 s"):
             found.wait(0.3)
         cluster.Cluster(tuple(tasks[:2]), 0).wait(0.3)
 
@@ -69,7 +78,8 @@ def test_a_process_that_does_not_come_is_named():
 def made(random, count):
     lengths = random.randint(2, 9, count)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    return Sessions(np.arange(offsets[-1]).astype(np.int32), offsets)  # every event is an item of its own
+    # every event is an item of its own
+    return Sessions(np.arange(offsets[-1]).astype(np.int32), offsets)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -78,7 +88,8 @@ def test_however_the_number_of_processes_changes_within_an_epoch_every_target_is
     sessions = made(random, 60)
     for place in range(4):
         size, lanes = random.randint(1, 5), random.randint(2, 6)
-        rows = [epochs.Epochs(epochs.share_of(sessions, workers.Workers(size, rank)), lanes, workers.ALONE).of(divisions)[0]
+        rows = [epochs.Epochs(epochs.share_of(sessions, workers.Workers(size, rank)), lanes,
+                              workers.ALONE).of(divisions)[0]
                 for rank in range(size)]
         last = place == 3
         steps = max(row.num_steps for row in rows) if last else int(random.randint(0, 12))
@@ -107,10 +118,12 @@ def test_without_numbers_of_sessions_an_epoch_is_begun_again():
 
 
 def test_a_position_without_workers_is_of_one_process(tmp_path):
-    values = dict(epoch=0, step=3, num_steps=9, num_items=2, config={}, files={}, data=None, phase="train", validation=None)
+    values = dict(epoch=0, step=3, num_steps=9, num_items=2, config={}, files={}, data=None,
+                  phase="train", validation=None)
     path = tmp_path / "m.json"
     old = dict(epoch=0, steps=3, loss_sum=1.0, seconds=2.0)
-    for position, divisions in ((old, ()), (dict(old, workers=3, divisions=[[2, 4, 5]]), ((2, 4, 5),))):
+    for position, divisions in ((old, ()),
+                                (dict(old, workers=3, divisions=[[2, 4, 5]]), ((2, 4, 5),))):
         path.write_text(manifest.dump(manifest.make(position=position, **values)))
         found = manifest.read(str(path))
         assert found["position"].divisions == divisions
@@ -120,7 +133,8 @@ def test_a_position_without_workers_is_of_one_process(tmp_path):
 
 def test_shares_of_a_test_set_are_all_of_it():
     from gru4rec.data.sessions import EvalSessions
-    sharded = pytest.importorskip("gru4rec.evaluation.sharded", reason="TensorFlow is not installed")
+    sharded = pytest.importorskip("gru4rec.evaluation.sharded",
+                                  reason="TensorFlow is not installed")
     random = np.random.RandomState(1)
     whole = made(random, 20)
     leading = random.rand(20) < 0.4

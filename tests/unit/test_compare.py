@@ -1,4 +1,6 @@
-"""Two tables of ranks: what is refused, the numbers, and an interval that another way of drawing finds too."""
+"""Two tables of ranks: what is refused, the numbers, and an interval that another way of drawing
+finds too.
+"""
 
 import sys
 
@@ -17,7 +19,8 @@ def table(seed=0, sessions=40, shift=0.0):
     session = np.repeat(np.arange(sessions), lengths)
     position = np.concatenate([np.arange(n) + 1 for n in lengths])
     rank = np.floor(random.exponential(10 + shift, len(session))) + 1
-    return pd.DataFrame({"session": session, "position": position, "target": session * 7 + position, "rank": rank})
+    return pd.DataFrame({"session": session, "position": position, "target": session * 7 + position,
+                         "rank": rank})
 
 
 def run(tmp_path, capsys, first, second, *flags):
@@ -31,7 +34,8 @@ def test_numbers_and_interval_against_drawing_whole_sessions(tmp_path, capsys):
     first, second = table(1), table(2, shift=15)
     first.loc[3, "rank"] = np.inf
     shuffled = second.sample(frac=1, random_state=0)
-    status, out, _ = run(tmp_path, capsys, first, shuffled, "--cut_off", "5,20", "--samples", "4000")
+    status, out, _ = run(tmp_path, capsys, first, shuffled, "--cut_off", "5,20", "--samples",
+                         "4000")
     lines = [line.split("\t") for line in out.splitlines()]
     assert status == 0 and lines[0] == ["events: %d sessions: 40" % len(first)]
     assert [line[0] for line in lines[2:]] == ["Recall@5", "MRR@5", "Recall@20", "MRR@20"]
@@ -40,17 +44,22 @@ def test_numbers_and_interval_against_drawing_whole_sessions(tmp_path, capsys):
     draws = [np.concatenate([groups[s] for s in random.randint(0, 40, 40)]) for _ in range(2000)]
     for line in lines[2:]:
         name, cut = line[0].split("@")
-        gains = [np.where(f["rank"] <= int(cut), 1.0 if name == "Recall" else 1 / f["rank"], 0.0) for f in (first, second)]
-        assert [float(line[1]), float(line[2])] == pytest.approx([g.mean() for g in gains], abs=6e-5)
+        gains = [np.where(f["rank"] <= int(cut), 1.0 if name == "Recall" else 1 / f["rank"], 0.0)
+                 for f in (first, second)]
+        assert [float(line[1]),
+                float(line[2])] == pytest.approx([g.mean() for g in gains], abs=6e-5)
         assert float(line[3]) == pytest.approx((gains[0] - gains[1]).mean(), abs=6e-5)
-        expected = np.percentile([(gains[0] - gains[1])[rows].mean() for rows in draws], [2.5, 97.5])
+        expected = np.percentile([(gains[0] - gains[1])[rows].mean() for rows in draws],
+                                 [2.5, 97.5])
         assert [float(x) for x in line[4].split(" .. ")] == pytest.approx(expected, abs=0.015)
-    assert run(tmp_path, capsys, first, second, "--cut_off", "5,20", "--samples", "4000")[1] == out  # seed, row order
+    # seed, row order
+    assert run(tmp_path, capsys, first, second, "--cut_off", "5,20", "--samples", "4000")[1] == out
 
 
 def test_equal_tables_differ_by_nothing(tmp_path, capsys):
     _, out, _ = run(tmp_path, capsys, table(1), table(1), "--samples", "100")
-    assert [line.split("\t")[3:] for line in out.splitlines()[2:]] == [["+0.0000", "+0.0000 .. +0.0000"]] * 2
+    assert [line.split("\t")[3:]
+            for line in out.splitlines()[2:]] == [["+0.0000", "+0.0000 .. +0.0000"]] * 2
 
 
 def _other_target(frame):
@@ -64,12 +73,16 @@ def _other_target(frame):
     (lambda frame: frame.drop(columns="rank"), ["b.csv", "'rank'"]),
     (lambda frame: frame.assign(rank=frame["rank"].where(frame.index != 3, 0)), ["b.csv", "row 4"]),
     (lambda frame: frame.assign(rank=frame["rank"].where(frame.index != 3)), ["b.csv", "row 4"]),
-    (lambda frame: frame.assign(rank=frame["rank"].astype(object).where(frame.index != 3, "1e")), ["row 4", "rank '1e'"]),
-    (lambda frame: frame.assign(position=frame["position"].astype(object).where(frame.index != 3, "x")),
+    (lambda frame: frame.assign(rank=frame["rank"].astype(object).where(frame.index != 3, "1e")),
+     ["row 4", "rank '1e'"]),
+    (lambda frame: frame.assign(position=frame["position"].astype(object).where(frame.index != 3,
+                                                                                "x")),
      ["b.csv", "row 4", "position 'x'"]),
-    (lambda frame: frame.assign(position=frame["position"] + 0.5), ["b.csv", "row 1", "position '1.5'"]),
+    (lambda frame: frame.assign(position=frame["position"] + 0.5),
+     ["b.csv", "row 1", "position '1.5'"]),
     (lambda frame: frame.assign(position=0), ["b.csv", "row 1", "position '0'"]),
-    (lambda frame: frame.drop(columns="target").assign(target=[1] + [None] * (len(frame) - 1)), ["do not cover"]),
+    (lambda frame: frame.drop(columns="target").assign(target=[1] + [None] * (len(frame) - 1)),
+     ["do not cover"]),
     (lambda frame: pd.concat([frame, frame.iloc[:1]]), ["b.csv", "row %d" % (len(table()) + 1)]),
     (lambda frame: frame.iloc[:0], ["b.csv", "no target"])])
 def test_tables_that_do_not_fit_are_refused_in_one_line(tmp_path, capsys, change, words):
@@ -78,8 +91,10 @@ def test_tables_that_do_not_fit_are_refused_in_one_line(tmp_path, capsys, change
     assert all(word in err for word in words), err
 
 
-@pytest.mark.parametrize("argv", [[], ["a.csv"], ["a.csv", "b.csv", "c.csv"], ["none.csv", "none.csv"],
-                                  ["none.parquet", "none.parquet"], ["a.csv", "b.csv", "--samples", "1"]])
+@pytest.mark.parametrize("argv",
+                         [[], ["a.csv"], ["a.csv", "b.csv", "c.csv"], ["none.csv", "none.csv"],
+                                  ["none.parquet", "none.parquet"],
+                          ["a.csv", "b.csv", "--samples", "1"]])
 def test_wrong_arguments_are_one_line(tmp_path, capsys, monkeypatch, argv):
     monkeypatch.chdir(str(tmp_path))
     assert compare.main(argv) == 2
@@ -88,7 +103,8 @@ def test_wrong_arguments_are_one_line(tmp_path, capsys, monkeypatch, argv):
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"session,position,target,rank\n1,1\n",
-                                     b"session,position,target,rank\n1,1,2,3\n1,2,2,3,4,5\n", b"PAR1"])
+                                     b"session,position,target,rank\n1,1,2,3\n1,2,2,3,4,5\n",
+                                     b"PAR1"])
 @pytest.mark.parametrize("name", ["b.csv", "b.parquet"])
 def test_files_of_other_kinds_are_one_line(tmp_path, capsys, content, name):
     path = tmp_path / name
@@ -115,14 +131,16 @@ def test_whatever_a_reader_of_damaged_bytes_raises_is_one_line(tmp_path, monkeyp
     def damaged(*_, **__):
         raise OfPyarrow("Unknown error:\nWrapping 001 failed")
     monkeypatch.setattr(pd, "read_csv", damaged)
-    with pytest.raises(InputError, match=r"a.csv: cannot be read \(Unknown error: Wrapping 001 failed\)"):
+    with pytest.raises(InputError,
+                       match=r"a.csv: cannot be read \(Unknown error: Wrapping 001 failed\)"):
         ranks_file.read("a.csv")
 
 
 def test_parquet_without_pyarrow_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert compare.main(["a.parquet", "b.parquet"]) == 2
-    assert capsys.readouterr().err.startswith("error: a.parquet needs pyarrow, which is not installed; pip install")
+    assert capsys.readouterr().err.startswith("error: a.parquet needs pyarrow, which is not "
+                                              "installed; pip install")
 
 
 def test_a_signal_is_one_line(tmp_path, capsys, monkeypatch):
@@ -137,7 +155,8 @@ def test_text_ids_stay_as_written(tmp_path, capsys):
     frame = pd.DataFrame({"session": ["007", "7", "NA"], "position": 1,
                           "target": ["1.0", "1", "nan"], "rank": [1.0, 2.5, np.inf]})
     status, out, err = run(tmp_path, capsys, frame, frame, "--samples", "100")
-    assert status == 0 and out.startswith("events: 3 sessions: 3\n") and "\nRecall@20\t0.6667\t" in out, err
+    assert status == 0 and out.startswith("events: 3 sessions: 3\n"), err
+    assert "\nRecall@20\t0.6667\t" in out, err
 
 
 def test_ids_as_text_and_as_numbers_are_the_same_ids():

@@ -15,16 +15,23 @@ MANY = settings(max_examples=300, deadline=None)
 
 # As the issue and the original state them; None is "resolved later".
 DEFAULTS = {
-    "model": dict(layer=1, size=(100,), hidden_act="tanh", final_act="softmax", loss="cross-entropy", dropout=(0.5,),
+    "model": dict(layer=1, size=(100,), hidden_act="tanh", final_act="softmax",
+                  loss="cross-entropy", dropout=(0.5,),
                   cell="gru", embedding="separate", embed_size=100, elu=1.0, embed_dropout=0.0),
-    "training": dict(epoch=3, lr=0.001, decay=0.96, decay_steps=1000, batch_size=50, grad_cap=0.0, session_order="id",
-                     optimizer="adam", momentum=0.0, n_sample=0, sample_alpha=0.5, logq=0.0, mask_hits=0, bpreg=1.0,
+    "training": dict(epoch=3, lr=0.001, decay=0.96, decay_steps=1000, batch_size=50, grad_cap=0.0,
+                     session_order="id",
+                     optimizer="adam", momentum=0.0, n_sample=0, sample_alpha=0.5, logq=0.0,
+                     mask_hits=0, bpreg=1.0,
                      label_smoothing=0.0, grad_cap_mode="tensor"),
-    "data": dict(train_path=None, test_path=None, session_key="SessionId", item_key="ItemId", time_key="Time"),
-    "validation": dict(valid_path=None, valid_fraction=None, valid_days=None, valid_metric="recall", patience=0, refit=0),
-    "evaluation": dict(test=None, cut_off=(20,), tie="conservative", unknown="drop", metrics=("recall", "mrr"),
+    "data": dict(train_path=None, test_path=None, session_key="SessionId", item_key="ItemId",
+                 time_key="Time"),
+    "validation": dict(valid_path=None, valid_fraction=None, valid_days=None, valid_metric="recall",
+                       patience=0, refit=0),
+    "evaluation": dict(test=None, cut_off=(20,), tie="conservative", unknown="drop",
+                       metrics=("recall", "mrr"),
                        eval_target="all", split=("none",), ranks_out=None, compare_rules=1),
-    "run": dict(train=1, checkpoint_dir="checkpoint", device="auto", log_every=1000, steps_per_run=None, xla="auto"),
+    "run": dict(train=1, checkpoint_dir="checkpoint", device="auto", log_every=1000,
+                steps_per_run=None, xla="auto"),
 }
 FINAL_ACTS = ("softmax", "tanh", "relu", "linear")
 MEANINGFUL = {("cross-entropy", "softmax"), ("cross-entropy", "tanh")} | {
@@ -43,7 +50,8 @@ def refused(*flags):
     return message
 
 
-@pytest.mark.parametrize("group, name, default", [(g, n, v) for g, d in DEFAULTS.items() for n, v in d.items()])
+@pytest.mark.parametrize("group, name, default",
+                         [(g, n, v) for g, d in DEFAULTS.items() for n, v in d.items()])
 def test_defaults(group, name, default):
     value = getattr(getattr(parse(), group), name)
     assert value == default and type(value) is type(default)
@@ -59,7 +67,8 @@ def test_help_names_every_flag_with_its_default():
     for names in DEFAULTS.values():
         for name in names:
             assert "--%s " % name in text
-    assert "[rate; default: 0.5]" in text and "[the newest" not in text and "without it the newest]" in text
+    assert "[rate; default: 0.5]" in text and "[the newest" not in text
+    assert "without it the newest]" in text
     for _, _, item in fields_of(config.GROUPS):
         assert item.metadata["help"]
 
@@ -98,7 +107,8 @@ def test_help_names_every_flag_with_its_default():
     ("cut_off", ["20", "5,10,20"], ["0", "5,0", "", "20;5"]),
     ("tie", ["conservative", "median", "standard"], ["strict"]),
     ("unknown", ["drop", "miss"], ["keep"]),
-    ("metrics", ["recall", "mrr,ndcg,coverage,popularity"], ["auc", "recall,auc", "", "recall,", "mrr,mrr"]),
+    ("metrics", ["recall", "mrr,ndcg,coverage,popularity"],
+     ["auc", "recall,auc", "", "recall,", "mrr,mrr"]),
     ("eval_target", ["all", "last"], ["first"]),
     ("split", ["none", "repeat", "repeat,position"], ["time", ""]),
     ("ranks_out", ["a.parquet", "b/c.CSV"], ["a.txt", "", "parquet"]),
@@ -137,13 +147,15 @@ def test_pairs_of_loss_and_final_act(loss, final_act):
         assert ((loss, act) in MEANINGFUL) == (act in message.split("use one of:")[1])
 
 
-@pytest.mark.parametrize("loss, final_act", [("cross-entropy", "softmax"), ("bpr", "tanh"), ("top1", "tanh")])
+@pytest.mark.parametrize("loss, final_act",
+                         [("cross-entropy", "softmax"), ("bpr", "tanh"), ("top1", "tanh")])
 def test_final_act_follows_the_loss(loss, final_act):
     assert parse("--loss", loss).model.final_act == final_act
 
 
 @pytest.mark.parametrize("flags, size", [
-    ([], (100,)), (["--size", "30"], (30,)), (["--size", "100,50"], (100, 50)), (["--layer", 2], (100, 100)),
+    ([], (100,)), (["--size", "30"], (30,)), (["--size", "100,50"], (100, 50)),
+    (["--layer", 2], (100, 100)),
     (["--layer", 3, "--size", 7], (7, 7, 7)), (["--layer", 2, "--size", "100,50"], (100, 50)),
     (["--layer", 1, "--size", 8], (8,))])
 def test_size_and_layer(flags, size):
@@ -157,7 +169,7 @@ def test_layer_that_contradicts_a_list_of_sizes(layer):
     assert "--layer %d" % layer in message and "--size 100,50" in message
 
 
-# --- validation ------------------------------------------------------------------------------------------------------
+# --- validation -----------------------------------------------------------------------------------
 
 SOURCES = [("--valid_path", "v.tsv"), ("--valid_fraction", 0.1), ("--valid_days", 2.0)]
 
@@ -169,19 +181,23 @@ def test_two_sources_of_validation_contradict_each_other(one, other):
         assert "%s %s" % (flag, value) in message
 
 
-@pytest.mark.parametrize("flag, value", [("--patience", 3), ("--refit", 1), ("--valid_metric", "mrr")])
+@pytest.mark.parametrize("flag, value",
+                         [("--patience", 3), ("--refit", 1), ("--valid_metric", "mrr")])
 def test_what_needs_a_validation_is_refused_without_one(flag, value):
     message = refused(flag, value)
     assert "%s %s" % (flag, value) in message and all(source in message for source, _ in SOURCES)
     for source in SOURCES:
         assert parse(flag, value, *source).validation.is_on
-    assert not parse("--train", 0, flag, value).validation.is_on  # an evaluation is given the flags of the training
+    # an evaluation is given the flags of the training
+    assert not parse("--train", 0, flag, value).validation.is_on
 
 
-# --- JSON ------------------------------------------------------------------------------------------------------------
+# --- JSON -----------------------------------------------------------------------------------------
 
-SOME = [(), ("--layer", 2), ("--size", "9,8", "--loss", "bpr", "--final_act", "relu", "--lr", "0.3"),
-        ("--cut_off", "1,2", "--test", 3, "--train", 0, "--steps_per_run", 7, "--train_path", "a b.tsv")]
+SOME = [(), ("--layer", 2),
+        ("--size", "9,8", "--loss", "bpr", "--final_act", "relu", "--lr", "0.3"),
+        ("--cut_off", "1,2", "--test", 3, "--train", 0, "--steps_per_run", 7, "--train_path",
+         "a b.tsv")]
 
 
 @pytest.mark.parametrize("flags", SOME)
@@ -192,14 +208,20 @@ def test_from_dict_is_the_inverse_of_to_dict(flags):
 
 
 @pytest.mark.parametrize("group, name, value", [
-    ("model", "layer", 1.5), ("model", "layer", None), ("model", "layer", [1]), ("model", "layer", {}),
+    ("model", "layer", 1.5), ("model", "layer", None), ("model", "layer", [1]),
+    ("model", "layer", {}),
     ("model", "layer", True), ("model", "layer", 10 ** 12), ("model", "layer", 1e400),
-    ("model", "size", []), ("model", "size", [None]), ("model", "size", [[1]]), ("model", "size", {}),
-    ("model", "size", [1.5]), ("model", "size", None), ("model", "loss", None), ("model", "loss", ["bpr"]),
+    ("model", "size", []), ("model", "size", [None]), ("model", "size", [[1]]),
+    ("model", "size", {}),
+    ("model", "size", [1.5]), ("model", "size", None), ("model", "loss", None),
+    ("model", "loss", ["bpr"]),
     ("model", "loss", 3), ("model", "final_act", "relu"), ("model", "dropout", "x"),
-    ("model", "cell", 1), ("training", "momentum", "x"), ("model", "embed_size", 7.5), ("model", "dropout", []),
-    ("training", "lr", float("nan")), ("training", "lr", None), ("training", "lr", True), ("training", "seed", "zero"),
-    ("training", "lr", 10 ** 400), ("evaluation", "cut_off", []), ("data", "item_key", 5), ("data", "item_key", None),
+    ("model", "cell", 1), ("training", "momentum", "x"), ("model", "embed_size", 7.5),
+    ("model", "dropout", []),
+    ("training", "lr", float("nan")), ("training", "lr", None), ("training", "lr", True),
+    ("training", "seed", "zero"),
+    ("training", "lr", 10 ** 400), ("evaluation", "cut_off", []), ("data", "item_key", 5),
+    ("data", "item_key", None),
     ("data", "train_path", ["x"])])
 def test_damaged_json_names_the_field(group, name, value):
     saved = parse().to_dict()
@@ -226,14 +248,18 @@ def test_a_missing_field_or_group_is_named(group, cls):
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.integers(-3, 3) | st.floats() | st.text(max_size=8)
+    st.none() | st.booleans() | st.integers() | st.integers(-3, 3) | st.floats()
+    | st.text(max_size=8)
     | st.sampled_from(["bpr", "tanh", "1", "100,50", "loop"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5)
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=5)
 PLACES = [(group, item.name) for group, _, item in fields_of(config.GROUPS)]
 
 
 def accepts_or_names(saved):
-    """from_dict gives a Config that survives a round trip, or ConfigError; anything else fails the test."""
+    """from_dict gives a Config that survives a round trip, or ConfigError; anything else fails the
+    test.
+    """
     try:
         made = config.from_dict(saved)
     except ConfigError as error:
@@ -261,7 +287,8 @@ def test_junk_in_any_field_is_a_config_error(changes):
     accepts_or_names(saved)
 
 
-@given(st.dictionaries(st.sampled_from([name for _, name in PLACES]), st.text(max_size=6), max_size=3))
+@given(st.dictionaries(st.sampled_from([name for _, name in PLACES]), st.text(max_size=6),
+                       max_size=3))
 @MANY
 def test_junk_flags_are_a_config_error(flags):
     try:
@@ -270,9 +297,11 @@ def test_junk_flags_are_a_config_error(flags):
         pass
 
 
-# --- a command against a saved model ---------------------------------------------------------------------------------
+# --- a command against a saved model --------------------------------------------------------------
 
-def conflicts(asked, saved=("--size", "100,50", "--loss", "bpr", "--final_act", "relu", "--hidden_act", "relu")):
+def conflicts(asked,
+              saved=("--size", "100,50", "--loss", "bpr", "--final_act", "relu", "--hidden_act",
+                     "relu")):
     saved = config.from_dict(parse(*saved).to_dict())
     return config.contradictions(parse("--train", 0, *asked), saved)
 
@@ -283,7 +312,8 @@ def test_flags_that_were_not_given_contradict_nothing():
 
 @pytest.mark.parametrize("asked", [
     ["--size", "100,50"], ["--layer", 2], ["--layer", 2, "--size", "100,50"], ["--loss", "bpr"],
-    ["--final_act", "relu"], ["--hidden_act", "relu"], ["--lr", 5], ["--batch_size", 7], ["--dropout", 0.1],
+    ["--final_act", "relu"], ["--hidden_act", "relu"], ["--lr", 5], ["--batch_size", 7],
+    ["--dropout", 0.1],
     ["--loss", "bpr", "--final_act", "relu"]])
 def test_flags_that_agree(asked):
     assert conflicts(asked) == []

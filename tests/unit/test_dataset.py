@@ -1,4 +1,6 @@
-"""Dataset directories: a worker's share is, bit for bit, what it would have from the plain file; and what is refused."""
+"""Dataset directories: a worker's share is, bit for bit, what it would have from the plain file;
+and what is refused.
+"""
 
 import json
 import os
@@ -34,7 +36,8 @@ def prepare(directory, text, *flags, **more):
     """str, the directory of the outputs."""
     raw, out = directory / "raw.csv", str(directory / more.get("out", "out"))
     raw.write_text(text, encoding="utf-8")
-    job.run(cli.parse([more.get("kind", "custom"), str(raw), "--out", out, "--memory", "0.5", "--threads", "2"]
+    job.run(cli.parse([more.get("kind", "custom"), str(raw), "--out", out, "--memory", "0.5",
+                       "--threads", "2"]
                       + list(flags)))
     return out
 
@@ -47,7 +50,8 @@ def rsc15_log(seed=0, num_sessions=900):
         for _ in range(draw.randrange(1, 6)):
             now = second + draw.randrange(4)
             rows.append("%d,2014-04-%02dT%02d:%02d:%02d.%03dZ,%d,0\n" % (
-                number * 7 % 997, 1 + now // 86400, now // 3600 % 24, now // 60 % 60, now % 60, draw.randrange(3),
+                number * 7 % 997, 1 + now // 86400, now // 3600 % 24, now // 60 % 60, now % 60,
+                draw.randrange(3),
                 draw.randrange(60)))
     draw.shuffle(rows)
     return "".join(rows)
@@ -58,7 +62,8 @@ def custom_log(session, item, seed=0, num_sessions=120):
     draw, rows = random.Random(seed), []
     for number in range(num_sessions):
         for _ in range(draw.randrange(1, 5)):
-            rows.append("%s,%s,%d\n" % (session(number), item(draw.randrange(30)), START + 3000 * number + draw.randrange(3)))
+            rows.append("%s,%s,%d\n" % (session(number), item(draw.randrange(30)),
+                                        START + 3000 * number + draw.randrange(3)))
     draw.shuffle(rows)
     return "SessionId,ItemId,Time\n" + "".join(rows)
 
@@ -80,14 +85,16 @@ def assert_is_the_plain_file(out, name, num_partitions):
             assert_same(ours.support, vocabulary.support)
             assert_same(mine.items, share.items)
             assert_same(mine.offsets, share.offsets)
-            assert about == report._replace(events=share.num_events, sessions=share.num_sessions, targets=share.num_targets)
+            assert about == report._replace(events=share.num_events, sessions=share.num_sessions,
+                                            targets=share.num_targets)
     return vocabulary
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     """str, outputs of rsc15 with 6 partitions, read-only."""
-    return prepare(tmp_path_factory.mktemp("prepared"), rsc15_log(), "--partitions", "6", kind="rsc15")
+    return prepare(tmp_path_factory.mktemp("prepared"), rsc15_log(), "--partitions", "6",
+                   kind="rsc15")
 
 
 @pytest.fixture
@@ -99,7 +106,8 @@ def copy(prepared, tmp_path):
 
 def test_each_training_file_has_a_dataset_and_no_other_file_has(prepared):
     assert sorted(name for name in os.listdir(prepared) if not name.endswith(".txt")) == [
-        "rsc15_summary.json", "rsc15_train_full.parquet", "rsc15_train_full_4.parquet", "rsc15_train_full_64.parquet",
+        "rsc15_summary.json", "rsc15_train_full.parquet", "rsc15_train_full_4.parquet",
+        "rsc15_train_full_64.parquet",
         "rsc15_train_tr.parquet"]
     assert sorted(os.listdir(os.path.join(prepared, "rsc15_train_tr.parquet"))) == [
         "dataset.json", "items.parquet"] + ["part-0000%d.parquet" % part for part in range(6)]
@@ -110,11 +118,14 @@ def test_a_share_is_what_the_plain_file_gives(prepared, name):
     assert assert_is_the_plain_file(prepared, name, 6).is_integer
 
 
-@pytest.mark.parametrize("seed,num_partitions,row_group,batch", [(1, 1, 7, 5), (2, 8, 100, 3), (3, 5, 1 << 17, 1)])
-def test_a_share_does_not_depend_on_row_groups_and_batches(tmp_path, monkeypatch, seed, num_partitions, row_group, batch):
+@pytest.mark.parametrize("seed,num_partitions,row_group,batch",
+                         [(1, 1, 7, 5), (2, 8, 100, 3), (3, 5, 1 << 17, 1)])
+def test_a_share_does_not_depend_on_row_groups_and_batches(tmp_path, monkeypatch, seed,
+                                                           num_partitions, row_group, batch):
     monkeypatch.setattr(partitions, "_ROW_GROUP", row_group)
     monkeypatch.setattr(dataset, "_BATCH", batch)
-    out = prepare(tmp_path, rsc15_log(seed, 200), "--partitions", str(num_partitions), "--slices", "none", kind="rsc15")
+    out = prepare(tmp_path, rsc15_log(seed, 200), "--partitions", str(num_partitions), "--slices",
+                  "none", kind="rsc15")
     assert_is_the_plain_file(out, "rsc15_train_full", num_partitions)
     part = parquet.ParquetFile(os.path.join(out, "rsc15_train_full.parquet", "part-00000.parquet"))
     assert part.metadata.num_row_groups == -(-part.metadata.num_rows // row_group)
@@ -122,15 +133,19 @@ def test_a_share_does_not_depend_on_row_groups_and_batches(tmp_path, monkeypatch
 
 def test_text_ids(tmp_path):
     """Beyond ASCII too, which DuckDB 1.2 does not put in order by itself."""
-    log = custom_log(lambda n: "sé%06d" % (n * 37 % 101 + n), lambda n: "\U0001f600%d\uffff" % n if n % 2 else "%03d" % n)
+    log = custom_log(lambda n: "sé%06d" % (n * 37 % 101 + n),
+                     lambda n: "\U0001f600%d\uffff" % n if n % 2 else "%03d" % n)
     out = prepare(tmp_path, log, "--partitions", "4", *KEEP_ALL)
     assert not assert_is_the_plain_file(out, "custom_full", 4).is_integer
 
 
 def test_ids_are_numbers_if_those_of_the_training_file_are(tmp_path):
-    """Text occurs on the last day only, so that the loader takes the training file's ids for whole numbers."""
+    """Text occurs on the last day only, so that the loader takes the training file's ids for whole
+    numbers.
+    """
     text = custom_log(lambda n: n * 37 % 1000, lambda n: n)
-    out = prepare(tmp_path, text + "x,y,%d\nx,z,%d\n" % ((START + 10 ** 6,) * 2), "--partitions", "4", *STUDY)
+    out = prepare(tmp_path, text + "x,y,%d\nx,z,%d\n" % ((START + 10 ** 6,) * 2), "--partitions",
+                  "4", *STUDY)
     assert assert_is_the_plain_file(out, "custom_train_full", 4).is_integer
     assert assert_is_the_plain_file(out, "custom_train_tr", 4).is_integer
 
@@ -139,15 +154,19 @@ def test_ids_are_numbers_if_those_of_the_training_file_are(tmp_path):
 def test_order_by_time_of_the_first_event_wherever_batches_end(tmp_path, monkeypatch, batch):
     """Sessions that run at the same time, so that a later event would give another order."""
     draw = random.Random(0)
-    rows = ["%d,%d,%d\n" % (s, draw.randrange(9), START + s % 10 + draw.randrange(30)) for s in range(100) for _ in range(5)]
-    out = prepare(tmp_path, "SessionId,ItemId,Time\n" + "".join(rows), "--partitions", "2", *KEEP_ALL)
+    rows = ["%d,%d,%d\n" % (s, draw.randrange(9), START + s % 10 + draw.randrange(30))
+            for s in range(100) for _ in range(5)]
+    out = prepare(tmp_path, "SessionId,ItemId,Time\n" + "".join(rows), "--partitions", "2",
+                  *KEEP_ALL)
     monkeypatch.setattr(dataset, "_BATCH", batch)
     _, whole, _ = sessions.index_train(load_events(os.path.join(out, "custom_full.txt")), "time")
-    assert_same(dataset.read(os.path.join(out, "custom_full.parquet"), ALONE, "time")[1].items, whole.items)
+    assert_same(dataset.read(os.path.join(out, "custom_full.parquet"), ALONE, "time")[1].items,
+                whole.items)
 
 
 def test_order_by_time(prepared):
-    vocabulary, whole, report = sessions.index_train(load_events(os.path.join(prepared, "rsc15_train_full.txt")), "time")
+    vocabulary, whole, report = sessions.index_train(load_events(os.path.join(prepared,
+                                                                              "rsc15_train_full.txt")), "time")
     path = os.path.join(prepared, "rsc15_train_full.parquet")
     ours, mine, about = dataset.read(path, ALONE, "time")
     assert_same(ours.ids, vocabulary.ids)
@@ -155,7 +174,8 @@ def test_order_by_time(prepared):
     assert_same(mine.offsets, whole.offsets)
     assert about == report
     share, by_time = (dataset.read(path, Workers(3, 1), order)[1] for order in ("id", "time"))
-    split = [sorted(map(tuple, np.split(part.items, part.offsets[1:-1]))) for part in (share, by_time)]
+    split = [sorted(map(tuple, np.split(part.items, part.offsets[1:-1])))
+             for part in (share, by_time)]
     assert split[0] == split[1] and not np.array_equal(share.items, by_time.items)
     with pytest.raises(ValueError, match="session_order 'size' is unknown"):
         dataset.read(path, ALONE, "size")
@@ -173,13 +193,15 @@ def test_parts_hold_the_events_of_the_plain_file(prepared):
     events = load_events(os.path.join(prepared, "rsc15_train_full.txt"))
     sizes = dict(zip(*np.unique(events.session, return_counts=True)))
     rows = zip(events.session.tolist(), events.item.tolist(), events.time.tolist())
-    assert sorted(found) == [pytest.approx(row, abs=1e-6) for row in sorted(r for r in rows if sizes[r[0]] > 1)]
+    assert sorted(found) == [pytest.approx(row, abs=1e-6)
+                             for row in sorted(r for r in rows if sizes[r[0]] > 1)]
 
 
 def test_lengths_of_any_partition(prepared):
     path = os.path.join(prepared, "rsc15_train_full.parquet")
     for part in range(6):
-        assert_same(dataset.lengths(path, part), np.diff(dataset.read(path, Workers(6, part))[1].offsets))
+        assert_same(dataset.lengths(path, part),
+                    np.diff(dataset.read(path, Workers(6, part))[1].offsets))
     with pytest.raises(ValueError, match="partition 6 is not one of the 6"):
         dataset.lengths(path, 6)
 
@@ -188,7 +210,9 @@ def test_only_own_partitions_are_read(copy):
     for part in (0, 1, 3, 4):
         os.remove(str(copy / dataset.part_name(part)))
     dataset.read(str(copy), Workers(3, 2))
-    with pytest.raises(DataError, match="part-00000.parquet: cannot be read: No such file or directory; restore the file"):
+    with pytest.raises(DataError,
+                       match="part-00000.parquet: cannot be read: No such file or directory; "
+                             "restore the file"):
         dataset.read(str(copy), ALONE)
     with pytest.raises(DataError, match="part-00000.parquet: no such file; restore it"):
         dataset.lengths(str(copy), 0)
@@ -206,9 +230,11 @@ def test_the_bytes_are_the_same_from_run_to_run(tmp_path, monkeypatch):
         monkeypatch.setattr(engine.Engine, "batches", shorter if run else batches)
         out = prepare(tmp_path, log, "--partitions", "2", *flags, kind="rsc15", out="out%d" % run)
         path = os.path.join(out, "rsc15_train_full.parquet")
-        found.append({name: open(os.path.join(path, name), "rb").read() for name in os.listdir(path)})
+        found.append({name: open(os.path.join(path, name), "rb").read()
+                      for name in os.listdir(path)})
     assert found[0] == found[1] and len(found[0]) == 4
-    assert dataset.digest(path) == dataset.digest(os.path.join(str(tmp_path / "out0"), "rsc15_train_full.parquet"))
+    assert (dataset.digest(path)
+            == dataset.digest(os.path.join(str(tmp_path / "out0"), "rsc15_train_full.parquet")))
 
 
 def test_without_partitions_the_outputs_are_as_before(prepared, tmp_path):
@@ -217,12 +243,14 @@ def test_without_partitions_the_outputs_are_as_before(prepared, tmp_path):
         plain = json.load(file)
     with open(os.path.join(prepared, "rsc15_summary.json")) as file:
         parted = json.load(file)
-    assert parted["options"].pop("partitions") == 6 and len(parted.pop("notes")) == 4 and plain.pop("notes") == []
+    assert parted["options"].pop("partitions") == 6 and len(parted.pop("notes")) == 4
+    assert plain.pop("notes") == []
     assert plain == parted
     assert not [name for name in os.listdir(out) if name.endswith(".parquet")]
     for name in os.listdir(out):
         if name.endswith(".txt"):
-            with open(os.path.join(out, name)) as ours, open(os.path.join(prepared, name)) as theirs:
+            with open(os.path.join(out,
+                                   name)) as ours, open(os.path.join(prepared, name)) as theirs:
                 assert ours.read() == theirs.read()
 
 
@@ -231,11 +259,15 @@ def test_a_dataset_is_replaced_only_if_asked_for(tmp_path, caplog):
     out = prepare(tmp_path, log, "--partitions", "3", *KEEP_ALL)
     path = os.path.join(out, "custom_full.parquet")
     os.remove(os.path.join(out, "custom_full.txt"))
-    with pytest.raises(InputError, match="custom_full.parquet is there already; give another --out, or --overwrite 1"):
+    with pytest.raises(InputError,
+                       match="custom_full.parquet is there already; give another --out, or "
+                             "--overwrite 1"):
         prepare(tmp_path, log, "--partitions", "2", *KEEP_ALL)
     prepare(tmp_path, log, "--partitions", "2", "--overwrite", "1", *KEEP_ALL)
-    assert dataset.header(path).partitions == 2 and not os.path.exists(os.path.join(path, dataset.part_name(2)))
-    assert sorted(os.listdir(out)) == ["custom_full.parquet", "custom_full.txt", "custom_summary.json"]
+    assert dataset.header(path).partitions == 2
+    assert not os.path.exists(os.path.join(path, dataset.part_name(2)))
+    assert sorted(os.listdir(out)) == ["custom_full.parquet", "custom_full.txt",
+                                       "custom_summary.json"]
     with caplog.at_level("WARNING", logger="gru4rec"):
         prepare(tmp_path, log, "--overwrite", "1", *KEEP_ALL)
     assert [record.getMessage().split("/")[-1] for record in caplog.records] == [
@@ -265,16 +297,21 @@ def test_a_signal_while_parts_are_written_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_more_partitions_than_sessions(tmp_path):
-    log = "SessionId,ItemId,Time\n" + "".join("%d,5,%d\n%d,6,%d\n" % (s, START, s, START + 1) for s in (3, 1, 2))
+    log = "SessionId,ItemId,Time\n" + "".join("%d,5,%d\n%d,6,%d\n" % (s, START, s, START + 1)
+                                              for s in (3, 1, 2))
     out = prepare(tmp_path, log, "--partitions", "5", *KEEP_ALL)
-    assert_same(dataset.read(os.path.join(out, "custom_full.parquet"), ALONE)[1].offsets, np.array([0, 2, 4, 6]))
+    assert_same(dataset.read(os.path.join(out, "custom_full.parquet"), ALONE)[1].offsets,
+                np.array([0, 2, 4, 6]))
     assert len(dataset.lengths(os.path.join(out, "custom_full.parquet"), 4)) == 0
-    with pytest.raises(DataError, match="custom_full.parquet: 3 sessions cannot be shared by 5 workers; start fewer"):
+    with pytest.raises(DataError,
+                       match="custom_full.parquet: 3 sessions cannot be shared by 5 workers; start "
+                             "fewer"):
         dataset.read(os.path.join(out, "custom_full.parquet"), Workers(5, 0))
 
 
 def test_nothing_to_learn(tmp_path):
-    out = prepare(tmp_path, "SessionId,ItemId,Time\n1,5,%d\n2,5,%d\n" % (START, START), "--partitions", "2", *KEEP_ALL)
+    out = prepare(tmp_path, "SessionId,ItemId,Time\n1,5,%d\n2,5,%d\n" % (START, START),
+                  "--partitions", "2", *KEEP_ALL)
     with pytest.raises(DataError, match="none of its 2 sessions has two events"):
         dataset.read(os.path.join(out, "custom_full.parquet"), ALONE)
 
@@ -288,8 +325,12 @@ def test_a_wrong_number_of_partitions(value):
 # What is refused on reading
 
 @pytest.mark.parametrize("size,words", [
-    (7, "6 partitions, fewer than the 7 workers; prepare it again with python -m gru4rec.prepare --partitions 7"),
-    (4, "6 partitions, not a multiple of the 4 workers; prepare it again .* --partitions 4 .or a multiple."),
+    (7,
+     "6 partitions, fewer than the 7 workers; prepare it again with python -m gru4rec.prepare "
+     "--partitions 7"),
+    (4,
+     "6 partitions, not a multiple of the 4 workers; prepare it again .* --partitions 4 .or a "
+     "multiple."),
 ])
 def test_partitions_that_do_not_fit_the_workers(prepared, size, words):
     with pytest.raises(DataError, match=words):
@@ -297,7 +338,9 @@ def test_partitions_that_do_not_fit_the_workers(prepared, size, words):
 
 
 @pytest.mark.parametrize("content,words", [
-    (None, "cannot be read: No such file or directory; give a directory that gru4rec.prepare --partitions has written"),
+    (None,
+     "cannot be read: No such file or directory; give a directory that gru4rec.prepare "
+     "--partitions has written"),
     ("{", "no JSON .Expecting"),
     ("[" * 100000, "no JSON"),
     ("7", "its format is 7, this version reads 1; prepare it again"),
@@ -315,7 +358,8 @@ def test_a_damaged_dataset_json(copy, content, words):
     if content is None:
         file.unlink()
     else:
-        file.write_text(content if isinstance(content, str) else json.dumps(dict(json.loads(file.read_text()), **content)))
+        file.write_text(content if isinstance(content, str)
+                        else json.dumps(dict(json.loads(file.read_text()), **content)))
     with pytest.raises(DataError, match="d/dataset.json: " + words) as caught:
         dataset.read(str(copy), ALONE)
     assert "\n" not in str(caught.value)
@@ -340,18 +384,26 @@ def replaced(table, column, values):
 
 
 @pytest.mark.parametrize("name,change,words", [
-    ("part-00001.parquet", lambda t: t.slice(1), "[0-9]+ rows, dataset.json says [0-9]+; restore the file"),
-    ("part-00001.parquet", lambda t: t.drop(["ItemId"]), "column 'ItemId' is missing; it has 'SessionId', 'Time'"),
-    ("part-00001.parquet", lambda t: t.drop(["session_number"]), "column 'session_number' is missing"),
+    ("part-00001.parquet", lambda t: t.slice(1),
+     "[0-9]+ rows, dataset.json says [0-9]+; restore the file"),
+    ("part-00001.parquet", lambda t: t.drop(["ItemId"]),
+     "column 'ItemId' is missing; it has 'SessionId', 'Time'"),
+    ("part-00001.parquet", lambda t: t.drop(["session_number"]),
+     "column 'session_number' is missing"),
     ("part-00001.parquet", lambda t: replaced(t, "ItemId", [77] + t["ItemId"].to_pylist()[1:]),
      "row 1, column 'ItemId': item 77 is not in items.parquet; prepare it again"),
-    ("part-00001.parquet", lambda t: replaced(t, "session_number", [n + 1 for n in t["session_number"].to_pylist()]),
+    ("part-00001.parquet",
+     lambda t: replaced(t, "session_number", [n + 1 for n in t["session_number"].to_pylist()]),
      "its session_number are not those of partition 1 of 6"),
-    ("part-00001.parquet", lambda t: replaced(t, "session_number", t["session_number"].to_pylist()[::-1]),
+    ("part-00001.parquet",
+     lambda t: replaced(t, "session_number", t["session_number"].to_pylist()[::-1]),
      "its session_number are not those of partition 1 of 6"),
-    ("part-00001.parquet", lambda t: replaced(t, "session_number", ["x"] * t.num_rows), "not readable as parquet"),
-    ("items.parquet", lambda t: t.slice(1), "[0-9]+ items of [0-9]+ events, dataset.json says [0-9]+ of"),
-    ("items.parquet", lambda t: replaced(t, "item", [5] * t.num_rows), "an id is missing or there twice"),
+    ("part-00001.parquet", lambda t: replaced(t, "session_number", ["x"] * t.num_rows),
+     "not readable as parquet"),
+    ("items.parquet", lambda t: t.slice(1),
+     "[0-9]+ items of [0-9]+ events, dataset.json says [0-9]+ of"),
+    ("items.parquet", lambda t: replaced(t, "item", [5] * t.num_rows),
+     "an id is missing or there twice"),
     ("items.parquet", lambda t: t.drop(["support"]), "column 'support' is missing"),
 ])
 def test_a_file_that_contradicts_dataset_json(copy, name, change, words):
@@ -366,7 +418,9 @@ def test_changed_bytes_are_noticed(copy, name):
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
     (copy / name).write_bytes(bytes(content))
-    with pytest.raises(DataError, match=name + ": its checksum is not what dataset.json says; restore the file"):
+    with pytest.raises(DataError,
+                       match=name
+                       + ": its checksum is not what dataset.json says; restore the file"):
         dataset.read(str(copy), ALONE)
 
 
@@ -378,7 +432,8 @@ def test_bytes_that_are_no_parquet(copy):
 
 def test_without_pyarrow_one_line_says_what_to_install(copy, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(DataError, match="parquet needs pyarrow, which is not installed; pip install pyarrow"):
+    with pytest.raises(DataError,
+                       match="parquet needs pyarrow, which is not installed; pip install pyarrow"):
         dataset.read(str(copy), ALONE)
     with pytest.raises(InputError, match="--partitions: parquet needs pyarrow"):
         prepare(tmp_path, custom_log(str, str), "--partitions", "3", *KEEP_ALL)
@@ -411,14 +466,21 @@ def test_training_has_the_same_events_as_from_the_plain_file(prepared, base):
             assert_same(getattr(ours, name), getattr(theirs, name))
 
 
-@pytest.mark.parametrize("flags", [{"valid_fraction": "0.1"}, {"valid_days": "1"}, {"valid_path": "x", "refit": "1"}])
+@pytest.mark.parametrize("flags",
+                         [{"valid_fraction": "0.1"}, {"valid_days": "1"},
+                          {"valid_path": "x", "refit": "1"}])
 def test_a_dataset_is_not_split_or_joined(prepared, flags):
-    options = config.from_flags(dict(flags, train_path=os.path.join(prepared, "rsc15_train_full.parquet")))
-    with pytest.raises(ConfigError, match="--%s %s has no meaning with --train_path .*: a dataset directory is not split or "
+    options = config.from_flags(dict(flags,
+                                     train_path=os.path.join(prepared, "rsc15_train_full.parquet")))
+    with pytest.raises(ConfigError,
+                       match="--%s %s has no meaning with --train_path .*: a dataset directory is "
+                             "not split or "
                        "joined; validate with --valid_path" % sorted(flags.items())[0]):
         training_events.training_events(options)
 
 
 def test_a_directory_that_is_no_dataset(tmp_path):
-    with pytest.raises(DataError, match="dataset.json: cannot be read: No such file or directory; give a directory that"):
+    with pytest.raises(DataError,
+                       match="dataset.json: cannot be read: No such file or directory; give a "
+                             "directory that"):
         training_events.training_events(config.from_flags({"train_path": str(tmp_path)}))

@@ -1,4 +1,6 @@
-"""Hostile input: property tests, and the cases of scripts/fuzz.py; the script runs many more (docs/reliability.md)."""
+"""Hostile input: property tests, and the cases of scripts/fuzz.py; the script runs many more
+(docs/reliability.md).
+"""
 
 import importlib.util
 import json
@@ -20,7 +22,8 @@ fuzz = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(fuzz)
 
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8)
+                    lambda inner: st.lists(inner, max_size=3)
+                    | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8)
 CONFIG = config.parse([]).to_dict()
 
 
@@ -48,11 +51,15 @@ def test_a_configuration_of_any_values_is_taken_or_refused(data):
     assert config.from_dict(json.loads(json.dumps(found.to_dict()))).to_dict() == found.to_dict()
 
 
-@given(value=JSON, key=st.sampled_from(["epoch", "step", "num_items", "config", "files", "position", "data", "phase",
+@given(value=JSON,
+       key=st.sampled_from(["epoch", "step", "num_items", "config", "files", "position", "data",
+                            "phase",
                                         "validation", "format"]))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None,
+          suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_manifest_of_any_values_is_taken_or_refused(tmp_path, key, value):
-    whole = dict(epoch=0, step=7, num_steps=70, num_items=5, config={}, files={}, position=None, data=None, phase="train",
+    whole = dict(epoch=0, step=7, num_steps=70, num_items=5, config={}, files={}, position=None,
+                 data=None, phase="train",
                  validation=None)
     made = manifests.make(**dict(whole, **{key: value} if key != "format" else {}))
     if key == "format":
@@ -71,11 +78,13 @@ def test_names_in_a_manifest_are_never_opened(tmp_path, monkeypatch):
     inside.mkdir()
     (tmp_path / "secret").write_text("secret")
     names = ["../secret", str(tmp_path / "secret"), "gru-model-0.index"]
-    made = manifests.make(epoch=0, step=7, num_steps=70, num_items=5, config=CONFIG, position=None, data=None, phase=None,
+    made = manifests.make(epoch=0, step=7, num_steps=70, num_items=5, config=CONFIG, position=None,
+                          data=None, phase=None,
                           validation=None, files={name: [6, "0"] for name in names})
     (inside / "gru-model-0.json").write_text(manifests.dump(made))
     opened, real = [], open
-    monkeypatch.setattr("builtins.open", lambda path, *args, **more: opened.append(str(path)) or real(path, *args, **more))
+    monkeypatch.setattr("builtins.open", lambda path, *args,
+                        **more: opened.append(str(path)) or real(path, *args, **more))
     with pytest.raises(Gru4RecError, match="gru-model-0.index is damaged"):
         checkpoint.pick(str(inside))
     assert opened and all(os.path.dirname(path) == str(inside) for path in opened)

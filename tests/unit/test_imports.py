@@ -22,8 +22,9 @@ WITH_TF = (
 )
 WITH_EXTRA = ("serve.app",)  # imports a library of the extra `serve`
 
-# Which room may import which, from the bottom to the top: what a room may import stands above it. Imports inside functions
-# count. A new arrow is a decision: write it here, or put the code where no arrow is needed.
+# Which room may import which, from the bottom to the top: what a room may import stands above it.
+# Imports inside functions count. A new arrow is a decision: write it here, or put the code where no
+# arrow is needed.
 ROOMS = {
     "errors": "",
     "version": "",
@@ -50,7 +51,8 @@ ROOMS = {
     "report": "errors files command runlog data recommend",
     "prepare": "errors version files command data",
 }
-# Modules in the root: the ground, which every room may import as the table says, and commands, which no room imports.
+# Modules in the root: the ground, which every room may import as the table says, and commands,
+# which no room imports.
 GROUND = ("errors", "version", "tf_compat")
 COMMANDS = ("__main__", "baselines", "cli", "compare", "import_ckpt", "main")
 
@@ -73,7 +75,8 @@ def python(code, *argv):
 def test_onnx_is_exported_without_tensorflow(tmp_path, monkeypatch):
     pytest.importorskip("onnx", reason="onnx is not installed (extra onnx)")
     serving_helpers.save(tmp_path, monkeypatch)
-    done = python("from gru4rec.export.__main__ import main\nsys.exit(main(sys.argv[1:]))", "--checkpoint_dir",
+    done = python("from gru4rec.export.__main__ import main\nsys.exit(main(sys.argv[1:]))",
+                  "--checkpoint_dir",
                   str(tmp_path), "--format", "onnx", "--out", str(tmp_path / "out"))
     assert done.returncode == 0 and "onnx: 40 items, epoch 0" in done.stdout, done.stderr
     assert (tmp_path / "out" / "step.onnx").exists()
@@ -110,14 +113,16 @@ def test_everything_else_imports_without_tensorflow():
 
 
 @pytest.mark.parametrize("name",
-                         ["gru4rec.data.schedule", "gru4rec.evaluation.metrics", "gru4rec.config", "gru4rec.model.lazy_adam"])
+                         ["gru4rec.data.schedule", "gru4rec.evaluation.metrics", "gru4rec.config",
+                          "gru4rec.model.lazy_adam"])
 def test_each_imports_on_its_own(name):
     done = python("import %s" % name)
     assert done.returncode == 0, done.stderr
 
 
 def test_help_needs_no_tensorflow_and_no_pandas():
-    done = python("sys.modules['pandas'] = None\nfrom gru4rec.main import main\nsys.exit(main(sys.argv[1:]))", "--help")
+    done = python("sys.modules['pandas'] = None\nfrom gru4rec.main import "
+                  "main\nsys.exit(main(sys.argv[1:]))", "--help")
     assert done.returncode == 0, done.stderr
     assert "--batch_size" in done.stdout and "default: 50]" in " ".join(done.stdout.split())
 
@@ -134,7 +139,9 @@ def test_the_vendor_adapter_is_named_in_one_module_only():
 
 
 def test_tensorflow_is_imported_in_one_module_only():
-    importing = {path for path, text in sources() if re.search(r"^\s*(import|from) tensorflow\b", text, re.MULTILINE)}
+    importing = {path for path,
+                 text in sources() if re.search(r"^\s*(import|from) tensorflow\b", text,
+                                                re.MULTILINE)}
     assert importing - {"device/npu.py"} == {"tf_compat.py"}
 
 
@@ -172,9 +179,11 @@ def imports_of(path, text, modules):
 def arrows(files):
     """module -> set of the modules it imports; files: pairs (path below gru4rec/, text)."""
     files = list(files)
-    names = {path: ".".join(["gru4rec"] + [part for part in path[:-3].split("/") if part != "__init__"]) for path, _ in files}
+    names = {path: ".".join(["gru4rec"] + [part for part in path[:-3].split("/")
+                                           if part != "__init__"]) for path, _ in files}
     modules = set(names.values())
-    return {names[path]: set(imports_of(path, text, modules)) - {names[path]} for path, text in files}
+    return {names[path]: set(imports_of(path, text, modules)) - {names[path]} for path,
+            text in files}
 
 
 def room_of(module, packages):
@@ -223,7 +232,8 @@ def forbidden(files):
                 continue
             used.add((room, to))
             if room != "commands" and to not in ROOMS.get(room, "").split():
-                wrong.append("%s imports %s: %s may import %s" % (module, other, room, ROOMS.get(room, "nothing")
+                wrong.append("%s imports %s: %s may import %s"
+                             % (module, other, room, ROOMS.get(room, "nothing")
                                                                   or "nothing"))
     wrong += ["%s is no room of the table" % room for room in sorted(packages - set(ROOMS))]
     circle = circle_of(graph)
@@ -247,9 +257,11 @@ def test_the_table_of_rooms_has_no_arrow_that_climbs():
 
 
 @pytest.mark.parametrize("path, text, said", [
-    ("files/durable.py", "def save():\n    from gru4rec.training import loop\n", "files may import errors"),
+    ("files/durable.py", "def save():\n    from gru4rec.training import loop\n",
+     "files may import errors"),
     ("model/state.py", "from ..config import groups\n", "model may import nothing"),
-    ("graph/step.py", "import gru4rec.device.npu\n", "gru4rec.graph.step imports gru4rec.device.npu"),
+    ("graph/step.py", "import gru4rec.device.npu\n",
+     "gru4rec.graph.step imports gru4rec.device.npu"),
     ("serve/app.py", "from gru4rec import main\n", "gru4rec.serve.app imports gru4rec.main"),
     ("data/vocab.py", "from gru4rec.data import dataset\n", "a circle: gru4rec.data"),
     ("attic/old.py", "", "attic is no room of the table")])

@@ -63,10 +63,13 @@ def test_outside_the_main_thread_handlers_are_left_alone():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_signal_ends_the_process_at_once(number):
     script = ("import os\nfrom gru4rec.command.interrupts import StopRequest\nwith StopRequest():\n"
-              "    os.kill(os.getpid(), %d)\n    print('first', flush=True)\n    os.kill(os.getpid(), %d)\n"
+              "    os.kill(os.getpid(), %d)\n    print('first', flush=True)\n    "
+              "os.kill(os.getpid(), %d)\n"
               "    print('never')\n" % (number, number))
-    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, universal_newlines=True,
-                          preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler))
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE,
+                          universal_newlines=True,
+                          preexec_fn=lambda: signal.signal(signal.SIGINT,
+                                                           signal.default_int_handler))
     assert (done.returncode, done.stdout) == (-number, "first\n")
 
 
@@ -100,9 +103,11 @@ def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monk
         return Engine()
 
     monkeypatch.setattr(engine, "create", create)
-    cfg = config.from_flags({"batch_size": "2", "size": "4", "checkpoint_dir": str(tmp_path / "new")})
+    cfg = config.from_flags({"batch_size": "2", "size": "4",
+                             "checkpoint_dir": str(tmp_path / "new")})
     sessions = Sessions(np.array([0, 1, 2, 1], np.int32), np.array([0, 2, 4]))
     with pytest.raises(Interrupted):
-        device = types.SimpleNamespace(ranks=workers.ALONE, communicator=types.SimpleNamespace(exchange=None))
+        device = types.SimpleNamespace(ranks=workers.ALONE,
+                                       communicator=types.SimpleNamespace(exchange=None))
         loop.train(cfg, device, Vocabulary.build(np.arange(3)), sessions)
     assert len(closed) == 1 and os.listdir(str(tmp_path)) == []

@@ -15,7 +15,8 @@ def rates(lr=0.001, decay=0.96, decay_steps=1000):
 
 
 def dense_adam(p, gradients, rate_of_step):
-    """What TF1 does: all rows, every step. gradients: per step (rows, [n, D]). Returns (p, m, v)."""
+    """What TF1 does: all rows, every step. gradients: per step (rows, [n, D]). Returns (p, m, v).
+    """
     p, m, v = p.copy(), np.zeros_like(p), np.zeros_like(p)
     b1, b2 = lazy_adam.BETA1, lazy_adam.BETA2
     for step, (rows, values) in enumerate(gradients, start=1):
@@ -31,8 +32,10 @@ def lazy(p, gradients, tables):
     """Only the rows touched; returns (p, m, v, last), not caught up."""
     p, m, v, last = p.copy(), np.zeros_like(p), np.zeros_like(p), np.zeros(len(p), np.int32)
     for step, (rows, values) in enumerate(gradients, start=1):
-        read = lazy_adam.catch_up(lazy_adam.NUMPY, tables, p[rows], m[rows], v[rows], last[rows], step - 1)
-        p[rows], m[rows], v[rows] = lazy_adam.update(lazy_adam.NUMPY, *read, gradient=values, lr=tables.lr[step])
+        read = lazy_adam.catch_up(lazy_adam.NUMPY, tables, p[rows], m[rows], v[rows], last[rows],
+                                  step - 1)
+        p[rows], m[rows], v[rows] = lazy_adam.update(lazy_adam.NUMPY, *read, gradient=values,
+                                                     lr=tables.lr[step])
         last[rows] = step
     return p, m, v, last
 
@@ -43,7 +46,9 @@ def caught_up(p, gradients, tables):
 
 
 def touches(random, num_steps, num_rows, width, share, decades=7.0):
-    """Per step a random set of rows (maybe none) and gradients whose size spreads over so many decades."""
+    """Per step a random set of rows (maybe none) and gradients whose size spreads over so many
+    decades.
+    """
     out = []
     for _ in range(num_steps):
         rows = np.flatnonzero(random.uniform(size=num_rows) < share)
@@ -62,7 +67,8 @@ def test_equal_to_dense_adam_on_any_schedule(seed, num_steps, share, decay_steps
     rate = rates(decay=decay, decay_steps=decay_steps)
     found = caught_up(p, gradients, lazy_adam.tables(rate, num_steps))
     expected = dense_adam(p, gradients, rate)
-    np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=3e-7)  # the second order of epsilon
+    # the second order of epsilon
+    np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=3e-7)
     for ours, theirs in zip(found[1:], expected[1:]):
         np.testing.assert_allclose(ours, theirs, rtol=1e-11, atol=1e-300)
 
@@ -76,7 +82,8 @@ def test_four_thousand_steps_over_seven_decades():
     # Gradients far above epsilon leave only float64 rounding.
     gradients = touches(random, 4000, 40, 4, 0.01, decades=1.0)
     expected = dense_adam(p, gradients, rates())[0]
-    assert np.abs(caught_up(p, gradients, lazy_adam.tables(rates(), 4000))[0] - expected).max() < 1e-9
+    assert np.abs(caught_up(p, gradients,
+                            lazy_adam.tables(rates(), 4000))[0] - expected).max() < 1e-9
 
 
 def test_the_correction_of_epsilon_is_needed():
@@ -99,7 +106,8 @@ def test_one_gap_by_hand():
         m, v = b1 * m + (1 - b1) * gradient, b2 * v + (1 - b2) * gradient ** 2
         p -= float(rate(step)) * np.sqrt(1 - b2 ** step) / (1 - b1 ** step) * m / (np.sqrt(v) + eps)
     tables = lazy_adam.tables(rate, 4)
-    gradients = [([0], [[g]]), ([], np.zeros((0, 1))), ([], np.zeros((0, 1))), ([], np.zeros((0, 1)))]
+    gradients = [([0], [[g]]), ([], np.zeros((0, 1))), ([], np.zeros((0, 1))),
+                 ([], np.zeros((0, 1)))]
     gradients = [(np.array(rows, int), np.array(values)) for rows, values in gradients]
     found = [float(a[0, 0]) for a in caught_up(np.ones((1, 1)), gradients, tables)]
     np.testing.assert_allclose(found, [p, m, v], rtol=1e-14)
@@ -118,7 +126,8 @@ def test_nothing_missed_changes_nothing():
 def test_a_row_never_touched_stays_where_it_is():
     p = np.random.RandomState(0).randn(3, 2)
     zero = np.zeros_like(p)
-    out = lazy_adam.caught_up(lazy_adam.tables(rates(), 5000), p, zero, zero, np.zeros(3, np.int32), 5000)
+    out = lazy_adam.caught_up(lazy_adam.tables(rates(), 5000), p, zero, zero, np.zeros(3, np.int32),
+                              5000)
     np.testing.assert_array_equal(out[0], p)
     assert not out[1].any() and not out[2].any()
 
@@ -129,11 +138,13 @@ def test_catching_up_in_two_goes_is_catching_up_at_once():
     last, tables = np.array([0, 3, 50, 999]), lazy_adam.tables(rates(), 3000)
     halfway = lazy_adam.catch_up(lazy_adam.NUMPY, tables, p, m, v, last, 1001)
     twice = lazy_adam.catch_up(lazy_adam.NUMPY, tables, *halfway, last=np.full(4, 1001), now=2500)
-    for ours, at_once in zip(twice, lazy_adam.catch_up(lazy_adam.NUMPY, tables, p, m, v, last, 2500)):
+    for ours, at_once in zip(twice,
+                             lazy_adam.catch_up(lazy_adam.NUMPY, tables, p, m, v, last, 2500)):
         np.testing.assert_allclose(ours, at_once, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("rate", [rates(), rates(lr=0.05, decay=0.3, decay_steps=37), rates(decay=1.0)])
+@pytest.mark.parametrize("rate",
+                         [rates(), rates(lr=0.05, decay=0.3, decay_steps=37), rates(decay=1.0)])
 @pytest.mark.parametrize("num_steps", [1, 5, 999, 2500])
 def test_a_longer_run_has_the_same_tables(rate, num_steps):
     short, long = lazy_adam.tables(rate, num_steps), lazy_adam.tables(rate, 2 * num_steps)
@@ -180,5 +191,7 @@ def test_caught_up_does_not_depend_on_the_tile(rows):
     arrays = [random.uniform(0.1, 1, (7, 3)).astype(np.float32) for _ in range(3)]
     last, tables = np.arange(7, dtype=np.int32), lazy_adam.tables(rates(), 20)
     whole = lazy_adam.caught_up(tables, *arrays, last=last, now=20)
-    for ours, expected in zip(lazy_adam.caught_up(tables, *arrays, last=last, now=20, rows=rows), whole):
-        assert_ulps(ours, expected, 1)  # numpy may take the last elements of a row of numbers by another way
+    for ours, expected in zip(lazy_adam.caught_up(tables, *arrays, last=last, now=20, rows=rows),
+                              whole):
+        # numpy may take the last elements of a row of numbers by another way
+        assert_ulps(ours, expected, 1)

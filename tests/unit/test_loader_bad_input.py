@@ -1,4 +1,6 @@
-"""Each way an events file can be wrong: one line with path, line, value and what to do; nothing else ever escapes."""
+"""Each way an events file can be wrong: one line with path, line, value and what to do; nothing
+else ever escapes.
+"""
 
 import gzip
 import os
@@ -19,7 +21,9 @@ FUZZ = settings(max_examples=150, deadline=None, derandomize=True,
 
 
 def message(path, **keys):
-    """The DataError's text, checked to be one line that starts with the path; no file may appear beside it."""
+    """The DataError's text, checked to be one line that starts with the path; no file may appear
+    beside it.
+    """
     before = sorted(os.listdir(os.path.dirname(path)))
     with pytest.raises(DataError) as caught:
         load_events(path, **keys)
@@ -41,45 +45,62 @@ CASES = {  # content -> what the message must hold
     "header only": (HEAD, ["no event", "give a file"]),
     "header without newline": (HEAD.strip(), ["no event", "give a file"]),
     "header and blank lines": (HEAD + "\n\n", ["no event"]),
-    "no header": (GOOD * 3, ["line 1: ", "'SessionId' is missing", "'1', '10', '5'", "--session_key"]),
-    "column missing": ("SessionId\titem\tTime\n" + GOOD, ["'ItemId' is missing", "'SessionId', 'item', 'Time'"]),
-    "column twice": ("SessionId\tItemId\tTime\tTime\n1\t1\t5\t5\n", ["line 1: ", "'Time' is there 2 times"]),
-    "text time": (HEAD + GOOD + "1\t10\tnoon\n", ["line 3, column 'Time'", "'noon'", "ISO-8601", "finite number"]),
-    "text time first": (HEAD + "1\t10\tnoon\n" + GOOD, ["line 2, column 'Time'", "'noon'", "ISO-8601"]),
+    "no header": (GOOD * 3,
+                  ["line 1: ", "'SessionId' is missing", "'1', '10', '5'", "--session_key"]),
+    "column missing": ("SessionId\titem\tTime\n" + GOOD,
+                       ["'ItemId' is missing", "'SessionId', 'item', 'Time'"]),
+    "column twice": ("SessionId\tItemId\tTime\tTime\n1\t1\t5\t5\n",
+                     ["line 1: ", "'Time' is there 2 times"]),
+    "text time": (HEAD + GOOD + "1\t10\tnoon\n",
+                  ["line 3, column 'Time'", "'noon'", "ISO-8601", "finite number"]),
+    "text time first": (HEAD + "1\t10\tnoon\n" + GOOD,
+                        ["line 2, column 'Time'", "'noon'", "ISO-8601"]),
     "nan time": (HEAD + GOOD + "1\t10\tnan\n", ["line 3, column 'Time'", "'nan'", "finite"]),
-    "infinite time": (HEAD + GOOD * 2 + "1\t10\t-inf\n", ["line 4, column 'Time'", "'-inf'", "finite"]),
+    "infinite time": (HEAD + GOOD * 2 + "1\t10\t-inf\n",
+                      ["line 4, column 'Time'", "'-inf'", "finite"]),
     "overflowing time": (HEAD + "1\t10\t1e999\n", ["line 2, column 'Time'", "'1e999'"]),
     "time with underscore": (HEAD + "1\t10\t1_0\n", ["line 2, column 'Time'", "'1_0'"]),
-    "month 13": (HEAD + "1\t1\t2014-01-01\n1\t1\t2014-13-01\n", ["line 3, column 'Time'", "'2014-13-01'"]),
-    "february 29": (HEAD + "1\t1\t2014-01-01\n1\t1\t2014-02-29\n", ["line 3, column 'Time'", "'2014-02-29'"]),
+    "month 13": (HEAD + "1\t1\t2014-01-01\n1\t1\t2014-13-01\n",
+                 ["line 3, column 'Time'", "'2014-13-01'"]),
+    "february 29": (HEAD + "1\t1\t2014-01-01\n1\t1\t2014-02-29\n",
+                    ["line 3, column 'Time'", "'2014-02-29'"]),
     "hour 24": (HEAD + "1\t1\t2014-01-01T24:00\n", ["line 2, column 'Time'", "'2014-01-01T24:00'"]),
-    "long tail after a time": (HEAD + "1\t1\t2014-01-01T10:00:00" + "0" * 90 + "\n", ["line 2, column 'Time'", "..."]),
-    "number among iso": (HEAD + "1\t1\t2014-01-01\n" + GOOD, ["line 3, column 'Time'", "'5'", "one way"]),
+    "long tail after a time": (HEAD + "1\t1\t2014-01-01T10:00:00" + "0" * 90 + "\n",
+                               ["line 2, column 'Time'", "..."]),
+    "number among iso": (HEAD + "1\t1\t2014-01-01\n" + GOOD,
+                         ["line 3, column 'Time'", "'5'", "one way"]),
     "iso among numbers": (HEAD + GOOD + "1\t1\t2014-01-01\n",
                           ["line 3, column 'Time'", "'2014-01-01'", "finite number"]),
     "first of several bad": (HEAD + GOOD + "1\t1\tbad1\n1\t1\tbad2\n", ["line 3, ", "'bad1'"]),
     "bad after blank lines": (HEAD + "\n" + GOOD + "\n\n1\t1\tbad\n", ["line 6, ", "'bad'"]),
-    "missing session": (HEAD + GOOD + "\t10\t5\n", ["line 3, column 'SessionId'", "missing", "''", "fill it in"]),
+    "missing session": (HEAD + GOOD + "\t10\t5\n",
+                        ["line 3, column 'SessionId'", "missing", "''", "fill it in"]),
     "missing item": (HEAD + "1\t\t5\n", ["line 2, column 'ItemId'", "missing", "'1\\t\\t5'"]),
     "missing time": (HEAD + GOOD * 4 + "1\t10\t\n", ["line 6, column 'Time'", "missing"]),
     "missing, quoted": ('SessionId,ItemId,Time\n1,"",5\n', ["line 2, column 'ItemId'", "missing"]),
     "nul": (HEAD + GOOD + "1\t1\x000\t5\n", ["line 3: ", "NUL", "\\x00", "export it"]),
     "nul in header": ("Sess\x00ionId\tItemId\tTime\n", ["line 1: ", "NUL"]),
-    "more fields": (HEAD + GOOD + "1\t10\t5\t9\n", ["line 3: ", "4 fields", "header has 3", "'1\\t10\\t5\\t9'"]),
-    "fewer fields": (HEAD + GOOD + GOOD + "1\t10\n", ["line 4: ", "2 fields", "header has 3", "'1\\t10'"]),
+    "more fields": (HEAD + GOOD + "1\t10\t5\t9\n",
+                    ["line 3: ", "4 fields", "header has 3", "'1\\t10\\t5\\t9'"]),
+    "fewer fields": (HEAD + GOOD + GOOD + "1\t10\n",
+                     ["line 4: ", "2 fields", "header has 3", "'1\\t10'"]),
     "more and fewer": (HEAD + "1\t10\n" + "1\t10\t5\t9\n", ["line 2: ", "2 fields"]),
     "whitespace line": (HEAD + GOOD + "  \n" + GOOD, ["line 3: ", "1 fields", "'  '"]),
     "last line cut off": (HEAD + GOOD + "1\t1", ["line 3: ", "2 fields", "'1\\t1'"]),
-    "not utf-8": ((HEAD + GOOD).encode() + b"1\t\xff\xfe\t5\n", ["line 3: ", "\\xff\\xfe", "UTF-8"]),
+    "not utf-8": ((HEAD + GOOD).encode() + b"1\t\xff\xfe\t5\n",
+                  ["line 3: ", "\\xff\\xfe", "UTF-8"]),
     "utf-16": ((HEAD + GOOD).encode("utf-16"), ["line 1: ", "NUL"]),
     "binary": (b"\x89PNG\r\n\x1a\n" * 9, ["line 1: ", "\\x89PNG", "UTF-8"]),
-    "html": ("<!DOCTYPE html>\n<html><body>404</body></html>\n", ["line 1: ", "<!DOCTYPE html>", "HTML", "download"]),
-    "quote that does not close": (HEAD + GOOD + '1\t"10\t5\n' + GOOD, ["line 3: ", "quote", "'1\\t\"10\\t5'"]),
+    "html": ("<!DOCTYPE html>\n<html><body>404</body></html>\n",
+             ["line 1: ", "<!DOCTYPE html>", "HTML", "download"]),
+    "quote that does not close": (HEAD + GOOD + '1\t"10\t5\n' + GOOD,
+                                  ["line 3: ", "quote", "'1\\t\"10\\t5'"]),
     "quote inside a field": (HEAD + '1\ta"b"\t5\n', ["line 2: ", "quote", "double a quote"]),
     "text after a quote": (HEAD + '1\t"a"b\t5\n', ["line 2: ", "quote"]),
     "quote over two lines": (HEAD + GOOD + '1\t"a\nb"\t5\n', ["line 3: ", "quote", "on its line"]),
     "quote in header": ('"SessionId\tItemId\tTime\n' + GOOD, ["line 1: ", "quote"]),
-    "carriage return inside": (HEAD + GOOD + "1\t1\r0\t5\n", ["line 3: ", "carriage return", "'1\\t1\\r0\\t5'"]),
+    "carriage return inside": (HEAD + GOOD + "1\t1\r0\t5\n",
+                               ["line 3: ", "carriage return", "'1\\t1\\r0\\t5'"]),
     "old mac line ends": ((HEAD + GOOD).replace("\n", "\r"), ["line 1: ", "carriage return"]),
     "long value": (HEAD + "1\t1\t" + "x" * 9999 + "\n", ["line 2, ", "'xxx", "..."]),
 }
@@ -88,14 +109,16 @@ CASES = {  # content -> what the message must hold
 @pytest.mark.parametrize("chunk", [text._CHUNK_BYTES, 7])
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_bad_text(tmp_path, monkeypatch, case, chunk):
-    monkeypatch.setattr(text, "_CHUNK_BYTES", chunk)  # 7: every line is met in another chunk than the last
+    # 7: every line is met in another chunk than the last
+    monkeypatch.setattr(text, "_CHUNK_BYTES", chunk)
     content, expected = CASES[case]
     path = write(tmp_path, content)
     said = message(path)
     for part in expected:
         assert part in said
     if content:
-        assert message(write(tmp_path, gzip.compress(open(path, "rb").read()), "z.gz")).split(": ", 1)[1] \
+        assert message(write(tmp_path, gzip.compress(open(path, "rb").read()),
+                             "z.gz")).split(": ", 1)[1] \
             == said.split(": ", 1)[1]
 
 
@@ -153,7 +176,8 @@ def test_bad_parquet(tmp_path):
     pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     import pyarrow.parquet as parquet
 
-    good = {"SessionId": pa.array([1, 1]), "ItemId": pa.array(["a", "b"]), "Time": pa.array([1.0, 2.0])}
+    good = {"SessionId": pa.array([1, 1]), "ItemId": pa.array(["a", "b"]),
+            "Time": pa.array([1.0, 2.0])}
     path = str(tmp_path / "e.parquet")
     cases = [("ItemId", pa.array(["a", None]), ["row 2, column 'ItemId'", "missing"]),
              ("ItemId", pa.array(["a", ""]), ["row 2, column 'ItemId'", "missing"]),
@@ -179,9 +203,12 @@ def test_bad_parquet(tmp_path):
         assert "parquet" in message(write(tmp_path, content, "b.parquet")).split(": ", 1)[1]
 
 
-PIECES = st.sampled_from(["1", "10", "5", "\t", "\t", "\n", "\n", ",", ";", '"', '""', "\r\n", "\r", " ", "a", "nan", "inf",
-                          "1e5", "2014-04-07", "T10:51:09Z", "-", ".", "0", "\ufeff", "\u20ac", "\x00", "\x1a", "9" * 25,
-                          "+", HEAD, GOOD, GOOD, GOOD, "1,2,2014-04-07\n", "True", "SessionId,ItemId,Time\n"])
+PIECES = st.sampled_from(["1", "10", "5", "\t", "\t", "\n", "\n", ",", ";", '"', '""', "\r\n", "\r",
+                          " ", "a", "nan", "inf",
+                          "1e5", "2014-04-07", "T10:51:09Z", "-", ".", "0", "\ufeff", "\u20ac",
+                          "\x00", "\x1a", "9" * 25,
+                          "+", HEAD, GOOD, GOOD, GOOD, "1,2,2014-04-07\n", "True",
+                          "SessionId,ItemId,Time\n"])
 HEADS = st.sampled_from([HEAD, HEAD.replace("\t", ","), ""])
 PREFIXES = st.sampled_from([b"", HEAD.encode(), b"\x1f\x8b\x08"])
 

@@ -21,14 +21,16 @@ def slow_rank(row, target, tie):
 
 def slow_recall_mrr(ranks, cut_off, num_misses):
     terms = [Fraction(1) / rank for rank in ranks if rank <= cut_off]
-    return Fraction(len(terms), len(ranks) + num_misses), sum(terms, Fraction(0)) / (len(ranks) + num_misses)
+    return Fraction(len(terms),
+                    len(ranks) + num_misses), sum(terms, Fraction(0)) / (len(ranks) + num_misses)
 
 
 @st.composite
 def scored_rows(draw):
     """Few distinct scores, so that ties are common."""
     num_items = draw(st.integers(1, 8))
-    rows = draw(st.lists(st.lists(st.integers(-2, 2), min_size=num_items, max_size=num_items), min_size=1, max_size=6))
+    rows = draw(st.lists(st.lists(st.integers(-2, 2), min_size=num_items, max_size=num_items),
+                         min_size=1, max_size=6))
     return rows, [draw(st.integers(0, num_items - 1)) for _ in rows]
 
 
@@ -51,7 +53,8 @@ def test_ranks_and_metrics_equal_the_slow_twin(tie, rows_and_targets, num_misses
 @settings(max_examples=60, deadline=None)
 def test_median_is_the_mean_of_first_and_last_place(rows_and_targets):
     rows, targets = rows_and_targets
-    first, median, last = (ranks_of_targets(rows, targets, tie) for tie in ("standard", "median", "conservative"))
+    first, median, last = (ranks_of_targets(rows, targets, tie)
+                           for tie in ("standard", "median", "conservative"))
     assert (first <= last).all() and (first >= 1).all() and (last <= len(rows[0])).all()
     np.testing.assert_array_equal(median, (first + last) / 2)
 
@@ -104,7 +107,8 @@ def test_a_target_that_does_not_equal_itself_is_an_error():
 
 
 @pytest.mark.parametrize("call,words", [
-    (lambda: ranks_of_targets([[1, 2]], [0], "best"), "'best' is unknown; use one of: conservative, median, standard"),
+    (lambda: ranks_of_targets([[1, 2]], [0], "best"),
+     "'best' is unknown; use one of: conservative, median, standard"),
     (lambda: ranks_from_counts([1], [2], None), "None is unknown"),
     (lambda: ranks_of_targets([[1, 2], [1, 2]], [1, 2]), "target 2 of row 1"),
     (lambda: ranks_of_targets([[1, 2]], [-1]), "target -1 of row 0"),

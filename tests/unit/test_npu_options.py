@@ -1,4 +1,6 @@
-"""Session options of the NPU and the flags that set them: types, values, contradictions, files. No TensorFlow."""
+"""Session options of the NPU and the flags that set them: types, values, contradictions, files. No
+TensorFlow.
+"""
 
 import json
 import os
@@ -10,11 +12,13 @@ from gru4rec.config import accelerator, npu_options
 from gru4rec.errors import ConfigError
 
 GOOD_TEXT = {  # what the form of a key's text asks for
-    "dump_step": ["0", "0|5|10-20"], "graph_memory_max_size": ["1024"], "variable_memory_max_size": ["1024"],
+    "dump_step": ["0", "0|5|10-20"], "graph_memory_max_size": ["1024"],
+    "variable_memory_max_size": ["1024"],
     "profiling_options": ['{"output":"/tmp"}']}
 BAD_TEXT = {
     "dump_step": ["", "a", "1,2", "1-", "|1", "|".join("1" for _ in range(101))],
-    "graph_memory_max_size": ["26GB", "-1"], "variable_memory_max_size": ["1.5"], "profiling_options": ["training_trace"]}
+    "graph_memory_max_size": ["26GB", "-1"], "variable_memory_max_size": ["1.5"],
+    "profiling_options": ["training_trace"]}
 PARTNERS = {  # what a key needs beside it
     "modify_mixlist": {"precision_mode": "allow_mix_precision"}, "enable_dump": {"dump_path": "/d"},
     "enable_dump_debug": {"dump_path": "/d"}, "variable_placement": {"mix_compile_mode": True},
@@ -55,7 +59,8 @@ def test_every_key_takes_its_values_and_refuses_others(key):
             continue
         given = dict(PARTNERS.get(key, {}), **{key: value})
         assert npu_options.resolve(given, job)[key] == value
-    wrong_type = {"b": [1, "True", None], "i": [True, "1", 1.0], "s": [True, 1, b"text"]}[option.field]
+    wrong_type = {"b": [1, "True", None], "i": [True, "1", 1.0],
+                  "s": [True, 1, b"text"]}[option.field]
     wrong_value = BAD_TEXT.get(key, [])
     if option.values is not None:
         wrong_value = wrong_value + [{"i": 99, "s": "no such value"}[option.field]]
@@ -80,8 +85,10 @@ def test_every_key_is_parsed_by_its_type_and_no_other(key):
 
 
 @pytest.mark.parametrize("text, words", [
-    ("hccl_timeot=3", ["did you mean hccl_timeout"]), ("new_key=3", ["new_key:i="]), ("novalue", ["key=value"]),
-    ("=3", ["key=value"]), ("a b=3", ["key=value"]), ("new_key:x=3", ["b, i, s"]), ("new_key:i=3.5", ["whole number"])])
+    ("hccl_timeot=3", ["did you mean hccl_timeout"]), ("new_key=3", ["new_key:i="]),
+    ("novalue", ["key=value"]),
+    ("=3", ["key=value"]), ("a b=3", ["key=value"]), ("new_key:x=3", ["b, i, s"]),
+    ("new_key:i=3.5", ["whole number"])])
 def test_a_key_outside_the_table_needs_its_type(text, words):
     refused(npu_options.parse, [text], *words)
 
@@ -95,17 +102,22 @@ def test_a_key_with_its_type_is_written_to_that_field():
 
 
 CONTRADICTIONS = [
-    (dict(precision_mode="force_fp16", precision_mode_v2="fp16"), "precision_mode force_fp16", "precision_mode_v2 fp16"),
-    (dict(enable_dump=True, enable_dump_debug=True, dump_path="/d"), "enable_dump", "enable_dump_debug"),
+    (dict(precision_mode="force_fp16", precision_mode_v2="fp16"), "precision_mode force_fp16",
+     "precision_mode_v2 fp16"),
+    (dict(enable_dump=True, enable_dump_debug=True, dump_path="/d"), "enable_dump",
+     "enable_dump_debug"),
     (dict(enable_dump=True), "enable_dump", "no dump_path"),
     (dict(enable_dump_debug=True), "enable_dump_debug", "no dump_path"),
-    (dict(mix_compile_mode=True, iterations_per_loop=2), "iterations_per_loop 2", "mix_compile_mode"),
-    (dict(enable_data_pre_proc=False, iterations_per_loop=2), "iterations_per_loop 2", "enable_data_pre_proc False"),
+    (dict(mix_compile_mode=True, iterations_per_loop=2), "iterations_per_loop 2",
+     "mix_compile_mode"),
+    (dict(enable_data_pre_proc=False, iterations_per_loop=2), "iterations_per_loop 2",
+     "enable_data_pre_proc False"),
     (dict(modify_mixlist="/x.json"), "modify_mixlist", "not mixed"),
     (dict(modify_mixlist="/x.json", precision_mode_v2="origin"), "modify_mixlist", "not mixed"),
     (dict(variable_placement="Host"), "variable_placement Host", "mix_compile_mode"),
     (dict(input_shape="x:1"), "input_shape", "dynamic_dims"),
-    (dict(input_shape="x:-1", dynamic_dims="1", dynamic_node_type=0), "input_shape", "graph_run_mode 1"),
+    (dict(input_shape="x:-1", dynamic_dims="1", dynamic_node_type=0), "input_shape",
+     "graph_run_mode 1"),
     (dict(aoe_mode="2"), "aoe_mode 2", "work_path"),
 ]
 
@@ -146,7 +158,8 @@ def test_nothing_is_asked_for_by_default():
 
 def test_flags_become_options(tmp_path):
     here, absolute = os.curdir, os.path.abspath(os.curdir)
-    assert asked("--precision_mode", "allow_mix_precision", "--modify_mixlist", "ops.json", "--op_cache", "force",
+    assert asked("--precision_mode", "allow_mix_precision", "--modify_mixlist", "ops.json",
+                 "--op_cache", "force",
                  "--deterministic", "1") == {
         "precision_mode": "allow_mix_precision", "modify_mixlist": os.path.abspath("ops.json"),
         "op_compiler_cache_mode": "force", "deterministic": 1}
@@ -155,13 +168,16 @@ def test_flags_become_options(tmp_path):
     assert asked("--data_dump_flag=True", "--data_dump_path", here, "--data_dump_step", "10") == {
         "enable_dump": True, "dump_mode": "all", "dump_path": absolute, "dump_step": "10"}
     profiling = asked("--profiling", "1", "--profiling_dump_path", here)
-    assert profiling["profiling_mode"] is True and json.loads(profiling["profiling_options"])["output"] == absolute
+    assert profiling["profiling_mode"] is True
+    assert json.loads(profiling["profiling_options"])["output"] == absolute
 
 
 def test_npu_opt_may_be_given_again_and_is_saved():
     found = parsed("--npu_opt", "hccl_timeout=600", "--npu_opt", "local_list:s=0,1")
     assert found.accelerator.npu_opt == ("hccl_timeout=600", "local_list:s=0,1")
-    assert config.npu_session_options(found.run, found.accelerator) == {"hccl_timeout": 600, "local_list:s": "0,1"}
+    assert config.npu_session_options(found.run,
+                                      found.accelerator) == {"hccl_timeout": 600,
+                                                             "local_list:s": "0,1"}
     again = config.from_dict(json.loads(found.to_json()))
     assert again.accelerator == found.accelerator
 
@@ -169,17 +185,20 @@ def test_npu_opt_may_be_given_again_and_is_saved():
 @pytest.mark.parametrize("argv, words", [
     (["--precision_mode", "fp16"], ["--precision_mode", "force_fp16"]),
     (["--precision_mode", "force_fp16", "--precision_mode_v2", "fp16"], ["precision_mode_v2 fp16"]),
-    (["--precision_mode", "force_fp16", "--npu_opt", "precision_mode=force_fp32"], ["'force_fp16' already"]),
+    (["--precision_mode", "force_fp16", "--npu_opt", "precision_mode=force_fp32"],
+     ["'force_fp16' already"]),
     (["--npu_opt", "hccl_timeout=1", "--npu_opt", "hccl_timeout=2"], ["hccl_timeout", "already"]),
     (["--npu_opt", "iterations_per_loop=5"], ["--steps_per_run"]),
     (["--npu_opt", "graph_run_mode=0"], ["the job"]),
-    (["--npu_opt", "mix_compile_mode=1", "--device", "npu", "--steps_per_run", "5"], ["iterations_per_loop 5"]),
+    (["--npu_opt", "mix_compile_mode=1", "--device", "npu", "--steps_per_run", "5"],
+     ["iterations_per_loop 5"]),
     (["--over_dump", "yes"], ["--over_dump 'yes' is not True or False"]),
     (["--over_dump", "True"], ["--over_dump_path"]),
     (["--over_dump_path", "x"], ["without --over_dump True"]),
     (["--data_dump_flag", "True"], ["--data_dump_path"]),
     (["--data_dump_step", "1"], ["without --data_dump_flag True"]),
-    (["--over_dump", "1", "--over_dump_path", "x", "--data_dump_flag", "1", "--data_dump_path", "x"], ["--data_dump_flag"]),
+    (["--over_dump", "1", "--over_dump_path", "x", "--data_dump_flag", "1", "--data_dump_path",
+      "x"], ["--data_dump_flag"]),
     (["--profiling", "True"], ["--profiling_dump_path"]),
     (["--modify_mixlist", "x.json"], ["not mixed"]),
     (["--deterministic", "2"], ["--deterministic"]),
@@ -191,7 +210,8 @@ def test_wrong_flags_are_one_line(argv, words):
     refused(parsed, argv, *words)
 
 
-@pytest.mark.parametrize("text, value", [("off", "off"), ("dynamic", "dynamic"), ("1024", 1024.0), ("0.5", 0.5)])
+@pytest.mark.parametrize("text, value",
+                         [("off", "off"), ("dynamic", "dynamic"), ("1024", 1024.0), ("0.5", 0.5)])
 def test_loss_scale_is_off_dynamic_or_a_number(text, value):
     assert parsed("--loss_scale", text).accelerator.loss_scale == value
 
@@ -204,27 +224,35 @@ def test_checkpoints_without_these_options_are_read():
 
 def mixlist(path, content):
     path.write_text(content)
-    return parsed("--precision_mode", "allow_mix_precision", "--modify_mixlist", str(path)).accelerator
+    return parsed("--precision_mode", "allow_mix_precision", "--modify_mixlist",
+                  str(path)).accelerator
 
 
 def test_the_list_of_operators_has_its_form(tmp_path):
     path = tmp_path / "ops.json"
-    accelerator.check_files(mixlist(path, '{"black-list": {"to-add": ["Log", "Add"]}, "white-list": {"to-remove": ["Mul"]}}'))
+    accelerator.check_files(mixlist(path,
+                                    '{"black-list": {"to-add": ["Log", "Add"]}, "white-list": '
+                                    '{"to-remove": ["Mul"]}}'))
     for content, words in [("{", ["JSON"]), ("[]", ["object"]), ("{}", ["object"]),
                            ('{"blacklist": {"to-add": ["Log"]}}', ["'blacklist'"]),
-                           ('{"black-list": ["Log"]}', ["to-add"]), ('{"black-list": {"add": ["Log"]}}', ["to-add"]),
-                           ('{"black-list": {"to-add": "Log"}}', ["lists"]), ('{"black-list": {"to-add": [1]}}', ["lists"])]:
+                           ('{"black-list": ["Log"]}', ["to-add"]),
+                           ('{"black-list": {"add": ["Log"]}}', ["to-add"]),
+                           ('{"black-list": {"to-add": "Log"}}', ["lists"]),
+                           ('{"black-list": {"to-add": [1]}}', ["lists"])]:
         refused(accelerator.check_files, [mixlist(path, content)], "--modify_mixlist", *words)
     os.remove(str(path))
-    absent = parsed("--precision_mode", "allow_mix_precision", "--modify_mixlist", str(path)).accelerator
+    absent = parsed("--precision_mode", "allow_mix_precision", "--modify_mixlist",
+                    str(path)).accelerator
     refused(accelerator.check_files, [absent], "No such file")
 
 
-@pytest.mark.parametrize("switch, path_flag", [("over_dump", "over_dump_path"), ("data_dump_flag", "data_dump_path"),
+@pytest.mark.parametrize("switch, path_flag",
+                         [("over_dump", "over_dump_path"), ("data_dump_flag", "data_dump_path"),
                                                ("profiling", "profiling_dump_path")])
 def test_a_directory_to_write_to_exists(switch, path_flag, tmp_path):
     def check(path):
-        accelerator.check_files(parsed("--" + switch, "True", "--" + path_flag, str(path)).accelerator)
+        accelerator.check_files(parsed("--" + switch, "True", "--" + path_flag,
+                                       str(path)).accelerator)
 
     check(tmp_path)
     refused(check, [tmp_path / "absent"], "--" + path_flag, "mkdir -p")
@@ -232,11 +260,13 @@ def test_a_directory_to_write_to_exists(switch, path_flag, tmp_path):
 
 @pytest.mark.user
 @pytest.mark.machine
-@pytest.mark.parametrize("switch, path_flag", [("over_dump", "over_dump_path"), ("data_dump_flag", "data_dump_path"),
+@pytest.mark.parametrize("switch, path_flag",
+                         [("over_dump", "over_dump_path"), ("data_dump_flag", "data_dump_path"),
                                                ("profiling", "profiling_dump_path")])
 def test_a_directory_to_write_to_can_be_written(switch, path_flag, tmp_path):
     def check(path):
-        accelerator.check_files(parsed("--" + switch, "True", "--" + path_flag, str(path)).accelerator)
+        accelerator.check_files(parsed("--" + switch, "True", "--" + path_flag,
+                                       str(path)).accelerator)
 
     read_only = tmp_path / "read_only"
     read_only.mkdir(mode=0o500)
@@ -244,12 +274,15 @@ def test_a_directory_to_write_to_can_be_written(switch, path_flag, tmp_path):
 
 
 def test_a_dump_path_of_the_generic_flag_is_checked_too(tmp_path):
-    found = parsed("--npu_opt", "enable_dump=1", "--npu_opt", "dump_path=%s" % (tmp_path / "absent"))
+    found = parsed("--npu_opt", "enable_dump=1", "--npu_opt",
+                   "dump_path=%s" % (tmp_path / "absent"))
     refused(accelerator.check_files, [found.accelerator], "dump_path", "mkdir -p")
 
 
 def test_the_command_refuses_before_anything_is_read(tmp_path, capsys):
-    assert main.main(["--over_dump", "True", "--over_dump_path", str(tmp_path / "absent"), "--checkpoint_dir",
+    assert main.main(["--over_dump", "True", "--over_dump_path", str(tmp_path / "absent"),
+                      "--checkpoint_dir",
                       str(tmp_path / "out")]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and "mkdir -p" in err and os.listdir(str(tmp_path)) == []
+    assert out == "" and err.count("\n") == 1 and "mkdir -p" in err
+    assert os.listdir(str(tmp_path)) == []

@@ -41,7 +41,8 @@ def test_the_version_is_in_one_place_and_has_its_changelog(repo_root):
     assert re.match(r"\d+\.\d+\.\d+\Z", gru4rec.__version__)
     for name in ("pyproject.toml", "setup.py"):
         assert gru4rec.__version__ not in _text(repo_root, name)
-    headings = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", _text(repo_root, "CHANGELOG.md"), re.MULTILINE)
+    headings = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$",
+                          _text(repo_root, "CHANGELOG.md"), re.MULTILINE)
     assert headings[0] == ("Unreleased", "")
     assert headings[1][0] == gru4rec.__version__ and headings[1][1]
 
@@ -81,7 +82,8 @@ def test_the_workflow_asks_for_little_and_pins_its_actions(repo_root):
     assert len(steps) == text.count("uses:") >= 7
     for action, commit, version in steps:
         assert re.match(r"[0-9a-f]{40}\Z", commit) and version, action
-    assert len({(action, commit) for action, commit, _ in steps}) == len({action for action, _, _ in steps})
+    assert len({(action, commit) for action, commit,
+                _ in steps}) == len({action for action, _, _ in steps})
     assert re.findall(r"^( *)permissions:\n +(.+)$", text, re.MULTILINE) == [("", "contents: read")]
     assert "secrets" not in text and "cancel-in-progress: true" in text
     jobs = text.split("\njobs:\n")[1]
@@ -96,9 +98,11 @@ def test_the_workflow_asks_for_little_and_pins_its_actions(repo_root):
 
 def test_the_workflow_has_a_row_for_each_supported_python(repo_root):
     text = _text(repo_root, ".github", "workflows", "ci.yml")
-    rows = set(re.findall(r'- python: "([\d.]+)"', text)) | set(re.findall(r"container: python:([\d.]+)", text))
+    rows = set(re.findall(r'- python: "([\d.]+)"',
+                          text)) | set(re.findall(r"container: python:([\d.]+)", text))
     claimed = re.findall(r"Python :: (3\.\d+)\"", _text(repo_root, "pyproject.toml"))
-    assert rows == set(claimed) - {"3.8"}  # installs and runs, but is not a row: no test environment has it
+    # installs and runs, but is not a row: no test environment has it
+    assert rows == set(claimed) - {"3.8"}
 
 
 def test_the_workflow_is_yaml(repo_root):
@@ -110,16 +114,21 @@ def test_the_workflow_is_yaml(repo_root):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("mypy") is None, reason="mypy is not installed (extra test, Python 3.9)")
-@pytest.mark.skipif(importlib.util.find_spec("numpy.typing") is None, reason="this numpy has no types")
+@pytest.mark.skipif(importlib.util.find_spec("mypy") is None,
+                    reason="mypy is not installed (extra test, Python 3.9)")
+@pytest.mark.skipif(importlib.util.find_spec("numpy.typing") is None,
+                    reason="this numpy has no types")
 def test_a_typed_program_can_use_the_api(repo_root, tmp_path):
     settings = configparser.ConfigParser()
     settings["mypy"] = {"strict": "true", "cache_dir": str(tmp_path / "cache")}
-    settings["mypy-gru4rec.*"] = {"follow_imports": "silent"}  # as of an installed package: its types, not its errors
+    # as of an installed package: its types, not its errors
+    settings["mypy-gru4rec.*"] = {"follow_imports": "silent"}
     with open(str(tmp_path / "mypy.ini"), "w") as file:
         settings.write(file)
-    done = subprocess.run([sys.executable, "-m", "mypy", "--config-file", str(tmp_path / "mypy.ini"),
-                           os.path.join(repo_root, "tests", "typing", "consumer.py")], cwd=str(tmp_path),
+    done = subprocess.run([sys.executable, "-m", "mypy", "--config-file",
+                           str(tmp_path / "mypy.ini"),
+                           os.path.join(repo_root, "tests", "typing", "consumer.py")],
+                          cwd=str(tmp_path),
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
                           env=dict(os.environ, MYPYPATH=repo_root))
     assert done.returncode == 0, done.stdout

@@ -20,7 +20,8 @@ def test_directories_stand_for_the_files_in_them(tmp_path):
     here = str(tmp_path)
     assert paths("--path_to_train", here, "--path_to_test", here) == (
         os.path.join(here, "rsc15_train_full.txt"), os.path.join(here, "rsc15_test.txt"))
-    assert paths("--path_to_train", here, "--train_dataset_file", "/mine.txt")[0] == os.path.join(here, "mine.txt")
+    assert paths("--path_to_train", here, "--train_dataset_file",
+                 "/mine.txt")[0] == os.path.join(here, "mine.txt")
     assert paths("--path_to_train", "a.txt", "--path_to_test", "b.txt") == ("a.txt", "b.txt")
     assert paths() == (None, None)
 
@@ -28,7 +29,8 @@ def test_directories_stand_for_the_files_in_them(tmp_path):
 @pytest.mark.parametrize("argv, words", [
     (["--path_to_train", "a", "--train_path", "b"], ["--path_to_train a", "--train_path b"]),
     (["--path_to_test", "a", "--test_path", "b"], ["--path_to_test a", "--test_path b"]),
-    (["--train_dataset_file", "a"], ["--path_to_train"]), (["--log_format", "other"], ["modelzoo"])])
+    (["--train_dataset_file", "a"], ["--path_to_train"]),
+    (["--log_format", "other"], ["modelzoo"])])
 def test_two_names_of_one_thing_are_refused(argv, words):
     with pytest.raises(ConfigError) as caught:
         config.parse(argv)
@@ -36,7 +38,9 @@ def test_two_names_of_one_thing_are_refused(argv, words):
 
 
 def test_the_summary_has_the_keys_of_the_older_scripts(repo_root, tmp_path):
-    spec = importlib.util.spec_from_file_location("summary", os.path.join(repo_root, "scripts", "modelzoo_summary.py"))
+    spec = importlib.util.spec_from_file_location("summary",
+                                                  os.path.join(repo_root, "scripts",
+                                                               "modelzoo_summary.py"))
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     logs = []
@@ -49,7 +53,9 @@ def test_the_summary_has_the_keys_of_the_older_scripts(repo_root, tmp_path):
     module.main([",".join(logs), "12", "--batch_size", "64"])
     text = (tmp_path / "GRU4Rec_for_TensorFlow_bs64_2p_acc.log").read_text()
     rows = dict(line.split(" = ") for line in text.splitlines())
-    assert list(rows) == ["Network", "RankSize", "BatchSize", "DeviceType", "CaseName", "ActualFPS", "TrainingTime",
+    assert list(rows) == ["Network", "RankSize", "BatchSize", "DeviceType", "CaseName", "ActualFPS",
+                          "TrainingTime",
                           "TrainAccuracy", "ActualLoss", "E2ETrainingTime"]
     assert (rows["RankSize"], rows["BatchSize"], rows["ActualFPS"]) == ("2", "64", "200.00")
-    assert (rows["TrainingTime"], rows["ActualLoss"], rows["E2ETrainingTime"]) == ("0.004", "3.25", "12")
+    assert (rows["TrainingTime"], rows["ActualLoss"],
+            rows["E2ETrainingTime"]) == ("0.004", "3.25", "12")

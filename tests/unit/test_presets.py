@@ -1,4 +1,6 @@
-"""Presets: every file parses, given flags win, and what contradicts is refused with both flags in the message."""
+"""Presets: every file parses, given flags win, and what contradicts is refused with both flags in
+the message.
+"""
 
 import dataclasses
 
@@ -26,15 +28,18 @@ def test_every_preset_is_a_valid_configuration(name):
 def test_published_presets_share_what_the_study_shares(name):
     made = parse("--preset", name)
     model, training = made.model, made.training
-    assert (model.embedding, model.cell, training.optimizer, training.epoch) == ("shared", "official", "adagrad", 10)
+    assert (model.embedding, model.cell, training.optimizer,
+            training.epoch) == ("shared", "official", "adagrad", 10)
     assert (training.session_order, training.decay, training.n_sample) == ("time", 1.0, 2048)
 
 
 def test_published_numbers():
     rees, coveo = parse("--preset", "rees46"), parse("--preset", "coveo")
-    assert (rees.model.size, rees.training.batch_size, rees.model.embed_dropout, rees.training.lr, rees.training.logq) == (
+    assert (rees.model.size, rees.training.batch_size, rees.model.embed_dropout, rees.training.lr,
+            rees.training.logq) == (
         (512,), 240, 0.45, 0.065, 1.0)
-    assert (coveo.model.loss, coveo.training.bpreg, coveo.model.elu, coveo.model.final_act, coveo.training.momentum) == (
+    assert (coveo.model.loss, coveo.training.bpreg, coveo.model.elu, coveo.model.final_act,
+            coveo.training.momentum) == (
         "bpr-max", 1.85, 1.0, "elu", 0.4)
 
 
@@ -72,7 +77,8 @@ def test_what_has_no_meaning_beside_a_given_flag_is_left_out(caplog, preset, fla
 
 def test_original_is_the_defaults():
     made = parse("--preset", "original")
-    assert made.model == parse().model and dataclasses.replace(made.training, preset=None) == parse().training
+    assert made.model == parse().model
+    assert dataclasses.replace(made.training, preset=None) == parse().training
 
 
 def test_an_unknown_preset_names_those_there_are():
@@ -92,14 +98,18 @@ def test_list_prints_every_preset_and_ends(capsys):
     (["--momentum", "0.1"], ["--momentum 0.1", "--optimizer adam"]),
     (["--logq", "1", "--loss", "bpr"], ["--logq 1.0", "--loss bpr"]),
     (["--logq", "1", "--loss", "full-cross-entropy"], ["--logq 1.0", "--loss full-cross-entropy"]),
-    (["--label_smoothing", "0.1", "--loss", "top1-max"], ["--label_smoothing 0.1", "--loss top1-max"]),
-    (["--n_sample", "5", "--loss", "full-cross-entropy"], ["--n_sample 5", "--loss full-cross-entropy"]),
-    (["--mask_hits", "1", "--loss", "full-cross-entropy"], ["--mask_hits 1", "--loss full-cross-entropy"]),
+    (["--label_smoothing", "0.1", "--loss", "top1-max"],
+     ["--label_smoothing 0.1", "--loss top1-max"]),
+    (["--n_sample", "5", "--loss", "full-cross-entropy"],
+     ["--n_sample 5", "--loss full-cross-entropy"]),
+    (["--mask_hits", "1", "--loss", "full-cross-entropy"],
+     ["--mask_hits 1", "--loss full-cross-entropy"]),
     (["--bpreg", "0.5"], ["--bpreg 0.5", "--loss cross-entropy"]),
     (["--elu", "0.5"], ["--elu 0.5", "--final_act softmax", "--hidden_act tanh"]),
     (["--sample_alpha", "0.5"], ["--sample_alpha 0.5", "--n_sample 0"]),
     (["--grad_cap_mode", "global"], ["--grad_cap_mode global", "--grad_cap 0"]),
-    (["--embed_dropout", "0.1", "--embedding", "none"], ["--embed_dropout 0.1", "--embedding none"]),
+    (["--embed_dropout", "0.1", "--embedding", "none"],
+     ["--embed_dropout 0.1", "--embedding none"]),
     (["--embed_size", "7", "--embedding", "shared"], ["--embed_size 7", "--embedding shared"]),
     (["--embed_size", "7", "--embedding", "none"], ["--embed_size 7", "--embedding none"]),
     (["--final_act", "relu", "--loss", "bpr-max"], ["--final_act relu", "--loss bpr-max"]),

@@ -18,12 +18,14 @@ from gru4rec.evaluation import metrics, protocol, ranks_file
 from gru4rec.files import outputs
 
 # Sessions of the file, in which u and v are unknown.
-LISTS = {"s1": "abab", "s2": "uab", "s3": "aub", "s4": "av", "s5": "c", "s6": "abcdabcdabcda", "s7": "uuv", "s8": "cc"}
+LISTS = {"s1": "abab", "s2": "uab", "s3": "aub", "s4": "av", "s5": "c", "s6": "abcdabcdabcda",
+         "s7": "uuv", "s8": "cc"}
 VOCAB = Vocabulary(np.array(list("abcd"), object), np.array([4, 3, 2, 1]))
 
 
 def events(shuffle=0):
-    rows = [(session, item, float(at)) for session, items in LISTS.items() for at, item in enumerate(items)]
+    rows = [(session, item, float(at)) for session, items in LISTS.items() for at,
+            item in enumerate(items)]
     order = np.random.RandomState(shuffle).permutation(len(rows))
     session, item, time = zip(*[rows[i] for i in order])
     return Events(np.array(session, object), np.array(item, object), np.array(time), "t.tsv", "s")
@@ -38,7 +40,8 @@ def brute_force(unknown):
     out = []
     for session, items in sorted(LISTS.items()):
         kept = [(at, item) for at, item in enumerate(items) if unknown == "miss" or item in "abcd"]
-        out += [(session, at, item, item in "abcd", item in items[:at], (at, item) == kept[-1]) for at, item in kept[1:]]
+        out += [(session, at, item, item in "abcd", item in items[:at], (at, item) == kept[-1])
+                for at, item in kept[1:]]
     return out
 
 
@@ -76,7 +79,8 @@ def ranks_of(test):
 @pytest.mark.parametrize("unknown", ["drop", "miss"])
 @pytest.mark.parametrize("target", ["all", "last"])
 def test_parts_of_a_split_are_those_of_brute_force(unknown, target):
-    test = protocol.load(events(), VOCAB, options(unknown=unknown, split="repeat,position", cut_off="2,4",
+    test = protocol.load(events(), VOCAB,
+                         options(unknown=unknown, split="repeat,position", cut_off="2,4",
                                                   eval_target=target))
     ranks, rows = ranks_of(test), protocol.split_rows(test, ranks_of(test))
     found, events_of, left = {}, Counter(), ranks.tolist()
@@ -85,10 +89,12 @@ def test_parts_of_a_split_are_those_of_brute_force(unknown, target):
         if target == "last" and not last:
             continue
         rank = left.pop(0) if known else np.inf
-        for key in (("repeat", "repeated" if repeated else "new"), ("position", bins.get(at, "5-9" if at < 10 else "10+"))):
+        for key in (("repeat", "repeated" if repeated else "new"),
+                    ("position", bins.get(at, "5-9" if at < 10 else "10+"))):
             events_of[key] += 1
             found.setdefault(key, []).append(rank)
-    assert [(row["split"], row["part"]) for row in rows] == [("repeat", "new"), ("repeat", "repeated")] + [
+    assert [(row["split"], row["part"])
+            for row in rows] == [("repeat", "new"), ("repeat", "repeated")] + [
         ("position", name) for name in ("1", "2", "3", "4", "5-9", "10+")]
     for row in rows:
         inside = np.array(found.get((row["split"], row["part"]), []))
@@ -108,7 +114,8 @@ def test_the_table_of_a_split():
     assert [line.split("\t")[:2] + line.split("\t")[3:] for line in lines[1:]] == [
         ["repeat", "new", "1.0000", "1.0000"], ["repeat", "repeated", "1.0000", "1.0000"]]
     assert protocol.split_lines([], (20,)) == []
-    empty = [dict(split="position", part="4", events=0, model="V-SKNN", **{"recall@20": None, "mrr@20": None})]
+    empty = [dict(split="position", part="4", events=0, model="V-SKNN",
+                  **{"recall@20": None, "mrr@20": None})]
     assert protocol.split_lines(empty, (20,)) == ["model\tsplit\tpart\tevents\tRecall@20\tMRR@20",
                                                   "V-SKNN\tposition\t4\t0\t-\t-"]
 
@@ -121,9 +128,11 @@ def test_the_table_of_ranks_has_one_row_per_counted_target(tmp_path, suffix):
     test = protocol.load(events(), VOCAB, options(unknown="miss", ranks_out=path))
     ranks_file.write_ranks(test, ranks_of(test))
     frame = pd.read_parquet(path) if suffix == "parquet" else pd.read_csv(path)
-    assert frame.columns.tolist() == ["session", "position", "target", "rank"] and frame["rank"].dtype == np.float64
+    assert frame.columns.tolist() == ["session", "position", "target", "rank"]
+    assert frame["rank"].dtype == np.float64
     expected, left = brute_force("miss"), ranks_of(test).tolist()
-    assert list(zip(frame["session"], frame["position"], frame["target"])) == [row[:3] for row in expected]
+    assert list(zip(frame["session"], frame["position"],
+                    frame["target"])) == [row[:3] for row in expected]
     assert frame["rank"].tolist() == [left.pop(0) if row[3] else np.inf for row in expected]
 
 
@@ -169,22 +178,28 @@ def test_a_table_is_complete_or_not_there(tmp_path, monkeypatch):
     monkeypatch.setattr(pd.DataFrame, "to_csv", full)
     with pytest.raises(InputError, match="No space left"):
         ranks_file.write_ranks(test, ranks_of(test))
-    assert [name.name for name in tmp_path.iterdir()] == ["ranks.csv"] and path.read_text() == "before"
+    assert [name.name for name in tmp_path.iterdir()] == ["ranks.csv"]
+    assert path.read_text() == "before"
 
 
 def test_ndcg_and_metrics_by_name():
     ranks = [1, 3, 7.5]
-    assert metrics.ndcg(ranks, [1, 3, 8], 1) == pytest.approx([1 / 4, 1.5 / 4, (1.5 + 1 / np.log2(8.5)) / 4])
+    assert metrics.ndcg(ranks, [1, 3, 8],
+                        1) == pytest.approx([1 / 4, 1.5 / 4, (1.5 + 1 / np.log2(8.5)) / 4])
     (cut, values), = metrics.of_ranks(ranks, [3], 1)
-    assert cut == 3 and values["recall"] == 2 / 4 and values["ndcg"] == metrics.ndcg(ranks, [3], 1)[0]
+    assert cut == 3 and values["recall"] == 2 / 4
+    assert values["ndcg"] == metrics.ndcg(ranks, [3], 1)[0]
 
 
 def test_results_are_those_asked_for_in_that_order_as_far_as_they_are_known():
-    test = protocol.load(events(), VOCAB, options(metrics="popularity,ndcg,coverage,recall", cut_off="2,1"))
+    test = protocol.load(events(), VOCAB,
+                         options(metrics="popularity,ndcg,coverage,recall", cut_off="2,1"))
     ranks = np.ones(test.report.events)
-    assert protocol.results(test, ranks) == [(2, {"ndcg": 1.0, "recall": 1.0}), (1, {"ndcg": 1.0, "recall": 1.0})]
+    assert protocol.results(test, ranks) == [(2, {"ndcg": 1.0, "recall": 1.0}),
+                                             (1, {"ndcg": 1.0, "recall": 1.0})]
     with_lists = protocol.results(test, ranks, [[2, 2, 0, 0], [2, 0, 0, 0]], VOCAB.support)
-    assert [list(values) for _, values in with_lists] == [["popularity", "ndcg", "coverage", "recall"]] * 2
+    assert [list(values) for _,
+            values in with_lists] == [["popularity", "ndcg", "coverage", "recall"]] * 2
     assert [values["coverage"] for _, values in with_lists] == [1 / 2, 1 / 4]
 
 

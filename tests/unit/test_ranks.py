@@ -17,12 +17,15 @@ def test_the_environment_says_which_rank_this_is():
     assert workers.from_environment(None, {}) == workers.ALONE == (1, 0)
     assert workers.from_environment(1, {"RANK_SIZE": "1", "RANK_ID": "0"}) == (1, 0)
     assert workers.from_environment(8, TABLE) == (8, 3)
-    assert workers.from_environment(None, {"CM_WORKER_SIZE": "2", "RANK_ID": "1", "JOB_ID": "1"}) == (2, 1)
+    assert workers.from_environment(None,
+                                    {"CM_WORKER_SIZE": "2", "RANK_ID": "1",
+                                     "JOB_ID": "1"}) == (2, 1)
 
 
 @pytest.mark.parametrize("change, npu_nums, words", [
     ({"CM_WORKER_SIZE": "8"}, None, ["RANK_SIZE 8", "CM_WORKER_SIZE 8", "must not mix"]),
-    ({}, 4, ["--npu_nums 4", "RANK_SIZE 8"]), ({"JOB_ID": ""}, None, ["JOB_ID"]), ({"RANK_ID": ""}, None, ["RANK_ID"]),
+    ({}, 4, ["--npu_nums 4", "RANK_SIZE 8"]), ({"JOB_ID": ""}, None, ["JOB_ID"]),
+    ({"RANK_ID": ""}, None, ["RANK_ID"]),
     ({"RANK_TABLE_FILE": ""}, None, ["RANK_TABLE_FILE", "make_rank_table.py"]),
     ({"RANK_ID": "8"}, None, ["RANK_ID '8'"]), ({"RANK_SIZE": "x"}, None, ["RANK_SIZE 'x'"]),
     ({"RANK_SIZE": "0"}, None, ["RANK_SIZE '0'"])])
@@ -41,7 +44,8 @@ def test_each_session_goes_to_one_rank():
     sessions = made([2, 3, 4, 2, 5])
     assert epochs_module.shard(sessions, workers.ALONE) is sessions
     first, second = (epochs_module.shard(sessions, workers.Workers(2, rank)) for rank in (0, 1))
-    assert first.items.tolist() == [0, 1, 5, 6, 7, 8, 11, 12, 13, 14, 15] and first.offsets.tolist() == [0, 2, 6, 11]
+    assert first.items.tolist() == [0, 1, 5, 6, 7, 8, 11, 12, 13, 14, 15]
+    assert first.offsets.tolist() == [0, 2, 6, 11]
     assert second.items.tolist() == [2, 3, 4, 9, 10] and second.offsets.tolist() == [0, 3, 5]
     with pytest.raises(ConfigError, match="5 sessions cannot be shared by 8 devices"):
         epochs_module.shard(sessions, workers.Workers(8, 0))

@@ -13,7 +13,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 
 
 def load(*parts):
-    path = os.path.join(os.environ.get("GRU4REC_REALDATA") or os.path.join(ROOT, os.pardir, "shared", "data"), *parts)
+    path = os.path.join(os.environ.get("GRU4REC_REALDATA")
+                        or os.path.join(ROOT, os.pardir, "shared", "data"), *parts)
     if not os.path.exists(path):
         pytest.skip("no real data at %s (set GRU4REC_REALDATA)" % path)
     return load_events(path)
@@ -40,4 +41,5 @@ def test_rsc15_test_day_counts():
     events = load("rsc15_test_day", "rsc15_test.txt.gz")
     assert events.time_unit == "s" and events.item.dtype == np.int64
     _, _, report = index_train(events)
-    assert (report.events_read, report.sessions_read, report.items, report.targets) == (71222, 15324, 6751, 55898)
+    assert (report.events_read, report.sessions_read, report.items,
+            report.targets) == (71222, 15324, 6751, 55898)

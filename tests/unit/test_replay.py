@@ -8,7 +8,8 @@ from gru4rec.errors import DivergenceError
 from gru4rec.export import signature
 from gru4rec.offline import replay
 
-SESSIONS = EvalSessions(np.array([0, 3, 1], np.int32), np.array([0, 3]), np.array([False]), 0, np.array([0]))
+SESSIONS = EvalSessions(np.array([0, 3, 1], np.int32), np.array([0, 3]), np.array([False]), 0,
+                        np.array([0]))
 
 
 class Runner:

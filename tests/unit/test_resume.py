@@ -1,4 +1,6 @@
-"""Where a resumed run goes on, which flags may differ, what is saved when: without TensorFlow, whose files are stand-ins."""
+"""Where a resumed run goes on, which flags may differ, what is saved when: without TensorFlow,
+whose files are stand-ins.
+"""
 
 import errno
 import json
@@ -39,7 +41,8 @@ def stand_ins(monkeypatch):
 
 
 def make(tmp_path, *flags):
-    return config.parse([str(f) for f in flags] + ["--checkpoint_dir", str(tmp_path), "--size", "4", "--batch_size", "2"])
+    return config.parse([str(f) for f in flags] + ["--checkpoint_dir", str(tmp_path), "--size", "4",
+                                                   "--batch_size", "2"])
 
 
 def arrays(cfg, step):
@@ -58,17 +61,20 @@ class Measured:
         known = [v for v in self.values[:epoch + 1]]
         best = max(known) if known else None
         self.best_epoch = known.index(best) if known else None
-        return {"metric": "recall@20", "value": known[epoch] if epoch < len(known) else None, "best_epoch": self.best_epoch,
+        return {"metric": "recall@20", "value": known[epoch] if epoch < len(known) else None,
+                "best_epoch": self.best_epoch,
                 "best_value": best, "values": known}
 
 
 def saver(cfg, validation_=None, phase="train"):
-    return Saver(cfg, cfg.run.checkpoint_dir, VOCABULARY, 100, lambda: fingerprint.data_of(VOCABULARY, SESSIONS), phase,
+    return Saver(cfg, cfg.run.checkpoint_dir, VOCABULARY, 100,
+                 lambda: fingerprint.data_of(VOCABULARY, SESSIONS), phase,
                  validation_)
 
 
 def save(cfg, epoch, step, is_moment=False, validation_=None, phase="train"):
-    saver(cfg, validation_, phase).save(arrays(cfg, step), Position(epoch, step - 10 * epoch, 1.5, 2.0), is_moment)
+    saver(cfg, validation_, phase).save(arrays(cfg, step),
+                                        Position(epoch, step - 10 * epoch, 1.5, 2.0), is_moment)
 
 
 def find(asked):
@@ -77,7 +83,8 @@ def find(asked):
 
 
 def ask(cfg, *flags):
-    return config.parse([str(f) for f in flags] + ["--resume", "1", "--checkpoint_dir", cfg.run.checkpoint_dir])
+    return config.parse([str(f) for f in flags] + ["--resume", "1", "--checkpoint_dir",
+                                                   cfg.run.checkpoint_dir])
 
 
 def test_nothing_to_resume_is_said_and_a_run_begins(tmp_path, caplog):
@@ -87,7 +94,8 @@ def test_nothing_to_resume_is_said_and_a_run_begins(tmp_path, caplog):
 
 
 def test_flags_that_are_not_given_are_those_of_the_run(tmp_path):
-    cfg = make(tmp_path, "--lr", 0.5, "--epoch", 7, "--train_path", "a.tsv", "--log_every", 3, "--device", "cpu")
+    cfg = make(tmp_path, "--lr", 0.5, "--epoch", 7, "--train_path", "a.tsv", "--log_every", 3,
+               "--device", "cpu")
     save(cfg, 1, 13, is_moment=True)
     start = find(ask(cfg, "--log_every", 9, "--train_path", "b.tsv"))
     assert start.name == names_module.Name(1, 13) and not start.is_finished
@@ -100,8 +108,10 @@ def test_flags_that_are_not_given_are_those_of_the_run(tmp_path):
 @pytest.mark.parametrize("flags, words", [
     (["--lr", 0.1], ["--lr 0.1", "--lr 0.001"]), (["--seed", 3], ["--seed 3", "--seed 0"]),
     (["--size", 5], ["--size 5", "--size 4"]), (["--layer", 2], ["--layer 2", "--layer 1"]),
-    (["--dropout", 0.2], ["--dropout 0.2", "--dropout 0.5"]), (["--batch_size", 3], ["--batch_size 3", "--batch_size 2"]),
-    (["--valid_days", 2], ["--valid_days 2.0", "--valid_days None"]), (["--preset", "fast"], ["--preset fast", "None"]),
+    (["--dropout", 0.2], ["--dropout 0.2", "--dropout 0.5"]),
+    (["--batch_size", 3], ["--batch_size 3", "--batch_size 2"]),
+    (["--valid_days", 2], ["--valid_days 2.0", "--valid_days None"]),
+    (["--preset", "fast"], ["--preset fast", "None"]),
     (["--init_from", "x"], ["--init_from x", "--init_from None"]),
     (["--epoch", 1], ["--epoch 1", "epoch 1 already", "(--epoch 3)"])])
 def test_a_flag_that_changes_numbers_and_differs_is_named_with_both_values(tmp_path, flags, words):
@@ -113,7 +123,8 @@ def test_a_flag_that_changes_numbers_and_differs_is_named_with_both_values(tmp_p
 
 
 @pytest.mark.parametrize("flags", [
-    ["--size", 4], ["--layer", 1], ["--size", "4", "--layer", 1], ["--dropout", "0.5"], ["--lr", "1e-3"],
+    ["--size", 4], ["--layer", 1], ["--size", "4", "--layer", 1], ["--dropout", "0.5"],
+    ["--lr", "1e-3"],
     ["--tie", "standard"], ["--cut_off", 5], ["--engine", "plain"], ["--keep", 2]])
 def test_flags_that_say_the_same_or_change_no_number_are_taken(tmp_path, flags):
     cfg = make(tmp_path)
@@ -179,7 +190,8 @@ def test_the_second_part_of_a_refit_is_found_in_every_state(tmp_path):
     for epoch in range(2):
         save(cfg, epoch, 10 * epoch + 10, validation_=Measured(0.4, 0.5))
     start = find(ask(cfg))  # validated, and no more
-    assert start.refit.best_epoch == 1 and start.position() is None and not start.config.validation.is_on
+    assert start.refit.best_epoch == 1 and start.position() is None
+    assert not start.config.validation.is_on
     assert start.refit.summary == "epoch 1 was the best of 2 trained (validation Recall@20: 0.5000)"
     with RunDirectory(str(tmp_path)) as directory:
         (tmp_path / "refit.json").write_text(start.refit.text())  # and no more
@@ -187,7 +199,8 @@ def test_the_second_part_of_a_refit_is_found_in_every_state(tmp_path):
             config=start.config, refit=resume.find(ask(cfg), directory).refit)
         directory.begin(start.refit.text())
     start = find(ask(cfg))  # the first part moved aside
-    assert start.phase == "refit" and start.name is None and os.listdir(str(tmp_path / "previous-1"))
+    assert start.phase == "refit" and start.name is None
+    assert os.listdir(str(tmp_path / "previous-1"))
     save(start.config, 0, 4, is_moment=True, phase="refit")
     again = find(ask(cfg))
     assert again.name == names_module.Name(0, 4) and again.config.training == start.config.training
@@ -197,7 +210,9 @@ def test_the_second_part_of_a_refit_is_found_in_every_state(tmp_path):
     assert find(ask(cfg)).is_finished
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"best_epoch": true, "summary": "", "config": {}}', "[" * 9999])
+@pytest.mark.parametrize("text",
+                         ["", "[]", "{}", '{"best_epoch": true, "summary": "", "config": {}}',
+                          "[" * 9999])
 def test_a_damaged_mark_of_the_second_part_is_one_line(tmp_path, text):
     (tmp_path / "refit.json").write_text(text)
     with pytest.raises(CheckpointError, match="refit.json is damaged"):
@@ -214,15 +229,18 @@ def test_the_newest_that_is_damaged_is_reported_and_the_one_before_it_used(tmp_p
     with caplog.at_level(logging.WARNING, "gru4rec"):
         assert find(ask(cfg)).name == names_module.Name(0)
     text = [record.getMessage() for record in caplog.records]
-    assert len(text) == 2 and "gru-model-1-step17.index is damaged" in text[0] and "step13.json is damaged" in text[1]
+    assert len(text) == 2 and "gru-model-1-step17.index is damaged" in text[0]
+    assert "step13.json is damaged" in text[1]
     assert all(line.endswith("the one before it is used") for line in text)
     (tmp_path / "vocabulary.npz").write_bytes(b"x")
     with pytest.raises(CheckpointError, match="step17.index is damaged.*use another epoch"):
         find(ask(cfg))
-    assert names_module.listing(str(tmp_path)) == [names_module.Name(0), names_module.Name(1, 13), names_module.Name(1, 17)]
+    assert names_module.listing(str(tmp_path)) == [names_module.Name(0), names_module.Name(1, 13),
+                                                   names_module.Name(1, 17)]
 
 
-def test_evaluation_prefers_the_end_of_an_epoch_and_takes_a_moment_where_there_is_none(tmp_path, caplog):
+def test_evaluation_prefers_the_end_of_an_epoch_and_takes_a_moment_where_there_is_none(tmp_path,
+                                                                                       caplog):
     cfg = make(tmp_path)
     save(cfg, 0, 4, is_moment=True)
     with caplog.at_level(logging.INFO, "gru4rec"):
@@ -238,18 +256,22 @@ def test_other_events_are_refused_and_both_files_named(tmp_path):
     save(cfg, 1, 13, is_moment=True)
     start = find(ask(cfg, "--train_path", "b.tsv"))
     start.check_data(VOCABULARY, SESSIONS)
-    for other in (Sessions(SESSIONS.items[::-1].copy(), SESSIONS.offsets), Sessions(SESSIONS.items, np.array([0, 4]))):
-        with pytest.raises(CheckpointError, match="--train_path b.tsv does not hold .*--train_path a.tsv;"):
+    for other in (Sessions(SESSIONS.items[::-1].copy(), SESSIONS.offsets),
+                  Sessions(SESSIONS.items, np.array([0, 4]))):
+        with pytest.raises(CheckpointError,
+                           match="--train_path b.tsv does not hold .*--train_path a.tsv;"):
             start.check_data(VOCABULARY, other)
     with pytest.raises(CheckpointError):
         start.check_data(Vocabulary(np.arange(3), np.array([2, 1, 2])), SESSIONS)
 
 
-# --- saving ------------------------------------------------------------------------------------------------------------
+# --- saving ---------------------------------------------------------------------------------------
 
 def test_when_a_save_is_due(tmp_path, monkeypatch):
-    none, steps, seconds = (saver(make(tmp_path, *flags)) for flags in ([], ["--save_every", 4], ["--save_every", "90s"]))
-    assert [none.next_step(0), steps.next_step(0), steps.next_step(4), steps.next_step(7)] == [saver_module.NEVER, 4, 8, 8]
+    none, steps, seconds = (saver(make(tmp_path, *flags))
+                            for flags in ([], ["--save_every", 4], ["--save_every", "90s"]))
+    assert [none.next_step(0), steps.next_step(0), steps.next_step(4),
+            steps.next_step(7)] == [saver_module.NEVER, 4, 8, 8]
     assert [s.is_due(8) for s in (none, steps, seconds)] == [False, True, False]
     steps.saved_step = 8
     assert [steps.is_due(done) for done in (9, 12, 14)] == [False, True, True]
@@ -264,7 +286,8 @@ def test_an_interval_that_is_none_is_refused(text):
         config.parse(["--save_every", text])
 
 
-@pytest.mark.parametrize("keep, left", [(0, "0 1 2 3 s38 s39"), (1, "1 3 s39"), (2, "1 2 3 s38 s39"),
+@pytest.mark.parametrize("keep, left",
+                         [(0, "0 1 2 3 s38 s39"), (1, "1 3 s39"), (2, "1 2 3 s38 s39"),
                                         (9, "0 1 2 3 s37 s38 s39")])
 def test_what_stays(tmp_path, keep, left):
     """Of the epochs the newest ones and the best, of the moments within one the newest ones."""
@@ -286,7 +309,8 @@ def test_what_is_not_finite_is_never_saved(tmp_path, name):
     save(cfg, 0, 10)
     bad = arrays(cfg, 20)
     bad[name].ravel()[1] = np.inf
-    with pytest.raises(DivergenceError, match="%s is not finite after step 20 .epoch 1.*--lr" % name):
+    with pytest.raises(DivergenceError,
+                       match="%s is not finite after step 20 .epoch 1.*--lr" % name):
         saver(cfg).save(bad, Position(1, 10, 0.0, 0.0), False)
     assert names_module.listing(str(tmp_path)) == [names_module.Name(0)]
 
@@ -301,7 +325,8 @@ def everything(directory):
 
 @pytest.mark.parametrize("call", range(14))
 @pytest.mark.parametrize("function", ["replace", "fsync", "remove", "write"])
-def test_a_disk_that_refuses_any_of_its_calls_leaves_the_earlier_checkpoints(tmp_path, monkeypatch, function, call):
+def test_a_disk_that_refuses_any_of_its_calls_leaves_the_earlier_checkpoints(tmp_path, monkeypatch,
+                                                                             function, call):
     cfg = make(tmp_path)
     save(cfg, 0, 10)
     before, calls = everything(tmp_path), []
@@ -313,7 +338,8 @@ def test_a_disk_that_refuses_any_of_its_calls_leaves_the_earlier_checkpoints(tmp
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(*args)
 
-    monkeypatch.setattr(*((bundle_writer, "write", refuse) if function == "write" else (os, function, refuse)))
+    monkeypatch.setattr(*((bundle_writer, "write",
+                           refuse) if function == "write" else (os, function, refuse)))
     try:
         save(cfg, 1, 20)
         failed = False
@@ -371,9 +397,11 @@ def test_a_manifest_without_a_position_can_be_evaluated_but_not_resumed(tmp_path
 
 def test_rows_a_resumed_run_writes_again_are_dropped(tmp_path):
     from gru4rec.runlog.rows import Metrics
-    rows = [{"kind": "train", "step": 10, "epoch": 0}, {"kind": "epoch", "epoch": 0}, {"kind": "valid", "epoch": 0},
+    rows = [{"kind": "train", "step": 10, "epoch": 0}, {"kind": "epoch", "epoch": 0},
+            {"kind": "valid", "epoch": 0},
             {"kind": "eval", "epoch": 9, "step": 99}, {"kind": "train", "step": 13, "epoch": 1}]
-    later = [{"kind": "train", "step": 14, "epoch": 1}, {"kind": "epoch", "epoch": 1}, {"kind": "valid", "epoch": 1}]
+    later = [{"kind": "train", "step": 14, "epoch": 1}, {"kind": "epoch", "epoch": 1},
+             {"kind": "valid", "epoch": 1}]
     log = Metrics(str(tmp_path))
     log.rewind(0, 0)
     assert os.listdir(str(tmp_path)) == []
@@ -382,7 +410,8 @@ def test_rows_a_resumed_run_writes_again_are_dropped(tmp_path):
     with open(str(tmp_path / "metrics.jsonl"), "a") as out:
         out.write('{"kind": "tra')  # cut short by a kill
     log.rewind(1, 13)
-    assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == rows
+    assert [json.loads(line)
+            for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == rows
 
 
 def test_amending_changes_a_manifest_and_keeps_its_checksum_right(tmp_path):

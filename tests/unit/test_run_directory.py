@@ -27,10 +27,12 @@ def put(directory, names):
 
 
 def test_a_second_run_is_told_the_process_of_the_first_and_death_frees_the_lock(tmp_path):
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE)
     try:
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(LockedError, match=r"in use by another run \(process id %d\)" % holder.pid) as caught:
+        with pytest.raises(LockedError,
+                           match=r"in use by another run \(process id %d\)" % holder.pid) as caught:
             with RunDirectory(str(tmp_path)):
                 pass
         assert caught.value.exit_status == 4
@@ -71,7 +73,8 @@ def test_a_directory_that_does_not_exist_is_made_by_begin_only(tmp_path):
 
 def test_what_cannot_be_a_directory_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with RunDirectory(str(tmp_path / "file")) as directory, pytest.raises(InputError, match="--checkpoint_dir .*file cannot"):
+    with RunDirectory(str(tmp_path / "file")) as directory, pytest.raises(InputError,
+                                                                          match="--checkpoint_dir .*file cannot"):
         directory.begin()
 
 
@@ -89,7 +92,9 @@ def test_an_earlier_run_is_moved_aside_each_time_and_nothing_else(tmp_path):
 
 
 def begin_cut_short(directory, monkeypatch, moves, refit=None):
-    """`begin`, ended as by a signal before the move after so many; where there are fewer it comes to its end."""
+    """`begin`, ended as by a signal before the move after so many; where there are fewer it comes
+    to its end.
+    """
     real, calls = os.replace, []
 
     def replace(source, target):
@@ -108,7 +113,8 @@ def begin_cut_short(directory, monkeypatch, moves, refit=None):
 
 @pytest.mark.parametrize("refit", [None, "text"])
 @pytest.mark.parametrize("moves", range(7))
-def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, monkeypatch, moves, refit):
+def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, monkeypatch, moves,
+                                                                     refit):
     put(tmp_path, RUN)
     with RunDirectory(str(tmp_path)) as directory:
         begin_cut_short(directory, monkeypatch, moves, refit)
@@ -123,7 +129,9 @@ def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, m
 
 @pytest.mark.parametrize("moves", range(1, 6))
 def test_the_mark_of_a_refit_goes_with_the_run_it_belongs_to(tmp_path, monkeypatch, moves):
-    """A new run moves a finished refit aside and is cut short: its mark must not turn up in the new run."""
+    """A new run moves a finished refit aside and is cut short: its mark must not turn up in the new
+    run.
+    """
     put(tmp_path, RUN + [REFIT])
     with RunDirectory(str(tmp_path)) as directory:
         begin_cut_short(directory, monkeypatch, moves)

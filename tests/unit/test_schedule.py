@@ -12,7 +12,8 @@ MANY = settings(max_examples=300, deadline=None)
 
 
 def numbered(lengths):
-    """Sessions of these lengths whose items are 1, 2, 3, ...: every event tells where it came from."""
+    """Sessions of these lengths whose items are 1, 2, 3, ...: every event tells where it came from.
+    """
     ends = np.cumsum(lengths)
     return [list(range(end - length + 1, end + 1)) for length, end in zip(lengths, ends)]
 
@@ -39,7 +40,8 @@ def test_equal_to_the_slow_reference(lengths, num_lanes):
     expected = reference.schedule(sessions, num_lanes)
     for name, array, wanted in zip(epoch._fields, epoch, expected):
         np.testing.assert_array_equal(array, np.array(wanted).reshape(-1, num_lanes), err_msg=name)
-    assert epoch.x.dtype == epoch.y.dtype == np.int32 and epoch.reset.dtype == epoch.weight.dtype == bool
+    assert epoch.x.dtype == epoch.y.dtype == np.int32
+    assert epoch.reset.dtype == epoch.weight.dtype == bool
     assert (epoch.num_steps, epoch.num_lanes) == epoch.x.shape
 
 
@@ -49,8 +51,10 @@ def test_every_target_is_there_exactly_once(lengths, num_lanes):
     sessions = numbered(lengths)
     epoch = build(sessions, num_lanes)
     assert epoch.weight.sum() == sum(lengths) - len(lengths)
-    assert sorted(epoch.y[epoch.weight].tolist()) == sorted(item for s in sessions for item in s[1:])
-    np.testing.assert_array_equal(epoch.y[epoch.weight], epoch.x[epoch.weight] + 1)  # never across two sessions
+    assert (sorted(epoch.y[epoch.weight].tolist())
+            == sorted(item for s in sessions for item in s[1:]))
+    # never across two sessions
+    np.testing.assert_array_equal(epoch.y[epoch.weight], epoch.x[epoch.weight] + 1)
     assert epoch.reset.sum() == len(lengths) and epoch.weight[epoch.reset].all()
     assert not epoch.x[~epoch.weight].any() and not epoch.y[~epoch.weight].any()
     assert epoch.weight.any(1).all()  # no empty step
@@ -75,7 +79,8 @@ def test_lanes_without_a_session_stay_at_weight_zero():
 
 
 def test_lanes_that_finish_together_take_the_next_sessions_in_lane_order():
-    # Lanes 0 and 2 finish after one step: 0 takes [7 8 9], 2 takes [10 11]; then 1 and 2 finish together.
+    # Lanes 0 and 2 finish after one step: 0 takes [7 8 9], 2 takes [10 11]; then 1 and 2 finish
+    # together.
     sessions = [[1, 2], [3, 4, 5], [5, 6], [7, 8, 9], [10, 11], [12, 13], [14, 15]]
     epoch = build(sessions, 3)
     assert epoch.x.tolist() == [[1, 3, 5], [7, 4, 10], [8, 12, 14]]
@@ -86,13 +91,15 @@ def test_no_session_is_an_empty_epoch():
     assert epoch.x.shape == epoch.weight.shape == (0, 3)
 
 
-@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=30), st.integers(1, 8))
+@given(st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=30),
+       st.integers(1, 8))
 @MANY
 def test_longest_first_maps_every_target_to_its_cell(drawn, num_lanes):
     # A session of one event has a target only if it is predicted from the zero state.
     sessions = numbered([length for length, _ in drawn])
     leading = np.array([skip or length == 1 for length, skip in drawn])
-    epoch, cells = schedule.build_longest_first(*flat(sessions), num_lanes=num_lanes, leading_skip=leading)
+    epoch, cells = schedule.build_longest_first(*flat(sessions), num_lanes=num_lanes,
+                                                leading_skip=leading)
     inputs = [([-1] if skip else []) + s[:-1] for s, skip in zip(sessions, leading)]
     targets = [s if skip else s[1:] for s, skip in zip(sessions, leading)]
     assert len(cells) == len(set(cells.tolist())) == epoch.weight.sum() == sum(map(len, targets))
@@ -112,7 +119,8 @@ def test_longest_first_maps_every_target_to_its_cell(drawn, num_lanes):
 def test_longest_first_wastes_little():
     random = np.random.RandomState(3)
     sessions = numbered((2 + random.geometric(0.2, 400)).tolist())
-    epoch, _ = schedule.build_longest_first(*flat(sessions), num_lanes=32, leading_skip=np.zeros(400, bool))
+    epoch, _ = schedule.build_longest_first(*flat(sessions), num_lanes=32,
+                                            leading_skip=np.zeros(400, bool))
     assert epoch.num_steps <= epoch.weight.sum() / 32 + 1.0 + 0.02 * epoch.num_steps
 
 

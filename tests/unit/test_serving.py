@@ -1,4 +1,6 @@
-"""Recommending from Python: the numpy network against its float64 twin, lists against brute force, sessions, ids."""
+"""Recommending from Python: the numpy network against its float64 twin, lists against brute force,
+sessions, ids.
+"""
 
 import subprocess
 import sys
@@ -36,14 +38,16 @@ FAMILY = {
 
 def twin_vector(config, current, items):
     """[H + 1] float64, last state and a 1."""
-    named = {name: current[name].astype(np.float64) for name in state.weight_shapes(config.model, 0)}
+    named = {name: current[name].astype(np.float64)
+             for name in state.weight_shapes(config.model, 0)}
     states = [np.zeros((1, hidden)) for hidden in config.model.size]
     for item in items:
         x = state.input_rows(config.model, named)[[item]]
         for layer in range(config.model.layer):
             x = states[layer] = family.cell_step(config.model, named, layer, x, states[layer])
     last = states[-1][0]
-    return np.append(last / np.sqrt((last ** 2).sum() + 1e-6) if config.model.score == "cosine" else last, 1.0)
+    return np.append(last / np.sqrt((last ** 2).sum() + 1e-6) if config.model.score == "cosine"
+                     else last, 1.0)
 
 
 @pytest.mark.machine
@@ -70,9 +74,13 @@ def model(tmp_path, monkeypatch):
 
 
 def exact(monkeypatch, tmp_path, num_items=40):
-    """A model whose scores are exact in float32 and often equal: in any order of summation they are the same."""
-    random, config = np.random.RandomState(0), helpers.make_config(hidden_act="relu", optimizer="sgd")
-    arrays = {name: np.zeros(shape, dtype) for name, (shape, dtype) in state.shapes(config, num_items).items()}
+    """A model whose scores are exact in float32 and often equal: in any order of summation they are
+    the same.
+    """
+    random, config = np.random.RandomState(0), helpers.make_config(hidden_act="relu",
+                                                                   optimizer="sgd")
+    arrays = {name: np.zeros(shape, dtype) for name,
+              (shape, dtype) in state.shapes(config, num_items).items()}
     for name in ("gru_layer_0/candidate/kernel", state.EMBEDDING, state.SOFTMAX_W, state.SOFTMAX_B):
         arrays[name][...] = random.randint(-1, 2, arrays[name].shape)
     for name in (state.SOFTMAX_W, state.SOFTMAX_B):
@@ -82,7 +90,8 @@ def exact(monkeypatch, tmp_path, num_items=40):
 
 
 def brute_force(scores, k):
-    order = np.lexsort((np.arange(scores.shape[1])[None].repeat(len(scores), 0), -scores), axis=1)[:, :k]
+    order = np.lexsort((np.arange(scores.shape[1])[None].repeat(len(scores), 0), -scores),
+                       axis=1)[:, :k]
     best = np.take_along_axis(scores, order, 1)
     return np.where(best == -np.inf, -1, order), best
 
@@ -121,9 +130,12 @@ def random_sessions(ids, count, seed=0):
     return [random.choice(ids, random.randint(0, 9)).tolist() for _ in range(count)]
 
 
-@pytest.mark.parametrize("options", [{}, dict(exclude_seen=True), dict(candidates=[1007, 1014, 1273, 1070, 99]),
+@pytest.mark.parametrize("options",
+                         [{}, dict(exclude_seen=True),
+                          dict(candidates=[1007, 1014, 1273, 1070, 99]),
                                      dict(exclude=[1000, 1021, 7], exclude_seen=True),
-                                     dict(candidates=[1007, 1014, 1273], exclude=[1014], exclude_seen=True)])
+                                     dict(candidates=[1007, 1014, 1273], exclude=[1014],
+                                          exclude_seen=True)])
 def test_a_batch_is_its_sessions_one_by_one(tmp_path, monkeypatch, options):
     model = exact(monkeypatch, tmp_path)
     monkeypatch.setattr(ranking, "MIN_TILE", 3)
@@ -141,7 +153,8 @@ def test_a_batch_is_its_sessions_one_by_one(tmp_path, monkeypatch, options):
             np.testing.assert_array_equal(found.ids, other.ids)
             np.testing.assert_array_equal(found.scores, other.scores)
             assert (found.unknown, found.by_popularity) == (other.unknown, other.by_popularity)
-        assert found.by_popularity == (not any(known)) and list(found.unknown) == [i for i in items if i in (5, 6)]
+        assert found.by_popularity == (not any(known))
+        assert list(found.unknown) == [i for i in items if i in (5, 6)]
         kept = set(options.get("candidates", model.ids)) - set(options.get("exclude", ()))
         kept &= set(model.ids)
         kept -= set(items) if options.get("exclude_seen") and any(known) else set()
@@ -158,7 +171,8 @@ def test_threads_share_the_scores_of_a_large_catalogue(model, tmp_path, monkeypa
     monkeypatch.setattr("gru4rec.recommend.network.SHARED_FROM", 10)
     shared = gru4rec.load(str(tmp_path), threads=3)
     sessions = random_sessions(model.ids, 20)
-    for one, other in zip(model.recommend_batch(sessions, k=40), shared.recommend_batch(sessions, k=40)):
+    for one, other in zip(model.recommend_batch(sessions, k=40),
+                          shared.recommend_batch(sessions, k=40)):
         np.testing.assert_allclose(one.scores, other.scores, atol=1e-5)
         assert set(one.ids) == set(other.ids) == set(model.ids)
 
@@ -192,7 +206,8 @@ def test_ids_have_the_type_of_the_training_file(tmp_path, monkeypatch):
     assert ids.dtype == np.int64 and scores.dtype == np.float32 and len(ids) == len(scores) == 3
     np.testing.assert_array_equal(ids, whole.recommend([1007, 1014, 1021], k=3)[0])
     found = text.recommend(["item3", "1007", "item1"], k=2)
-    assert found.ids.dtype == object and all(isinstance(i, str) for i in found.ids) and found.unknown == ("1007",)
+    assert found.ids.dtype == object and all(isinstance(i, str) for i in found.ids)
+    assert found.unknown == ("1007",)
     assert not found.by_popularity and "item" in repr(found)
 
 
@@ -202,9 +217,12 @@ def test_a_session_of_unknown_items_gets_the_most_popular_and_says_so(model):
     for items in ([], [1], ["x", None]):
         found = model.recommend(items, k=4)
         assert found.by_popularity and list(found.unknown) == items
-        assert found.ids.tolist() == model.ids[order[:4]].tolist() and found.scores.tolist() == support[order[:4]].tolist()
-    found = model.recommend([], k=3, candidates=model.ids[order[::-1][:5]], exclude=[model.ids[order[-5]]])
-    assert found.ids.tolist() == [i for i in model.ids[np.lexsort((np.arange(40), -support))] if i in
+        assert found.ids.tolist() == model.ids[order[:4]].tolist()
+        assert found.scores.tolist() == support[order[:4]].tolist()
+    found = model.recommend([], k=3, candidates=model.ids[order[::-1][:5]],
+                            exclude=[model.ids[order[-5]]])
+    assert found.ids.tolist() == [i
+                                  for i in model.ids[np.lexsort((np.arange(40), -support))] if i in
                                   model.ids[order[::-1][:5]] and i != model.ids[order[-5]]][:3]
     assert not model.recommend([1, 1000], k=4).by_popularity
     assert len(model.recommend([], k=100).ids) == 40
@@ -215,7 +233,9 @@ def test_a_session_keeps_its_state(model):
     assert one.top(5).by_popularity
     assert one.click("1007") and not one.click("x") and one.click(1014)
     assert one.items == [1007, 1014] and one.unknown == ["x"]
-    found, expected = one.top(5, exclude_seen=True), model.recommend([1007, 1014], k=5, exclude_seen=True)
+    found, expected = one.top(5,
+                              exclude_seen=True), model.recommend([1007, 1014], k=5,
+                                                                  exclude_seen=True)
     assert found.ids.tolist() == expected.ids.tolist() and found.unknown == ("x",)
     scores = model.item_vectors.dot(one.vector)
     np.testing.assert_allclose(one.top(40).scores, np.sort(scores)[::-1], atol=1e-6)
@@ -242,9 +262,12 @@ def test_threads_share_a_model(model):
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda m: m.recommend("item7"), "item7.*brackets"), (lambda m: m.recommend([1000], k=0), "k 0 "),
-    (lambda m: m.recommend([1000], k="3"), "k '3' "), (lambda m: m.recommend([1000], k=True), "k True "),
-    (lambda m: m.recommend([1000], candidates="1000"), "brackets"), (lambda m: m.start().top(1.5), "k 1.5 ")])
+    (lambda m: m.recommend("item7"), "item7.*brackets"),
+    (lambda m: m.recommend([1000], k=0), "k 0 "),
+    (lambda m: m.recommend([1000], k="3"), "k '3' "),
+    (lambda m: m.recommend([1000], k=True), "k True "),
+    (lambda m: m.recommend([1000], candidates="1000"), "brackets"),
+    (lambda m: m.start().top(1.5), "k 1.5 ")])
 def test_bad_arguments(model, call, message):
     with pytest.raises(InputError, match=message):
         call(model)
@@ -278,7 +301,8 @@ def test_the_best_epoch_by_validation_is_loaded(tmp_path, monkeypatch):
     record = dict(best_epoch=0, best_value=0.5, metric="recall@20", value=0.4, values=[0.5, 0.4])
     for epoch in (0, 1):
         helpers.save(tmp_path, monkeypatch, epoch=epoch, validation=record)
-    assert gru4rec.load(str(tmp_path)).epoch == 0 and gru4rec.load(str(tmp_path), epoch=1).epoch == 1
+    assert gru4rec.load(str(tmp_path)).epoch == 0
+    assert gru4rec.load(str(tmp_path), epoch=1).epoch == 1
     assert gru4rec.load(str(tmp_path)).version != gru4rec.load(str(tmp_path), epoch=1).version
 
 
@@ -293,12 +317,14 @@ def test_catching_up_in_parts_is_that_of_the_state(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [
-    lambda content: content[:-9], lambda content: content[:-8] + b"12345678", lambda content: content[:20] + content[30:],
+    lambda content: content[:-9], lambda content: content[:-8] + b"12345678",
+    lambda content: content[:20] + content[30:],
     lambda content: b"", lambda content: b"\xff" * (len(content) - 48) + content[-48:],
     lambda content: content[:-48] + b"\xff" * 40 + content[-8:]])
 def test_a_damaged_index_is_one_line(tmp_path, change):
     prefix = str(tmp_path / "model")
-    arrays = {name: np.arange(6, dtype=np.float32).reshape(2, 3) for name in ("a", "ab", "abc", "b")}
+    arrays = {name: np.arange(6, dtype=np.float32).reshape(2, 3)
+              for name in ("a", "ab", "abc", "b")}
     helpers.write_bundle(prefix, arrays)
     shapes = {name: ((2, 3), np.float32) for name in arrays}
     found = bundle_reader.read(prefix, shapes)
@@ -314,7 +340,9 @@ def test_a_damaged_index_is_one_line(tmp_path, change):
 
 
 def test_a_checkpoint_that_a_run_removes_while_it_is_read_is_no_damage(tmp_path, monkeypatch):
-    """As --keep 1 does it: the newest goes, between the choice and the reading, when there is a newer one."""
+    """As --keep 1 does it: the newest goes, between the choice and the reading, when there is a
+    newer one.
+    """
     for epoch in (0, 1):
         helpers.save(tmp_path, monkeypatch, epoch=epoch)
     real, calls = bundle_reader.read, []
@@ -343,11 +371,15 @@ def test_tensors_that_are_not_as_expected(tmp_path):
 
 def test_a_model_is_loaded_and_used_without_tensorflow(tmp_path, monkeypatch):
     _, _, vocab = helpers.save(tmp_path, monkeypatch)
-    code = ("import sys, gru4rec\nassert 'pandas' not in sys.modules and 'numpy' not in sys.modules\n"
-            "model = gru4rec.load(sys.argv[1])\nprint(model.recommend(['1007'], k=2).ids.tolist())\n"
+    code = ("import sys, gru4rec\nassert 'pandas' not in sys.modules and 'numpy' not in "
+            "sys.modules\n"
+            "model = gru4rec.load(sys.argv[1])\nprint(model.recommend(['1007'], "
+            "k=2).ids.tolist())\n"
             "print([n for n in sys.modules if n.startswith('tensorflow')])")
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE,
                           universal_newlines=True)
-    assert done.stdout == "%s\n[]\n" % gru4rec.load(str(tmp_path)).recommend([1007], k=2).ids.tolist(), done.stderr
+    assert (done.stdout == "%s\n[]\n"
+            % gru4rec.load(str(tmp_path)).recommend([1007], k=2).ids.tolist()), done.stderr
     with pytest.raises(AttributeError):
         getattr(gru4rec, "nothing")  # noqa: B009

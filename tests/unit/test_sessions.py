@@ -19,7 +19,8 @@ def column(values):
 
 def events(session, item, time=None):
     time = range(len(session)) if time is None else time
-    return Events(column(list(session)), column(list(item)), np.array(list(time), np.float64), "e.tsv", "s")
+    return Events(column(list(session)), column(list(item)), np.array(list(time), np.float64),
+                  "e.tsv", "s")
 
 
 def lists(sessions):
@@ -44,7 +45,8 @@ def test_ties_in_time_keep_file_order():
     ([10, 9, 10, 9, -1, -1], [[4, 5], [1, 3], [0, 2]]),             # numbers by value
     (["10", "9", "10", "9", "é", "é"], [[0, 2], [1, 3], [4, 5]]),   # text by code point
     (["a", "Z", "a", "Z", "\U0001f600", "\U0001f600"], [[1, 3], [0, 2], [4, 5]]),
-    ([2 ** 62, -2 ** 62, 2 ** 62, -2 ** 62, 5, 5], [[1, 3], [4, 5], [0, 2]]),  # span beyond one packed number
+    # span beyond one packed number
+    ([2 ** 62, -2 ** 62, 2 ** 62, -2 ** 62, 5, 5], [[1, 3], [4, 5], [0, 2]]),
 ])
 def test_order_of_session_ids(session, order):
     assert lists(index_train(events(session, range(6)))[1]) == order
@@ -67,8 +69,10 @@ VOCAB = Vocabulary.build(column(list("ab")))
 
 @pytest.mark.parametrize("session, kept, misses", [
     # session -> with "miss": (known items, leading_skip) or None, and misses
-    ("ab", ("ab", False), 0), ("xab", ("ab", True), 0), ("xa", ("a", True), 0), ("xya", ("a", True), 1),
-    ("axb", ("ab", False), 1), ("axxb", ("ab", False), 2), ("abx", ("ab", False), 1), ("ax", None, 1), ("xx", None, 1),
+    ("ab", ("ab", False), 0), ("xab", ("ab", True), 0), ("xa", ("a", True), 0),
+    ("xya", ("a", True), 1),
+    ("axb", ("ab", False), 1), ("axxb", ("ab", False), 2), ("abx", ("ab", False), 1),
+    ("ax", None, 1), ("xx", None, 1),
     ("a", None, 0), ("x", None, 0), ("xaxbx", ("ab", True), 2)])
 def test_one_session_with_unknown_items(session, kept, misses):
     # A plain session follows, so that there is always something to rank.
@@ -83,11 +87,13 @@ def test_one_session_with_unknown_items(session, kept, misses):
     assert ranked + misses == report.events == len(session) - 1 + 1
     assert report.unknown_events == sum(item not in "ab" for item in session)
     assert report.unknown_items == len(set(session) - set("ab"))
-    assert report.sessions == (len(session) > 1) + 1 and report.short_sessions == (len(session) == 1)
+    assert report.sessions == (len(session) > 1) + 1
+    assert report.short_sessions == (len(session) == 1)
 
     got, report = index_test(both, VOCAB, "drop")
     known = "".join(item for item in session if item in "ab")
-    assert ["".join(VOCAB.decode(items)) for items in lists(got)] == ([known] if len(known) > 1 else []) + ["ba"]
+    assert ["".join(VOCAB.decode(items))
+            for items in lists(got)] == ([known] if len(known) > 1 else []) + ["ba"]
     assert not got.leading_skip.any() and got.num_misses == 0
     assert report.events == len(got.items) - len(got.leading_skip)
     assert report.sessions == len(got.leading_skip)
@@ -104,7 +110,8 @@ def test_recall_of_a_perfect_model_shows_the_two_denominators():
 
 @pytest.mark.parametrize("unknown", ["drop", "miss"])
 def test_nothing_to_rank(unknown):
-    with pytest.raises(DataError, match="e.tsv: none of its 2 items is known to the model \\(first one: 'x'\\)"):
+    with pytest.raises(DataError,
+                       match="e.tsv: none of its 2 items is known to the model \\(first one: 'x'\\)"):
         index_test(events([1, 1], "xy"), VOCAB, unknown)
     with pytest.raises(DataError, match="e.tsv: no session has two events"):
         index_test(events([1, 2], "ab"), VOCAB, unknown)
@@ -121,21 +128,24 @@ def test_ids_are_cast_to_the_vocabulary():
 
 def slow_sessions(data):
     """[(session id, [item, ...]), ...] by id, each in order of time; by plain Python."""
-    rows = sorted(zip(data.session.tolist(), data.time.tolist(), range(len(data.time)), data.item.tolist()))
+    rows = sorted(zip(data.session.tolist(), data.time.tolist(), range(len(data.time)),
+                      data.item.tolist()))
     found = {}
     for session, time, _, item in rows:
         found.setdefault(session, []).append((time, item))
     return sorted(found.items())
 
 
-EVENTS = st.lists(st.tuples(st.integers(-3, 6), st.integers(0, 5), st.integers(0, 4)), min_size=1, max_size=40)
+EVENTS = st.lists(st.tuples(st.integers(-3, 6), st.integers(0, 5), st.integers(0, 4)), min_size=1,
+                  max_size=40)
 
 
 @given(EVENTS, st.booleans(), st.sampled_from(["id", "time"]))
 @settings(max_examples=150, deadline=None, derandomize=True)
 def test_index_train_agrees_with_a_slow_reference(rows, as_text, order):
     convert = str if as_text else int
-    data = events([convert(r[0]) for r in rows], [convert(r[1]) for r in rows], [r[2] for r in rows])
+    data = events([convert(r[0]) for r in rows], [convert(r[1]) for r in rows],
+                  [r[2] for r in rows])
     slow = [pairs for _, pairs in slow_sessions(data) if len(pairs) > 1]
     if not slow:
         with pytest.raises(DataError):
@@ -144,7 +154,8 @@ def test_index_train_agrees_with_a_slow_reference(rows, as_text, order):
     if order == "time":
         slow.sort(key=lambda pairs: pairs[0][0])
     vocab, sessions, report = index_train(data, order)
-    assert [vocab.decode(items).tolist() for items in lists(sessions)] == [[item for _, item in p] for p in slow]
+    assert [vocab.decode(items).tolist()
+            for items in lists(sessions)] == [[item for _, item in p] for p in slow]
     assert sessions.num_targets == sum(len(pairs) - 1 for pairs in slow) == report.targets
 
 
@@ -169,5 +180,6 @@ def test_index_test_agrees_with_a_slow_reference(rows, unknown):
     got, report = index_test(data, vocab, unknown)
     found = [vocab.decode(items).tolist() for items in lists(got)]
     assert list(zip(got.session_index, found)) == [(place, items) for place, items, _ in expected]
-    assert [f[0 if lead else 1:] for f, lead in zip(found, got.leading_skip)] == [t for _, _, t in expected]
+    assert [f[0 if lead else 1:] for f,
+            lead in zip(found, got.leading_skip)] == [t for _, _, t in expected]
     assert (report.events, got.num_misses) == (total, misses)

@@ -1,4 +1,6 @@
-"""Holding out the latest sessions: by share, by days, ties, what is too little, and joining two files."""
+"""Holding out the latest sessions: by share, by days, ties, what is too little, and joining two
+files.
+"""
 
 import numpy as np
 import pytest
@@ -17,12 +19,14 @@ def column(values):
 
 
 def events(session, time, item=None, unit="s", path="e.tsv"):
-    return Events(column(session), column(item or list(range(len(session)))), np.array(time, np.float64), path, unit)
+    return Events(column(session), column(item or list(range(len(session)))),
+                  np.array(time, np.float64), path, unit)
 
 
 def pairs(ends, start=START):
     """Sessions 0, 1, ... of two events each, a second apart; the last at start + ends[s]."""
-    return events(np.repeat(np.arange(len(ends)), 2).tolist(), [start + end + d for end in ends for d in (-1, 0)])
+    return events(np.repeat(np.arange(len(ends)), 2).tolist(),
+                  [start + end + d for end in ends for d in (-1, 0)])
 
 
 def held_out(found):
@@ -58,8 +62,10 @@ def test_days_count_back_from_the_last_event_of_the_file_and_include_the_border(
     found = pairs([0, 1, day - 1, day, 2 * day, 2 * day])
     assert held_out(split(found, days=1)) == [[0, 1, 2], [3, 4, 5]]
     assert held_out(split(found, days=0.5)) == [[0, 1, 2, 3], [4, 5]]
-    single = events([9, 0, 0, 1, 1, 2, 2, 3, 3], [START + 3 * day] + [START + d * day for d in (0, 0, 1, 1, 2, 2, 2.5, 3)])
-    assert held_out(split(single, days=1)) == [[0, 1], [2, 3, 9]]  # the file's last event may be in a short session
+    single = events([9, 0, 0, 1, 1, 2, 2, 3, 3],
+                    [START + 3 * day] + [START + d * day for d in (0, 0, 1, 1, 2, 2, 2.5, 3)])
+    # the file's last event may be in a short session
+    assert held_out(split(single, days=1)) == [[0, 1], [2, 3, 9]]
 
 
 @pytest.mark.parametrize("options, words", [
@@ -80,13 +86,16 @@ def test_one_session_or_none_on_a_side_is_refused(options, words):
 def test_days_of_a_file_whose_times_are_no_dates_are_refused():
     day = DAY_SECONDS
     counted = pairs([0, 1, day, day], start=1)
-    with pytest.raises(DataError, match="no seconds since 1970.*--valid_days; use --valid_fraction"):
+    with pytest.raises(DataError,
+                       match="no seconds since 1970.*--valid_days; use --valid_fraction"):
         split(counted, days=0.5)
     assert held_out(split(counted, 0.5)) == [[0, 1], [2, 3]]
-    assert held_out(split(counted._replace(time_unit="iso-8601"), days=0.5)) == [[0, 1], [2, 3]]  # 1970 itself
+    # 1970 itself
+    assert held_out(split(counted._replace(time_unit="iso-8601"), days=0.5)) == [[0, 1], [2, 3]]
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=40), st.floats(0.05, 0.95))
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), min_size=1, max_size=40),
+       st.floats(0.05, 0.95))
 @settings(max_examples=200, deadline=None)
 def test_every_event_is_on_one_side_in_file_order_and_no_session_on_both(rows, fraction):
     whole = events([s for s, _ in rows], [t for _, t in rows])
@@ -97,7 +106,8 @@ def test_every_event_is_on_one_side_in_file_order_and_no_session_on_both(rows, f
     assert not set(parts[0].session) & set(parts[1].session)
     for part in parts:
         assert (np.diff(part.item) > 0).all()  # items of `events` are row numbers
-        assert (whole.time[part.item] == part.time).all() and (whole.session[part.item] == part.session).all()
+        assert (whole.time[part.item] == part.time).all()
+        assert (whole.session[part.item] == part.session).all()
     assert sorted(np.concatenate([part.item for part in parts]).tolist()) == list(range(len(rows)))
     last = {s: max(t for other, t in rows if other == s) for s, _ in rows}
     ends = [[last[s] for s in part.session.tolist()] for part in parts]
@@ -106,15 +116,19 @@ def test_every_event_is_on_one_side_in_file_order_and_no_session_on_both(rows, f
 
 def test_two_files_are_joined_as_if_they_were_one():
     both = join(events([1, 2], [5, 6], [7, 8]), events([3, 4], [1, 2], [9, 7], path="v.tsv"))
-    assert (both.session.tolist(), both.item.tolist(), both.time.tolist()) == ([1, 2, 3, 4], [7, 8, 9, 7], [5, 6, 1, 2])
+    assert (both.session.tolist(), both.item.tolist(),
+            both.time.tolist()) == ([1, 2, 3, 4], [7, 8, 9, 7], [5, 6, 1, 2])
     assert both.session.dtype == np.int64 and "e.tsv" in both.path and "v.tsv" in both.path
     mixed = join(events([1, 2], [5, 6], ["x", "7"]), events([3, 4], [1, 2], [9, 7]))
-    assert mixed.item.tolist() == ["x", "7", "9", "7"] and mixed.item.dtype == object and mixed.session.dtype == np.int64
+    assert mixed.item.tolist() == ["x", "7", "9", "7"] and mixed.item.dtype == object
+    assert mixed.session.dtype == np.int64
 
 
 @pytest.mark.parametrize("ids", [[3, 2], ["2", "c"]])
 def test_a_session_id_in_both_files_is_refused(ids):
     with pytest.raises(DataError) as caught:
         join(events([1, 2], [5, 6]), events(ids, [1, 2], path="v.tsv"))
-    assert "v.tsv: 1 session ids are in e.tsv too (first one: %r)" % (ids[0] if isinstance(ids[0], str) else 2) in str(
+    assert "v.tsv: 1 session ids are in e.tsv too (first one: %r)" % (ids[0]
+                                                                      if isinstance(ids[0], str)
+                                                                      else 2) in str(
         caught.value)

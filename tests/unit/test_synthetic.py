@@ -44,7 +44,8 @@ def test_the_readme_quotes_the_true_counts_and_ceilings(sample):
 
 def test_the_command_repeats_its_bytes_and_another_seed_changes_them(tmp_path, capsys):
     for name, seed in (("a", "7"), ("b", "7"), ("c", "8")):
-        assert synthetic.main(["--out", str(tmp_path / name), "--seed", seed, "--sessions", "90"]) == 0
+        assert synthetic.main(["--out", str(tmp_path / name), "--seed", seed, "--sessions",
+                               "90"]) == 0
     out = capsys.readouterr().out
     assert "best Recall@20, any model:" in out and "best MRR@20, last item only:" in out
     for file in ("sample_train.tsv.gz", "sample_test.tsv.gz"):
@@ -52,7 +53,8 @@ def test_the_command_repeats_its_bytes_and_another_seed_changes_them(tmp_path, c
         assert unzipped(tmp_path / "a" / file) != unzipped(tmp_path / "c" / file)
 
 
-@pytest.mark.parametrize("flags,words", [(["--seed", "-1"], "--seed -1"), (["--sessions", "1"], "1 sessions")])
+@pytest.mark.parametrize("flags,words",
+                         [(["--seed", "-1"], "--seed -1"), (["--sessions", "1"], "1 sessions")])
 def test_the_command_names_what_it_cannot_use(flags, words, tmp_path, capsys):
     assert synthetic.main(["--out", str(tmp_path)] + flags) == 2
     assert words in capsys.readouterr().err
@@ -76,7 +78,8 @@ def test_the_sample_looks_like_a_click_log(sample):
 def test_memory_is_worth_a_fifth_of_the_ceiling(sample):
     assert sample.memoryless.expected < 0.8 * sample.oracle.expected
     assert sample.memoryless.mrr_expected < 0.8 * sample.oracle.mrr_expected
-    for ceiling in (sample.oracle, sample.memoryless):  # 14,781 targets: one standard error is below 0.004
+    # 14,781 targets: one standard error is below 0.004
+    for ceiling in (sample.oracle, sample.memoryless):
         assert abs(ceiling.expected - ceiling.realised) < 0.012
         assert abs(ceiling.mrr_expected - ceiling.mrr_realised) < 0.012
 
@@ -99,11 +102,16 @@ def test_groups_are_a_partition():
 
 def test_next_item_by_hand():
     process = synthetic.Process(
-        pop=np.array([3, 1, 2, 2]), group=np.array([0, 0, 1, 1]), members=np.array([[0, 1], [2, 3]]),
-        first=np.array([1, 0]), second=np.array([0, 1]), shares=(0.2, 0.3, 0.5), go_on=0.5, max_len=4)
-    # last item 0 -> group 1 (2: 1/2, 3: 1/2); item before it 1 -> group 0 (0: 3/4, 1: 1/4); pop 3/8, 1/8, 1/4, 1/4
+        pop=np.array([3, 1, 2, 2]), group=np.array([0, 0, 1, 1]),
+        members=np.array([[0, 1], [2, 3]]),
+        first=np.array([1, 0]), second=np.array([0, 1]), shares=(0.2, 0.3, 0.5), go_on=0.5,
+        max_len=4)
+    # last item 0 -> group 1 (2: 1/2, 3: 1/2); item before it 1 -> group 0 (0: 3/4, 1: 1/4); pop
+    # 3/8, 1/8, 1/4, 1/4
     rows = synthetic.next_item(process, [0, 0], [1, -1])
-    np.testing.assert_allclose(rows[0], [0.2 * 3 / 8 + 0.5 * 3 / 4, 0.2 / 8 + 0.5 / 4, 0.05 + 0.15, 0.05 + 0.15])
+    np.testing.assert_allclose(rows[0],
+                               [0.2 * 3 / 8 + 0.5 * 3 / 4, 0.2 / 8 + 0.5 / 4, 0.05 + 0.15,
+                                0.05 + 0.15])
     np.testing.assert_allclose(rows[1], [0.4 * 3 / 8, 0.4 / 8, 0.1 + 0.3, 0.1 + 0.3])
 
 
@@ -118,7 +126,8 @@ def test_drawn_sessions_follow_the_stated_distributions():
             margin = 4.5 * np.sqrt(true * (1 - true) / len(seen))
             assert (np.abs(np.bincount(seen, minlength=4) / len(seen) - true) < margin).all()
         seen = target[last == i]
-        assert np.abs(np.bincount(seen, minlength=4) / len(seen) - synthetic.last_item_only(process)[i]).max() < 0.015
+        assert np.abs(np.bincount(seen, minlength=4) / len(seen)
+                      - synthetic.last_item_only(process)[i]).max() < 0.015
     lengths = np.diff(offsets)
     assert lengths.min() == 2 and lengths.max() <= synthetic.MAX_LEN
     assert np.mean(lengths == 2) == pytest.approx(1 - synthetic.GO_ON, abs=0.01)
@@ -139,7 +148,8 @@ def test_ceilings_equal_brute_force():
             rank = np.argsort(-row).tolist().index(k) + 1
             hits[at] += rank <= 5
             reciprocal[at] += 1.0 / rank if rank <= 5 else 0.0
-    np.testing.assert_allclose(hits / len(target), [oracle.realised, memoryless.realised], atol=0.01)
+    np.testing.assert_allclose(hits / len(target), [oracle.realised, memoryless.realised],
+                               atol=0.01)
     np.testing.assert_allclose(reciprocal / len(target),
                                [oracle.mrr_realised, memoryless.mrr_realised], atol=0.01)
     assert oracle.realised == pytest.approx(oracle.expected, abs=0.015)
@@ -189,7 +199,8 @@ def test_random_sessions_are_uniform():
     assert stays_in_chain.mean() == pytest.approx(0.1, abs=0.01)
 
 
-@pytest.mark.parametrize("kwargs", [dict(num_groups=0), dict(shares=(0.5, 0.6, -0.1)), dict(shares=(0, 0, 1)),
+@pytest.mark.parametrize("kwargs",
+                         [dict(num_groups=0), dict(shares=(0.5, 0.6, -0.1)), dict(shares=(0, 0, 1)),
                                     dict(go_on=1.0), dict(max_len=1)])
 def test_a_process_that_cannot_be_is_refused(kwargs):
     with pytest.raises(InputError):

@@ -1,4 +1,6 @@
-"""How several processes begin a run: what each says, and what all then know; the wire is a list here, no TensorFlow."""
+"""How several processes begin a run: what each says, and what all then know; the wire is a list
+here, no TensorFlow.
+"""
 
 import json
 
@@ -16,7 +18,9 @@ from gru4rec.training import start as start_module
 
 
 class Wire:
-    """Stands for collectives.Collectives of a rank; `others` are what the other ranks say, in the order of asking."""
+    """Stands for collectives.Collectives of a rank; `others` are what the other ranks say, in the
+    order of asking.
+    """
 
     def __init__(self, rank, size, others):
         self.ranks, self._others = workers.Workers(size, rank), list(others)
@@ -56,7 +60,8 @@ def test_the_learning_rate_is_scaled_once_when_a_run_begins(given, factor):
                             Wire(0, 4, [[{"asked": other, "given": []} for other in others]]))
     assert start.config.training.lr == 0.5 and start.config.training.base_lr == 0.5 * factor
     begun = config.from_dict(start.config.to_dict())
-    goes_on = resume.continued(flags(lr="0.5", lr_scale=given), begun)  # the words may be given again
+    # the words may be given again
+    goes_on = resume.continued(flags(lr="0.5", lr_scale=given), begun)
     assert goes_on.training.base_lr == 0.5 * factor
 
 
@@ -70,7 +75,8 @@ def test_other_ranks_have_what_rank_0_has_but_for_where_their_files_lie():
 
 
 def test_a_path_that_is_not_given_is_that_of_rank_0():
-    start = together.agreed(flags(), None, Wire(1, 2, [[said_by_rank_0(flags(train_path="a.tsv"))]]))
+    start = together.agreed(flags(), None,
+                            Wire(1, 2, [[said_by_rank_0(flags(train_path="a.tsv"))]]))
     assert start.config.data.train_path == "a.tsv"
 
 
@@ -84,11 +90,14 @@ def test_flags_that_differ_are_named_with_both_values(ours, theirs, words):
     assert words in str(error.value) and "give every process the same flags" in str(error.value)
 
 
-VOCABULARY, SESSIONS = Vocabulary.build(np.array([3, 5, 3])), Sessions(np.array([0, 1], np.int32), np.array([0, 2]))
+VOCABULARY, SESSIONS = Vocabulary.build(np.array([3, 5, 3])), Sessions(np.array([0, 1], np.int32),
+                                                                       np.array([0, 2]))
 
 
 def start_of(rank, others, own=None):
-    return together.Start(flags(), own, dict(finished=False, record=None, fresh=True, position=None), Wire(rank, 2, others))
+    return together.Start(flags(), own,
+                          dict(finished=False, record=None, fresh=True, position=None),
+                          Wire(rank, 2, others))
 
 
 def test_every_rank_goes_on_at_the_position_of_rank_0():
@@ -98,7 +107,9 @@ def test_every_rank_goes_on_at_the_position_of_rank_0():
 
 
 def test_processes_with_other_events_are_refused():
-    with pytest.raises(ConfigError, match=r"worker 1 has other training events \(of 2 items\) than worker 0 \(of 9\)"):
+    with pytest.raises(ConfigError,
+                       match=r"worker 1 has other training events \(of 2 items\) than worker 0 "
+                             r"\(of 9\)"):
         start_of(1, [[["other", 9, None]]]).check_data(VOCABULARY, SESSIONS)
 
 

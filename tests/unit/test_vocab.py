@@ -21,8 +21,10 @@ TEXTS = Vocabulary.build(text("b", "12", "b", "\u20ac", "007"))
 
 
 def test_order_of_first_appearance_and_support():
-    assert INTS.ids.tolist() == [30, 10, -7] and INTS.support.tolist() == [2, 1, 1] and len(INTS) == 3
-    assert TEXTS.ids.tolist() == ["b", "12", "\u20ac", "007"] and TEXTS.support.tolist() == [2, 1, 1, 1]
+    assert INTS.ids.tolist() == [30, 10, -7] and INTS.support.tolist() == [2, 1, 1]
+    assert len(INTS) == 3
+    assert TEXTS.ids.tolist() == ["b", "12", "\u20ac", "007"]
+    assert TEXTS.support.tolist() == [2, 1, 1, 1]
     assert INTS.ids.dtype == INTS.support.dtype == np.int64 and TEXTS.ids.dtype == object
 
 
@@ -37,7 +39,8 @@ def test_build_with_codes_is_encode():
     (np.array([10, 30], np.int16), [1, 0]),
     (np.array([10, 2 ** 64 - 1], np.uint64), [1, -1]),
     (np.array([10.0, 10.5, np.nan, np.inf, 1e300]), [1, -1, -1, -1, -1]),
-    (text("10", "-7", "abc", "010", "10.0", " 10", "9" * 30, "", "\u0661\u0660"), [1, 2] + [-1] * 7),
+    (text("10", "-7", "abc", "010", "10.0", " 10", "9" * 30, "", "\u0661\u0660"),
+     [1, 2] + [-1] * 7),
     (np.array(["10", "x"]), [1, -1]),
     (["10", 30, "x", None, 10.0, b"30"], [1, 0, -1, -1, 1, 0]),
     ([], []),
@@ -63,7 +66,8 @@ def test_zero_is_not_confused_with_an_id_that_is_no_integer():
 
 
 def test_decode_inverts_encode_and_refuses_other_indices():
-    assert INTS.decode([2, 0]).tolist() == [-7, 30] and TEXTS.decode(np.array([3])).tolist() == ["007"]
+    assert INTS.decode([2, 0]).tolist() == [-7, 30]
+    assert TEXTS.decode(np.array([3])).tolist() == ["007"]
     for index in (-1, 3):
         with pytest.raises(IndexError, match="0..2"):
             INTS.decode([index])
@@ -77,12 +81,14 @@ def test_frozen():
 
 
 def test_canonical_int():
-    assert [canonical_int(t) for t in ("0", "-1", str(2 ** 63 - 1), str(-2 ** 63))] == [0, -1, 2 ** 63 - 1, -2 ** 63]
+    assert [canonical_int(t)
+            for t in ("0", "-1", str(2 ** 63 - 1), str(-2 ** 63))] == [0, -1, 2 ** 63 - 1, -2 ** 63]
     others = ("", "-", "-0", "00", "01", "1.0", "+1", "1 ", "1\n", str(2 ** 63), "9" * 40)
     assert {canonical_int(t) for t in others} == {None}
 
 
-@given(st.lists(st.text(st.characters(blacklist_categories=("Cs",)), min_size=1), min_size=1) | st.lists(
+@given(st.lists(st.text(st.characters(blacklist_categories=("Cs",)), min_size=1), min_size=1)
+       | st.lists(
     st.integers(-2 ** 63, 2 ** 63 - 1), min_size=1))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_arrays_round_trip(values):
@@ -90,8 +96,10 @@ def test_arrays_round_trip(values):
     arrays = vocab.to_arrays()
     again = Vocabulary.from_arrays(arrays)
     assert all(array.dtype != object for array in arrays.values())
-    assert again.ids.tolist() == vocab.ids.tolist() and again.support.tolist() == vocab.support.tolist()
-    assert again.ids.dtype == vocab.ids.dtype and again.encode(vocab.ids).tolist() == list(range(len(vocab)))
+    assert again.ids.tolist() == vocab.ids.tolist()
+    assert again.support.tolist() == vocab.support.tolist()
+    assert again.ids.dtype == vocab.ids.dtype
+    assert again.encode(vocab.ids).tolist() == list(range(len(vocab)))
 
 
 @pytest.mark.parametrize("vocab", [INTS, TEXTS])
@@ -106,7 +114,8 @@ def test_save_is_deterministic_and_load_inverts_it(tmp_path, vocab, monkeypatch)
 
 
 def changed(vocab, **arrays):
-    return {key: value for key, value in dict(vocab.to_arrays(), **arrays).items() if value is not None}
+    return {key: value for key,
+            value in dict(vocab.to_arrays(), **arrays).items() if value is not None}
 
 
 @pytest.mark.parametrize("arrays, expected", [
@@ -160,11 +169,13 @@ def test_every_changed_byte_is_noticed_or_harmless(tmp_path, vocab):
     vocab.save(str(path))
     whole = path.read_bytes()
     for place in range(0, len(whole), 3):
-        for content in (whole[:place], whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1:]):
+        for content in (whole[:place],
+                        whole[:place] + bytes([whole[place] ^ 0x41]) + whole[place + 1:]):
             path.write_bytes(content)
             try:
                 again = Vocabulary.load(str(path))
             except CheckpointError as error:
                 assert "\n" not in str(error)
             else:
-                assert again.ids.tolist() == vocab.ids.tolist() and again.support.tolist() == vocab.support.tolist()
+                assert again.ids.tolist() == vocab.ids.tolist()
+                assert again.support.tolist() == vocab.support.tolist()

@@ -1,4 +1,5 @@
-"""Item indices of a warm start, without TensorFlow: old items keep theirs, new ones are appended."""
+"""Item indices of a warm start, without TensorFlow: old items keep theirs, new ones are appended.
+"""
 
 import numpy as np
 import pytest
@@ -32,5 +33,7 @@ def test_new_items_are_appended_and_vanished_ones_stay(old, new, ids, index):
 def test_sessions_are_counted_in_the_old_indices():
     base = Vocabulary(np.array([30, 10]), np.array([1, 1]))
     vocabulary, sessions = warm_start.onto(base, Vocabulary(np.array([10, 20]), np.array([2, 1])),
-                                           Sessions(np.array([0, 1, 0], np.int32), np.array([0, 3])))
-    assert list(sessions.items) == [1, 2, 1] and sessions.items.dtype == np.int32 and list(vocabulary.support) == [0, 2, 1]
+                                           Sessions(np.array([0, 1, 0], np.int32),
+                                                    np.array([0, 3])))
+    assert list(sessions.items) == [1, 2, 1] and sessions.items.dtype == np.int32
+    assert list(vocabulary.support) == [0, 2, 1]

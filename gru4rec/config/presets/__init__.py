@@ -24,13 +24,16 @@ def table():
     for name in names():
         preset = _read(name)
         lines.append("%s: %s" % (name, preset["about"]))
-        lines.append("    " + (" ".join("--%s %s" % item for item in sorted(preset["flags"].items())) or "(no flags)"))
+        lines.append("    "
+                     + (" ".join("--%s %s" % item for item in sorted(preset["flags"].items()))
+                        or "(no flags)"))
     return "\n".join(lines)
 
 
 def _read(name):
     if name not in names():
-        raise ConfigError("--preset %r is unknown; use one of: %s, or list to see them" % (name, ", ".join(names())))
+        raise ConfigError("--preset %r is unknown; use one of: %s, or list to see them"
+                          % (name, ", ".join(names())))
     path = os.path.join(_HERE, name + ".json")
     try:
         with open(path, encoding="utf-8") as file:
@@ -38,5 +41,6 @@ def _read(name):
         if not isinstance(preset["about"], str) or not isinstance(preset["flags"], dict):
             raise ValueError("it must hold a text `about` and an object `flags`")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ConfigError("--preset %s: %s is damaged (%s); restore the file" % (name, path, str(error)[:100])) from error
+        raise ConfigError("--preset %s: %s is damaged (%s); restore the file"
+                          % (name, path, str(error)[:100])) from error
     return preset

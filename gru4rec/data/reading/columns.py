@@ -1,4 +1,6 @@
-"""What text and parquet share: the one-line error, finding the columns, and checked id and time columns."""
+"""What text and parquet share: the one-line error, finding the columns, and checked id and time
+columns.
+"""
 
 import re
 
@@ -24,11 +26,13 @@ def short(value):
 
 
 def data_error(path, what, line=None, column=None, unit="line"):
-    """DataError on one line; `line` counts the header as line 1 (in parquet a "row" counts from 1)."""
+    """DataError on one line; `line` counts the header as line 1 (in parquet a "row" counts from 1).
+    """
     where = "" if line is None else "%s %d, " % (unit, line)
     where += "" if column is None else "column %s, " % short(column)
     name = path if isinstance(path, str) and path.isprintable() else repr(path)
-    what = "".join(char if char.isprintable() else " " for char in what)  # a library's message may hold newlines
+    # a library's message may hold newlines
+    what = "".join(char if char.isprintable() else " " for char in what)
     return DataError("%s: %s" % (name, (where[:-2] + ": " if where else "") + what))
 
 
@@ -36,15 +40,21 @@ def places_of(path, names, keys, line=None):
     """Position of each key among the column names; DataError if it is not there exactly once."""
     for key in keys:
         if names.count(key) != 1:
-            have = ", ".join(short(name) for name in names[:12]) + (", ..." if len(names) > 12 else "")
+            have = ", ".join(short(name)
+                             for name in names[:12]) + (", ..." if len(names) > 12 else "")
             problem = "is missing" if key not in names else "is there %d times" % names.count(key)
-            raise data_error(path, "column %s %s; the header has %s; name columns with --session_key --item_key "
-                             "--time_key, or correct the header" % (short(key), problem, have), line)
+            raise data_error(path,
+                             "column %s %s; the header has %s; name columns with --session_key "
+                             "--item_key "
+                             "--time_key, or correct the header" % (short(key), problem, have),
+                             line)
     return [names.index(key) for key in keys]
 
 
 class IdColumn:
-    """Builder of an id column: int64 chunks until the first text; canonical integers print back as written."""
+    """Builder of an id column: int64 chunks until the first text; canonical integers print back as
+    written.
+    """
 
     def __init__(self):
         self.is_text, self.parts = False, []
@@ -62,7 +72,9 @@ def as_text(numbers):
 
 
 class TimeColumn:
-    """Builder of the time column; its first value decides between numbers and ISO-8601 for the whole file."""
+    """Builder of the time column; its first value decides between numbers and ISO-8601 for the
+    whole file.
+    """
 
     def __init__(self, path, key, unit="line"):
         self._path, self._key, self._unit = path, key, unit
@@ -91,7 +103,8 @@ class TimeColumn:
 
     def _refuse(self, line, value):
         kind = "ISO-8601 time nor a number" if self.is_iso else "finite number"
-        what = "time %s is no %s; %s, in one way for the whole file" % (short(value), kind, TIME_HELP)
+        what = ("time %s is no %s; %s, in one way for the whole file"
+                % (short(value), kind, TIME_HELP))
         return data_error(self._path, what, line, self._key, self._unit)
 
     def finish(self):
@@ -99,7 +112,9 @@ class TimeColumn:
 
 
 def canonical_int(text):
-    """The int that `text` spells in its one canonical way within int64, else None: "7" -> 7, "007", "7.0" -> None."""
+    """The int that `text` spells in its one canonical way within int64, else None: "7" -> 7, "007",
+    "7.0" -> None.
+    """
     if len(text) > 20 or not _INTEGER.match(text):
         return None
     value = int(text)

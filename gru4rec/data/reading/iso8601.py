@@ -1,16 +1,22 @@
-"""ISO-8601 text to seconds, vectorised: the same answer under every pandas version, and nothing but ISO-8601."""
+"""ISO-8601 text to seconds, vectorised: the same answer under every pandas version, and nothing but
+ISO-8601.
+"""
 
 import re
 
 import numpy as np
 
-WIDTH = 36  # one character more than the longest text that is accepted, so that a longer one cannot fit
-_SHAPE = re.compile(r"0000-00-00(?:[T ](?P<clock>00:00)(?P<second>:00(?:[.,](?P<fraction>0{1,9}))?)?"
+# one character more than the longest text that is accepted, so that a longer one cannot fit
+WIDTH = 36
+_SHAPE = re.compile(r"0000-00-00(?:[T "
+                    r"](?P<clock>00:00)(?P<second>:00(?:[.,](?P<fraction>0{1,9}))?)?"
                     r"(?P<zone>Z|[+-]00(?::?00)?)?)?\Z")
 
 
 def characters(texts):
-    """object [E] of str -> uint8 [E, WIDTH] as `seconds` reads it: cut at WIDTH, filled with 0, non-Latin is 255."""
+    """object [E] of str -> uint8 [E, WIDTH] as `seconds` reads it: cut at WIDTH, filled with 0,
+    non-Latin is 255.
+    """
     fixed = np.ascontiguousarray(texts.astype("U%d" % WIDTH))
     return np.minimum(fixed.view(np.uint32).reshape(len(texts), WIDTH), 255).astype(np.uint8)
 
@@ -20,14 +26,16 @@ def seconds(chars):
 
     Args:
       chars: uint8 [E, WIDTH], one text a row, filled up with 0.
-    Returns: (float64 [E] seconds, int row of the first text that is no ISO-8601 time, or None). After a bad row the
+    Returns: (float64 [E] seconds, int row of the first text that is no ISO-8601 time, or None).
+    After a bad row the
       values are not all filled in.
     Example: "1970-01-02", "1970-01-01T01:00:00.5+01:00" -> 86400.0, 0.5
     """
     out = np.full(len(chars), np.nan)
     left = np.arange(len(chars))
     while len(left):
-        # Texts of one shape (every digit read as 0) have their fields at the same places, and a file has few shapes.
+        # Texts of one shape (every digit read as 0) have their fields at the same places, and a
+        # file has few shapes.
         rows = chars if len(left) == len(chars) else chars[left]
         digit = (rows >= 48) & (rows <= 57)
         shape = np.where(digit[0], 48, rows[0])
@@ -42,7 +50,8 @@ def seconds(chars):
 
 
 def _of_one_shape(rows, match):
-    """uint8 [N, WIDTH] rows of one shape -> float64 [N] seconds, NaN where a field is out of range."""
+    """uint8 [N, WIDTH] rows of one shape -> float64 [N] seconds, NaN where a field is out of range.
+    """
     def number(start, stop):
         value = np.zeros(len(rows), np.int64)
         for place in range(start, stop):

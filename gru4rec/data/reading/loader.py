@@ -1,4 +1,6 @@
-"""Events file -> validated columns: opens the file, picks text or parquet, settles the unit of time."""
+"""Events file -> validated columns: opens the file, picks text or parquet, settles the unit of
+time.
+"""
 
 import gzip
 import io
@@ -25,7 +27,8 @@ class Events(NamedTuple):
 
     session: np.ndarray  # [E] int64 if every id of the column is an integer, else object [E] of str
     item: np.ndarray     # [E] as session, decided by its own column
-    time: np.ndarray     # [E] float64 seconds since 1970 (or since whatever the file counts from), finite
+    # [E] float64 seconds since 1970 (or since whatever the file counts from), finite
+    time: np.ndarray
     path: str            # for messages
     time_unit: str       # unit in the file: "s" | "ms" | "us" | "ns" | "iso-8601"
 
@@ -34,13 +37,15 @@ def load_events(path, session_key="SessionId", item_key="ItemId", time_key="Time
     """Read and check an events file; the unit guessed for a numeric time is logged.
 
     Args:
-      path: text (tab, comma or semicolon, found from the header) or .parquet; gzip of either. UTF-8, any row order.
-      session_key, item_key, time_key: names of three different columns; others are ignored. A quoted field must close
+      path: text (tab, comma or semicolon, found from the header) or .parquet; gzip of either.
+      UTF-8, any row order. session_key, item_key, time_key: names of three different columns;
+      others are ignored. A quoted field must close
         on its line.
-    Returns: Events. An id column is integer only if each value is spelled as an int64 is printed; else it stays the
+    Returns: Events. An id column is integer only if each value is spelled as an int64 is printed;
+    else it stays the
       text as written, so "007", "1.0", "NA" and "nan" are ordinary text ids.
-    Raises: DataError, one line: what, where (path, line with the header as 1, column), the value, what to do.
-    """
+    Raises: DataError, one line: what, where (path, line with the header as 1, column), the
+    value, what to do."""
     path, keys = os.fspath(path), (session_key, item_key, time_key)
     if len(set(keys)) < 3:
         raise data_error(path, "session, item and time column must differ, not %r, %r, %r" % keys)
@@ -54,10 +59,14 @@ def load_events(path, session_key="SessionId", item_key="ItemId", time_key="Time
             else:
                 session, item, (time, is_iso) = read_text(path, handle, keys)
     except (EOFError, zlib.error) as error:
-        raise data_error(path, "the gzip data is broken or cut short (%s); download the file again" % error) from None
+        raise data_error(path,
+                         "the gzip data is broken or cut short (%s); download the file again"
+                         % error) from None
     except OSError as error:
         reason = error.strerror or "the gzip data is broken (%s)" % error
-        raise data_error(path, "cannot be read: %s; correct the path, its permissions, or the file" % reason) from None
+        raise data_error(path,
+                         "cannot be read: %s; correct the path, its permissions, or the file"
+                         % reason) from None
     except ValueError as error:  # a path with a NUL in it
         if isinstance(error, DataError):
             raise
@@ -66,12 +75,15 @@ def load_events(path, session_key="SessionId", item_key="ItemId", time_key="Time
         return Events(session, item, time, path, "iso-8601")
     median = float(np.median(np.abs(time)))
     unit, divisor, _ = next(row for row in _UNITS if median < row[2] or row[0] == "ns")
-    _LOG.info("%s: %s is taken as numbers in %s, because the median size is %.4g", path, time_key, unit, median)
+    _LOG.info("%s: %s is taken as numbers in %s, because the median size is %.4g", path, time_key,
+              unit, median)
     return Events(session, item, time / divisor, path, unit)
 
 
 class _open:
-    """Context manager: (binary handle of the content, whether it was gzip). Content decides; a .gz name must hold."""
+    """Context manager: (binary handle of the content, whether it was gzip). Content decides; a .gz
+    name must hold.
+    """
 
     def __init__(self, path):
         self._path = path
@@ -84,9 +96,12 @@ class _open:
             if magic == b"\x1f\x8b":
                 return gzip.GzipFile(fileobj=self._raw), True
             if not magic:
-                raise data_error(self._path, "the file is empty; give a file with a header line and events")
+                raise data_error(self._path,
+                                 "the file is empty; give a file with a header line and events")
             if str(self._path).lower().endswith(".gz"):
-                raise data_error(self._path, "named .gz but not gzip (starts with %r); rename or download it" % magic)
+                raise data_error(self._path,
+                                 "named .gz but not gzip (starts with %r); rename or download it"
+                                 % magic)
         except BaseException:
             self._raw.close()
             raise

@@ -1,4 +1,6 @@
-"""Delimited text -> columns. Read in chunks, each checked as a whole; the bad line is searched only on failure."""
+"""Delimited text -> columns. Read in chunks, each checked as a whole; the bad line is searched only
+on failure.
+"""
 
 import csv
 import io
@@ -62,13 +64,18 @@ def _check_bytes(path, data, line):
     """Raise DataError for content that is no UTF-8 text, naming the first line of it."""
     if b"\0" in data:
         line += data.count(b"\n", 0, data.index(b"\0"))
-        raise data_error(path, "a NUL byte ('\\x00'): the file is damaged or not text; restore or export it", line)
+        raise data_error(path,
+                         "a NUL byte ('\\x00'): the file is damaged or not text; restore or export "
+                         "it", line)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         line += data.count(b"\n", 0, error.start)
-        raise data_error(path, "bytes %s are not UTF-8: binary data or another encoding; give a UTF-8 text file, "
-                               "gzip or .parquet" % short(data[error.start:error.start + 8]), line) from None
+        raise data_error(path,
+                         "bytes %s are not UTF-8: binary data or another encoding; give a UTF-8 "
+                         "text file, "
+                               "gzip or .parquet" % short(data[error.start:error.start + 8]),
+                         line) from None
 
 
 def _split_header(path, data, line):
@@ -77,14 +84,20 @@ def _split_header(path, data, line):
         data = data[3:]
     header, _, rest = data.partition(b"\n")
     if not data.strip():
-        raise data_error(path, "the file is empty but for blank lines; give a file with a header line and events")
+        raise data_error(path,
+                         "the file is empty but for blank lines; give a file with a header line "
+                         "and events")
     return rest, line + 1, header.rstrip(b"\r").decode("utf-8")
 
 
 def _read_header(path, header, line, keys):
-    """(delimiter byte, position of each key, number of columns); the delimiter is the one that shows most keys."""
+    """(delimiter byte, position of each key, number of columns); the delimiter is the one that
+    shows most keys.
+    """
     if header.lstrip()[:1] == "<":
-        raise data_error(path, "%s looks like HTML or XML, perhaps a saved error page; download the events file again"
+        raise data_error(path,
+                         "%s looks like HTML or XML, perhaps a saved error page; download the "
+                         "events file again"
                          % short(header.strip()), line)
     if "\r" in header or header.count('"') % 2:
         problem = "carriage return inside" if "\r" in header else "quote that does not close"
@@ -92,7 +105,8 @@ def _read_header(path, header, line, keys):
                          % (short(header), problem), line)
     best = None
     for delimiter in _DELIMITERS:
-        names = next(csv.reader([header], delimiter=delimiter), [""]) if len(header) < 100000 else [header]
+        names = next(csv.reader([header], delimiter=delimiter),
+                     [""]) if len(header) < 100000 else [header]
         score = sum(key in names for key in keys), len(names)
         if best is None or score > best[0]:
             best = score, delimiter, names
@@ -101,11 +115,14 @@ def _read_header(path, header, line, keys):
 
 
 class _Chunk(NamedTuple):
-    """Lines of equal field count; field k of row n is `data[bounds[n, k] + 1:bounds[n, k + 1]]`, quotes included."""
+    """Lines of equal field count; field k of row n is `data[bounds[n, k] + 1:bounds[n, k + 1]]`,
+    quotes included.
+    """
 
     data: bytes
     bytes: np.ndarray   # uint8 view of data
-    bounds: np.ndarray  # int64 [N, width + 1] positions of delimiters, newline before and newline after
+    # int64 [N, width + 1] positions of delimiters, newline before and newline after
+    bounds: np.ndarray
     delimiter: str
     lines: object       # int [N] or range: line number of each row
 
@@ -122,12 +139,15 @@ class _Chunk(NamedTuple):
 
 
 def _tokenize(path, data, line, delimiter, width):
-    """_Chunk of bytes that end with a newline, None if all lines are blank; DataError at a line of another shape."""
+    """_Chunk of bytes that end with a newline, None if all lines are blank; DataError at a line of
+    another shape.
+    """
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
         if b"\r" in data:
             row = data.count(b"\n", 0, data.index(b"\r"))
-            raise data_error(path, "a carriage return inside the line %s; end lines with \\n or \\r\\n"
+            raise data_error(path,
+                             "a carriage return inside the line %s; end lines with \\n or \\r\\n"
                              % short(data.split(b"\n", row + 1)[row].decode("utf-8")), line + row)
     lines = None
     if b"\n\n" in data or data.startswith(b"\n"):  # blank lines are skipped, but keep their numbers
@@ -147,39 +167,52 @@ def _tokenize(path, data, line, delimiter, width):
         bad = _first_stray_quote(array, quotes, starts, newlines, delimiter)
         marks = marks[np.searchsorted(quotes, marks) % 2 == 0]
     ends = marks.reshape(-1, width - 1) if len(marks) == len(newlines) * (width - 1) else None
-    if ends is None or bad < len(newlines) or (ends[:, 0] < starts).any() or (ends[:, -1] > newlines).any():
+    if ends is None or bad < len(newlines) or (ends[:, 0]
+                                               < starts).any() or (ends[:, -1] > newlines).any():
         counts = 1 + np.diff(np.searchsorted(marks, np.append(starts, len(array))))
         uneven = int(np.append(np.flatnonzero(counts != width), len(newlines))[0])
         row = min(uneven, bad)
         text = short(data[starts[row]:newlines[row]].decode("utf-8"))
         if bad <= uneven:
-            raise data_error(path, "an unbalanced or stray quote in %s; quote whole fields, double a quote inside, and "
+            raise data_error(path,
+                             "an unbalanced or stray quote in %s; quote whole fields, double a "
+                             "quote inside, and "
                              "close it on its line" % text, lines[row])
-        raise data_error(path, "%d fields where the header has %d: %s; correct the line or the delimiter (%r)"
+        raise data_error(path,
+                         "%d fields where the header has %d: %s; correct the line or the delimiter "
+                         "(%r)"
                          % (counts[row], width, text, chr(delimiter)), lines[row])
     bounds = np.column_stack([starts - 1, ends, newlines])
     return _Chunk(data, array, bounds, chr(delimiter), lines)
 
 
 def _first_stray_quote(array, quotes, starts, newlines, delimiter):
-    """Row of the first line with an odd number of quotes or one inside an unquoted field; len(newlines) if none."""
+    """Row of the first line with an odd number of quotes or one inside an unquoted field;
+    len(newlines) if none.
+    """
     counts = np.diff(np.searchsorted(quotes, np.append(starts, len(array))))
     edge = (array == delimiter) | (array == _NEWLINE) | (array == _QUOTE)
     opening, closing = quotes[0::2], quotes[1::2]
-    stray = np.concatenate([opening[(opening > 0) & ~edge[opening - 1]], closing[~edge[closing + 1]]])
-    rows = np.concatenate([np.flatnonzero(counts % 2), np.searchsorted(newlines, stray), [len(newlines)]])
+    stray = np.concatenate([opening[(opening > 0) & ~edge[opening - 1]],
+                            closing[~edge[closing + 1]]])
+    rows = np.concatenate([np.flatnonzero(counts % 2), np.searchsorted(newlines, stray),
+                           [len(newlines)]])
     return int(rows.min())
 
 
 def _parse(path, chunk, places, keys, columns):
-    """Append one chunk to the three column builders; DataError at the first empty or unreadable value."""
+    """Append one chunk to the three column builders; DataError at the first empty or unreadable
+    value.
+    """
     spans = [chunk.span(place) for place in places]
     empty = [np.append(np.flatnonzero(length == 0), len(chunk.bounds))[0] for _, length in spans]
     if min(empty) < len(chunk.bounds):
         which = int(np.argmin(empty))
         row = int(empty[which])
         text = short(chunk.data[chunk.bounds[row, 0] + 1:chunk.bounds[row, -1]].decode("utf-8"))
-        raise data_error(path, "the value is missing (%r) in %s; fill it in or remove the line" % ("", text),
+        raise data_error(path,
+                         "the value is missing (%r) in %s; fill it in or remove the line"
+                         % ("", text),
                      chunk.lines[row], keys[which])
     ids, times = columns[:2], columns[2]
     if times.is_iso is None:
@@ -209,15 +242,20 @@ def _parse(path, chunk, places, keys, columns):
         return
     values = parsed[places[2]]
     if values.dtype.kind not in "iuf":
-        values = pd.to_numeric(pd.Series(_pandas(chunk, {places[2]: object})[places[2]], dtype=object), errors="coerce")
+        values = pd.to_numeric(pd.Series(_pandas(chunk, {places[2]: object})[places[2]],
+                                         dtype=object), errors="coerce")
     times.add_numbers(np.asarray(values, np.float64), fail)
 
 
 def _pandas(chunk, dtypes):
-    """{place: numpy column} of a chunk that is known to be rectangular; dtype None lets pandas find numbers."""
+    """{place: numpy column} of a chunk that is known to be rectangular; dtype None lets pandas find
+    numbers.
+    """
     places = sorted(dtypes)
-    frame = pd.read_csv(io.BytesIO(chunk.data), sep=chunk.delimiter, header=None, usecols=places, na_filter=False,
-                        dtype={place: kind for place, kind in dtypes.items() if kind}, low_memory=False,
+    frame = pd.read_csv(io.BytesIO(chunk.data), sep=chunk.delimiter, header=None, usecols=places,
+                        na_filter=False,
+                        dtype={place: kind for place, kind in dtypes.items() if kind},
+                        low_memory=False,
                         skip_blank_lines=False, encoding="utf-8")
     # The C parser repeats one str object per distinct value, so object columns stay small.
     return {place: frame[place].to_numpy(dtype=None if frame[place].dtype.kind in "iuf" else object)
@@ -225,7 +263,9 @@ def _pandas(chunk, dtypes):
 
 
 def _canonical(values, length):
-    """Whether an inferred column is int64 and each value was written just as it prints: "007" and "+7" are longer."""
+    """Whether an inferred column is int64 and each value was written just as it prints: "007" and
+    "+7" are longer.
+    """
     if values.dtype != np.int64:
         return False
     size = np.where(values == np.iinfo(np.int64).min, np.iinfo(np.int64).max, np.abs(values))

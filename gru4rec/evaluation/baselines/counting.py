@@ -1,7 +1,8 @@
-"""From sparse scores to the two counts that ranks are made of (evaluation.metrics.ranks_from_counts), without a dense table.
+"""From sparse scores to the two counts that ranks are made of
+(evaluation.metrics.ranks_from_counts), without a dense table.
 
-Only items with a score above 0 are listed; all others score 0 and tie, the target too if it is not listed.
-"""
+Only items with a score above 0 are listed; all others score 0 and tie, the target too if it is
+not listed."""
 
 
 import numpy as np
@@ -12,7 +13,9 @@ BATCH = 1 << 21  # entries handled at once: bounds the memory to a few hundred M
 
 
 def batches(cost_n, limit=None):
-    """Yields (first, stop) of runs of targets whose costs add up to at most `limit`, or of one that alone exceeds it."""
+    """Yields (first, stop) of runs of targets whose costs add up to at most `limit`, or of one that
+    alone exceeds it.
+    """
     limit, total, first = limit or BATCH, np.cumsum(cost_n), 0
     while first < len(total):
         done = total[first - 1] if first else 0
@@ -38,11 +41,15 @@ def lookup(keys, wanted):
 def place_in_group(group):
     """Ascending group numbers -> 0, 1, 2, ... within each group."""
     at = np.arange(len(group))
-    return at - np.maximum.accumulate(np.where(np.append(True, group[1:] != group[:-1])[:len(group)], at, 0))
+    return (at
+            - np.maximum.accumulate(np.where(np.append(True, group[1:] != group[:-1])[:len(group)],
+                                             at, 0)))
 
 
 def ordinals(score, num_rows):
-    """Scores for `places_in_rows`: [P] int64 > 0 -> as they are, or 1, 2, 3, ... in their order if they are too large."""
+    """Scores for `places_in_rows`: [P] int64 > 0 -> as they are, or 1, 2, 3, ... in their order if
+    they are too large.
+    """
     if num_rows * (int(score.max(initial=0)) + 1) < 2 ** 63:
         return score
     return np.unique(score, return_inverse=True)[1].reshape(-1) + 1
@@ -57,7 +64,8 @@ def places_in_rows(row, score, wanted_row, wanted_score):
     Returns: (greater [N], greater_equal [N]) int64.
     """
     top = int(score.max(initial=0))
-    packed = np.sort(row * (top + 1) + (top - score))  # by row, then from the highest score to the lowest
+    # by row, then from the highest score to the lowest
+    packed = np.sort(row * (top + 1) + (top - score))
     wanted, start = wanted_row * (top + 1) + (top - wanted_score), np.searchsorted(row, wanted_row)
     return np.searchsorted(packed, wanted) - start, np.searchsorted(packed, wanted, "right") - start
 
@@ -66,7 +74,8 @@ def counts_of_entries(event, item, score, target, num_items):
     """Counts of targets from their listed items.
 
     Args:
-      event: [P] int, 0 <= event < N. item: [P], distinct within an event. score: [P] > 0. target: [N] item index.
+      event: [P] int, 0 <= event < N. item: [P], distinct within an event. score: [P] > 0. target:
+      [N] item index.
     Returns: Counts.
     """
     own = np.zeros(len(target), score.dtype)

@@ -1,4 +1,6 @@
-"""Popularity in the training file, and in the session so far (POP and S-POP of Hidasi et al. 2016, section 4.2)."""
+"""Popularity in the training file, and in the session so far (POP and S-POP of Hidasi et al. 2016,
+section 4.2).
+"""
 
 import numpy as np
 
@@ -25,21 +27,23 @@ def popularity(sessions, support):
 
 
 def session_popularity(sessions, support):
-    """Counts when items score their events in the session so far, equal ones (those at 0 too) the higher the more
-    popular in the training file."""
+    """Counts when items score their events in the session so far, equal ones (those at 0 too)
+    the higher the more popular in the training file."""
     found, (higher, at_least) = contexts(sessions), _counts_by_support(support)
     num_items, top, parts = len(support), int(support.max()), []
     for first, stop in batches(found.length):
         target, length = found.target[first:stop], found.length[first:stop]
         event = np.repeat(np.arange(stop - first), length)
-        pairs = np.sort(event * num_items + sessions.items[rows_of(found.start[first:stop], length)[0]])
+        pairs = np.sort(event * num_items
+                        + sessions.items[rows_of(found.start[first:stop], length)[0]])
         pairs, times = sums(pairs, np.ones(len(pairs), np.int64))
         event, item = np.divmod(pairs, num_items)
 
         def count(mask, event=event, size=stop - first):
             return np.bincount(event[mask], minlength=size)
 
-        score = times * (top + 1) + support[item]  # of the listed items; the others score their support
+        # of the listed items; the others score their support
+        score = times * (top + 1) + support[item]
         mine = item == target[event]
         seen = np.zeros(stop - first, bool)
         own = support[target]

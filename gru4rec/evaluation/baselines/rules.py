@@ -1,11 +1,13 @@
 """Sequential rules and first-order Markov chains: what follows an item, and how soon.
 
-A rule a -> b weighs the sum of 1/distance over all places of the training sessions where b comes at most `window` events
-after a. The score of b is the weight of the rule from the session's last item; without a rule it is 0. With window 1
+A rule a -> b weighs the sum of 1/distance over all places of the training sessions where b comes at
+most `window` events after a. The score of b is the weight of the rule from the session's last item;
+without a rule it is 0. With window 1
 the weights are counts of direct successors: the first-order Markov chain.
 
-Source: Ludewig and Jannach 2018, "Evaluation of session-based recommendation algorithms" (arXiv 1803.09587), sequential
-rules and Markov chain. Choices made here: rules of an item to itself count like others; weights are whole numbers of
+Source: Ludewig and Jannach 2018, "Evaluation of session-based recommendation algorithms" (arXiv
+1803.09587), sequential rules and Markov chain. Choices made here: rules of an item to itself count
+like others; weights are whole numbers of
 1/lcm(1..window), so that equal weights are equal and no rounding decides a tie.
 """
 
@@ -31,28 +33,36 @@ class Rules(NamedTuple):
     num_items: int
 
     def counts(self, sessions):
-        """counting.Counts of every target of data.sessions.EvalSessions; a target without context ties with all."""
+        """counting.Counts of every target of data.sessions.EvalSessions; a target without context
+        ties with all.
+        """
         found = contexts(sessions)
-        antecedent = np.where(found.last < 0, self.num_items, found.last).astype(np.int64)  # num_items has no rules
+        # num_items has no rules
+        antecedent = np.where(found.last < 0, self.num_items, found.last).astype(np.int64)
         at, listed = lookup(self.keys, antecedent * self.num_items + found.target)
         weights = np.append(ordinals(self.weights, self.num_items + 1), 0)
         own = np.where(listed, weights[at], 0)
-        greater, greater_equal = places_in_rows(self.keys // self.num_items, weights[:-1], antecedent, own)
+        greater, greater_equal = places_in_rows(self.keys // self.num_items, weights[:-1],
+                                                antecedent, own)
         return Counts(greater, np.where(listed, greater_equal, self.num_items))
 
 
 def build(sessions, num_items, window=WINDOW):
-    """Rules of data.sessions.Sessions. Memory: about 30 bytes an event, and the result twice for a moment."""
+    """Rules of data.sessions.Sessions. Memory: about 30 bytes an event, and the result twice for a
+    moment.
+    """
     unit = int(np.lcm.reduce(np.arange(1, window + 1)))
     weight_of = np.append(0, unit // np.arange(1, window + 1)).astype(np.int64)
     items, offsets = sessions.items, sessions.offsets
-    after = np.repeat(offsets[1:], np.diff(offsets)) - 1 - np.arange(len(items))  # events after it in its session
+    # events after it in its session
+    after = np.repeat(offsets[1:], np.diff(offsets)) - 1 - np.arange(len(items))
     after = np.minimum(after, window).astype(np.int8)
     by_item = np.argsort(items)  # in whatever order within an item
     support = np.bincount(items, minlength=num_items)
     starts = np.append(0, np.cumsum(support))
     parts = []
-    for first, stop in batches(support):  # all rules of some antecedents at a time, so that no part meets another
+    # all rules of some antecedents at a time, so that no part meets another
+    for first, stop in batches(support):
         pairs = _pairs(items, by_item[starts[first]:starts[stop]], after, num_items, window)
         pairs.sort()  # values, not indices: the distance rides along in the lowest digit
         parts.append(sums(pairs // (window + 1), weight_of[pairs % (window + 1)]))
@@ -61,7 +71,9 @@ def build(sessions, num_items, window=WINDOW):
 
 
 def _pairs(items, events, after, num_items, window):
-    """(antecedent * num_items + consequent) * (window + 1) + distance, int64, of all pairs that begin at `events`."""
+    """(antecedent * num_items + consequent) * (window + 1) + distance, int64, of all pairs that
+    begin at `events`.
+    """
     found = [np.zeros(0, np.int64)]
     for distance in range(1, window + 1):
         events = events[after[events] >= distance]
@@ -74,7 +86,8 @@ def _stamp(vocabulary):
     """Tells vocabularies apart: CRC-32 of their arrays."""
     value = 0
     for name, array in sorted(vocabulary.to_arrays().items()):
-        value = zlib.crc32(np.ascontiguousarray(array).tobytes(), zlib.crc32(name.encode("ascii"), value))
+        value = zlib.crc32(np.ascontiguousarray(array).tobytes(),
+                           zlib.crc32(name.encode("ascii"), value))
     return value
 
 
@@ -88,11 +101,14 @@ def save(path, rules, vocabulary):
     try:
         with durable.replacing(path) as temporary, open(temporary, "wb") as out:
             # Uncompressed: packing takes longer than finding the rules.
-            np.savez(out, lengths=np.diff(starts).astype(np.int32), items=(rules.keys % rules.num_items).astype(np.int32),
+            np.savez(out, lengths=np.diff(starts).astype(np.int32),
+                     items=(rules.keys % rules.num_items).astype(np.int32),
                      weights=rules.weights.astype(kind), vocabulary=np.int64(_stamp(vocabulary)))
     except OSError as error:
-        raise CheckpointError("%s cannot be written: %s; free space, give another --checkpoint_dir, or leave the rules "
-                              "out with --compare_rules 0" % (path, error.strerror or error)) from error
+        raise CheckpointError("%s cannot be written: %s; free space, give another "
+                              "--checkpoint_dir, or leave the rules "
+                              "out with --compare_rules 0"
+                              % (path, error.strerror or error)) from error
 
 
 def load(path, vocabulary):
@@ -102,7 +118,8 @@ def load(path, vocabulary):
     """
     try:
         stored = npz.read(path)
-        lengths, items, weights, stamp = (stored[name] for name in ("lengths", "items", "weights", "vocabulary"))
+        lengths, items, weights, stamp = (stored[name]
+                                          for name in ("lengths", "items", "weights", "vocabulary"))
         if any(array.dtype.kind not in "iu" for array in (lengths, items, weights, stamp)):
             raise TypeError("its arrays are no whole numbers")
         keys = np.repeat(np.arange(len(lengths)), lengths) * len(lengths) + items
@@ -112,7 +129,8 @@ def load(path, vocabulary):
     except FileNotFoundError:
         raise CheckpointError("%s: no such file (trained with --compare_rules 0?)" % path) from None
     except npz.ERRORS as error:
-        raise CheckpointError("%s: damaged, or not written by this program (%s); train again, or give --compare_rules 0"
+        raise CheckpointError("%s: damaged, or not written by this program (%s); train again, or "
+                              "give --compare_rules 0"
                               % (path, type(error).__name__)) from None
     if len(lengths) != len(vocabulary) or stamp != _stamp(vocabulary):
         raise CheckpointError("%s: made from another training file than the model" % path)
