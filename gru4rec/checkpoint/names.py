@@ -2,12 +2,14 @@
 removed.
 """
 
+import contextlib
 import os
 import re
 from typing import NamedTuple
 
 from gru4rec.checkpoint import bundle_writer
 from gru4rec.errors import CheckpointError
+from gru4rec.files import durable
 
 PREFIX = "gru-model-"
 VOCABULARY = "vocabulary.npz"
@@ -54,16 +56,41 @@ def prune(directory, keep, spare=None):
 
 
 def remove(directory, names):
-    """Remove checkpoints, manifest first, so that none is half there."""
+    """Remove checkpoints, so that none is half there.
+
+    The manifest goes first, into a temporary directory. It lies there until the other files are
+    removed: if the process is killed before, `remove_halves` knows from it what to remove.
+    """
     for name in names:
-        for part in reversed(name.files()):
-            try:
-                os.remove(os.path.join(directory, part))
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                raise CheckpointError("%s cannot be removed: %s"
-                                      % (os.path.join(directory, part), error.strerror)) from error
+        try:
+            with durable.aside(directory) as temporary, contextlib.suppress(FileNotFoundError):
+                os.replace(os.path.join(directory, name.manifest),
+                           os.path.join(temporary, name.manifest))
+                _remove_tensors(directory, name)
+        except OSError as error:
+            raise CheckpointError("%s cannot be removed: %s"
+                                  % (os.path.join(directory, str(name)), error.strerror)) from error
+
+
+def _remove_tensors(directory, name):
+    for part in name.files()[:-1]:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(directory, part))
+
+
+def remove_halves(directory):
+    """Remove what is left of checkpoints that a killed process was writing or removing.
+
+    Their manifest lies in a temporary directory, and there is none in `directory`. No process may
+    be writing there now; OSError if a file cannot be removed.
+    """
+    finished = listing(directory)
+    for temporary in os.listdir(directory):
+        path = os.path.join(directory, temporary)
+        if temporary.startswith(durable.TEMPORARY) and os.path.isdir(path):
+            for name in listing(path):
+                if name not in finished:
+                    _remove_tensors(directory, name)
 
 
 def listing(directory):

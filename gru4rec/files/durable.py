@@ -3,6 +3,8 @@
 import contextlib
 import errno
 import os
+import shutil
+import tempfile
 import uuid
 
 TEMPORARY = ".tmp-"  # what begins so is being written; where no run is alive it is rubbish
@@ -46,6 +48,16 @@ def replacing(path):
             os.remove(temporary)
         raise
     sync_directory(directory)
+
+
+@contextlib.contextmanager
+def aside(directory):
+    """Context of a temporary directory within `directory`, which is gone afterwards."""
+    temporary = tempfile.mkdtemp(prefix=TEMPORARY, dir=directory)
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path, text):

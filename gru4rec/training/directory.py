@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 
-from gru4rec.checkpoint.names import PREFIX, STATE_FILE, VOCABULARY
+from gru4rec.checkpoint.names import PREFIX, STATE_FILE, VOCABULARY, remove_halves
 from gru4rec.errors import InputError
 from gru4rec.evaluation.baselines import rules
 from gru4rec.files import durable
@@ -45,6 +45,7 @@ class RunDirectory:
         if not os.path.isdir(self.path):
             return
         with self._errors():
+            remove_halves(self.path)
             for name in os.listdir(self.path):
                 if name.startswith(durable.TEMPORARY):
                     self._remove(name)

@@ -51,6 +51,9 @@ def find(asked, directory):
         start = _first_part(asked, name, found)
     else:
         start = _second_part(asked, name, found, refit)
+    # of a part that came to its end, but was killed before it removed them
+    if start.name is None or start.is_finished:
+        names.remove(directory.path, [n for n in names.listing(directory.path) if not n.is_epoch])
     if start.name is not None and not start.is_finished:
         _log.info("going on from %s (epoch %d, step %d)", directory.file(str(start.name)),
                   name.epoch, found["step"])

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import time
 
 import numpy as np
@@ -423,3 +424,67 @@ def test_amending_changes_a_manifest_and_keeps_its_checksum_right(tmp_path):
     after = manifests.read(path)
     assert after.pop("num_steps") == 77 and before.pop("num_steps") == 100
     assert after.pop("sha256") != before.pop("sha256") and after == before
+
+
+# --- killed on the way
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL: from the call at which it is raised no file changes any more."""
+
+
+def dies_at(monkeypatch, call):
+    """From the call-th one (0-based) on, each os.replace, os.remove and rmtree raises Killed."""
+    left = [call]
+
+    def dying(real):
+        def wrapper(*args, **kwargs):
+            left[0] -= 1
+            if left[0] < 0:
+                raise Killed
+            return real(*args, **kwargs)
+        return wrapper
+
+    for module, name in ((os, "replace"), (os, "remove"), (shutil, "rmtree")):
+        monkeypatch.setattr(module, name, dying(getattr(module, name)))
+
+
+def of_checkpoints(directory):
+    return sorted(n for n in os.listdir(str(directory)) if n.startswith("gru-model"))
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_a_checkpoint_whose_removal_is_killed_leaves_no_file(tmp_path, monkeypatch, call):
+    cfg, old, new = make(tmp_path), names_module.Name(1, 13), names_module.Name(1, 15)
+    save(cfg, 1, 13, is_moment=True)
+    save(cfg, 1, 15, is_moment=True)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        dies_at(patch, call)
+        names_module.remove(str(tmp_path), [old])
+        raise Killed
+    assert find(ask(cfg)).name == new
+    left = [new] if call else [old, new]  # before the first call nothing has happened
+    assert of_checkpoints(tmp_path) == sorted(part for name in left for part in name.files())
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_a_checkpoint_whose_writing_is_killed_leaves_all_files_or_none(tmp_path, monkeypatch, call):
+    cfg = make(tmp_path)
+    save(cfg, 0, 10)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        dies_at(patch, call)
+        save(cfg, 1, 15, is_moment=True)
+        raise Killed
+    name = find(ask(cfg)).name
+    names = [names_module.Name(0)] + [name] * (not name.is_epoch)
+    assert of_checkpoints(tmp_path) == sorted(part for name in names for part in name.files())
+
+
+def test_moments_of_a_run_that_was_killed_at_its_very_end_are_removed(tmp_path):
+    cfg = make(tmp_path, "--epoch", 2)
+    save(cfg, 1, 20)
+    checkpoint.save(str(tmp_path), cfg, VOCABULARY, arrays(cfg, 15), 1, 100, is_moment=True)
+    assert find(ask(cfg, "--epoch", 3)).position() is not None  # it goes on: they stay
+    assert len(names_module.listing(str(tmp_path))) == 2
+    assert find(ask(cfg)).is_finished
+    assert names_module.listing(str(tmp_path)) == [names_module.Name(1)]
