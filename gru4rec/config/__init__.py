@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Tuple
 
-from gru4rec.command.flags import build_parser, convert, fields_of, show
+from gru4rec.command.flags import Command, convert, fields_of, show, split
 from gru4rec.config import accelerator as accelerator_flags
 from gru4rec.config import port as port_module
 from gru4rec.config import presets
@@ -56,16 +56,13 @@ class Config:
         return json.dumps(self.to_dict(), indent=2, sort_keys=True)
 
 
+COMMAND = Command("python -m gru4rec.main",
+                  "Train (--train 1) or evaluate (--train 0) a GRU4Rec session model.", GROUPS)
+parser = COMMAND.parser
 _FIELDS = {item.name: item for _, _, item in fields_of(GROUPS)}
 
 
-def parser(prog="python -m gru4rec.main"):
-    """The argparse parser of the main command."""
-    return build_parser(prog, "Train (--train 1) or evaluate (--train 0) a GRU4Rec session model.",
-                        GROUPS)
-
-
-def parse(argv, prog="python -m gru4rec.main"):
+def parse(argv):
     """Command line -> Config.
 
     Args:
@@ -73,7 +70,7 @@ def parse(argv, prog="python -m gru4rec.main"):
     Returns: Config, resolved (`size`, `layer` and `final_act` are filled in) and checked.
     Raises: ConfigError with one line naming the flag, its value and what to give instead.
     """
-    flags = vars(parser(prog).parse_args(argv))
+    flags = vars(COMMAND.parser().parse_args(argv))
     if flags.get("preset") == "list":
         print(presets.table())
         raise SystemExit(0)
@@ -153,9 +150,7 @@ def from_dict(saved):
 
 
 def _assemble(given, explicit):
-    parts = {group: cls(**{f.name: given[f.name]
-                           for f in dataclasses.fields(cls) if f.name in given})
-             for group, cls in GROUPS}
+    parts = dict(zip((group for group, _ in GROUPS), split(given, GROUPS)))
     parts["model"] = resolve_model(parts["model"], given)
     parts["data"], parts["port"] = _resolve_port(parts["data"], parts["port"])
     # at evaluation the loss not given is the saved model's, not the default

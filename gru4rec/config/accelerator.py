@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from gru4rec.command.flags import flag
-from gru4rec.command.kinds import text_list, truth, whole
+from gru4rec.command.kinds import text_list, truth, whole, worded
 from gru4rec.config import npu_options
 from gru4rec.errors import ConfigError
 
 OFF, DYNAMIC = "off", "dynamic"
 
 
+@worded("off, dynamic or a number above 0 (at most 2**32)")
 def loss_scale_kind(value):
     """"off" | "dynamic" | a number above 0, as text or number -> "off", "dynamic" or float."""
     if value in (OFF, DYNAMIC):
@@ -30,9 +31,6 @@ def loss_scale_kind(value):
     if not 0 < number <= 2.0 ** 32:
         raise ValueError("not a loss scale")
     return number
-
-
-loss_scale_kind.words = "off, dynamic or a number above 0 (at most 2**32)"
 
 
 @dataclass(frozen=True)
