@@ -147,8 +147,7 @@ def _add(group, item):
         how["action"] = "append"
     elif meta["const"] is not None:
         how.update(nargs="?", const=meta["const"])
-    names = ["-" + item.name] * (len(item.name) == 1) + ["--" + item.name]
-    group.add_argument(*names, metavar=item.name.upper(), dest=item.name,
+    group.add_argument(*names_of(item), metavar=item.name.upper(), dest=item.name,
                        required=item.default is REQUIRED, **how)
 
 
@@ -163,6 +162,13 @@ def _help(item):
         notes.append(meta["unit"])
     notes.append(default_of(item) if item.default is REQUIRED else "default: " + default_of(item))
     return "%s [%s]" % (words, "; ".join(notes))
+
+
+def names_of(item):
+    """How a flag or an argument is written: ["--out"], ["-k", "--k"] or ["DATASET"]."""
+    if item.metadata["place"]:
+        return [item.metadata["place"]]
+    return ["-" + item.name] * (len(item.name) == 1) + ["--" + item.name]
 
 
 def default_of(item):
@@ -183,7 +189,7 @@ def convert(item, value):
     Raises: ConfigError naming the flag, the value and what is allowed.
     """
     meta = item.metadata
-    name = meta["place"] or "--" + item.name
+    name = names_of(item)[-1]
     try:
         converted = meta["kind"](value)
     except (ValueError, OverflowError):

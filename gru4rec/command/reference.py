@@ -1,6 +1,6 @@
 """The flags of every command as a page of the documentation."""
 
-from gru4rec.command.flags import default_of, fields_of
+from gru4rec.command.flags import default_of, fields_of, names_of
 
 _HEAD = """# Flags of every command
 
@@ -32,7 +32,7 @@ def flags_markdown(groups, leave_out=()):
         meaning = meta["help"]
         if meta["choices"]:
             meaning += " (%s)" % ", ".join(str(choice) for choice in meta["choices"])
-        name = meta["place"] or "--" + item.name
-        lines.append("| `%s` | %s | %s | %s |" % (name, default_of(item), meta["unit"],
-                                                  meaning.replace("|", "\\|")))
+        names = ", ".join("`%s`" % name for name in names_of(item))
+        lines.append("| %s | %s | %s | %s |" % (names, default_of(item), meta["unit"],
+                                                meaning.replace("|", "\\|")))
     return "\n".join(lines)

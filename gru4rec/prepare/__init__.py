@@ -1,4 +1,4 @@
-"""Raw logs to training and test files; needs DuckDB (extra `prepare`). Imports data, command.
+"""Raw logs to training and test files; needs DuckDB (extra `prepare`). Imports files, command, data.
 
 cli         flags
 job         temporary directory, rename into place

@@ -20,8 +20,32 @@ def open_lines(path):
 
 
 def is_utf8(path):
-    """Whether DuckDB can be given this name: one in another encoding holds surrogates."""
+    """Whether DuckDB can be given this name; a name in another encoding holds surrogates."""
     return not re.search("[\ud800-\udfff]", path)
+
+
+def of_directory(paths, dataset, known):
+    """The raw files: `paths`, or the dataset's own files, gzip or not, of the one directory given.
+
+    Args:
+      paths: tuple of str. dataset: its name. known: datasets.Dataset.
+    Raises: DataError naming the directory, the file it lacks and where to get that.
+    """
+    if len(paths) != 1 or not os.path.isdir(paths[0]):
+        return paths
+    directory = paths[0]
+    if not known.files:
+        raise data_error(directory, "this is a directory, and the files of %s have no names of "
+                         "their own; give its files" % dataset)
+    found = []
+    for name in known.files:
+        plain = os.path.join(directory, name)
+        existing = [path for path in (plain, plain + ".gz") if os.path.isfile(path)]
+        if not existing:
+            raise data_error(directory, "there is no %s and no %s.gz in it; get it from %s"
+                             % (name, name, known.origin))
+        found.append(existing[0])
+    return tuple(found)
 
 
 def checked(path):

@@ -18,7 +18,8 @@ pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
 
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
 from gru4rec.prepare import cli, job  # noqa: E402
-from gru4rec.prepare import study as study_module
+from gru4rec.prepare import study as study_module  # noqa: E402
+from gru4rec.prepare.datasets import DATASETS  # noqa: E402
 from gru4rec.prepare.report import length_bin  # noqa: E402
 
 DAY_MS = 86400 * 1000
@@ -603,6 +604,41 @@ def test_a_missing_file(tmp_path):
         prepare(tmp_path, "custom", None)
 
 
+PUBLIC = {name: known for name, known in DATASETS.items() if known.files}
+
+
+def test_every_public_dataset_names_its_files_and_where_to_get_them():
+    assert sorted(PUBLIC) == ["coveo", "diginetica", "otto", "rees46", "retailrocket", "rsc15",
+                              "yoochoose"]
+    assert all("https://" in known.origin for known in PUBLIC.values())
+
+
+@pytest.mark.parametrize("dataset", sorted(PUBLIC))
+def test_a_directory_stands_for_the_files_of_the_dataset_in_their_order(tmp_path, dataset):
+    names = list(PUBLIC[dataset].files)
+    names[-1] += ".gz"
+    for name in names:
+        (tmp_path / name).write_text("x")
+    parsed = cli.parse([dataset, str(tmp_path), "--out", "o"])
+    assert parsed.raw == tuple(str(tmp_path / name) for name in names)
+
+
+@pytest.mark.parametrize("dataset", sorted(PUBLIC))
+def test_a_directory_without_the_file_says_where_to_get_it(tmp_path, dataset):
+    for name in PUBLIC[dataset].files[:-1]:
+        (tmp_path / name).write_text("x")
+    with pytest.raises(DataError) as caught:
+        cli.parse([dataset, str(tmp_path), "--out", "o"])
+    message = str(caught.value)
+    assert message.startswith("%s: there is no %s" % (tmp_path, PUBLIC[dataset].files[-1]))
+    assert message.endswith("; get it from " + PUBLIC[dataset].origin)
+
+
+def test_a_directory_for_a_log_without_a_name(tmp_path):
+    with pytest.raises(DataError, match="the files of custom have no names of their own"):
+        cli.parse(["custom", str(tmp_path), "--out", "o"])
+
+
 # Outputs
 
 def test_outputs_that_are_there_are_refused_and_nothing_else_is_left(tmp_path):
@@ -682,20 +718,27 @@ def test_length_bins():
 # Flags
 
 @pytest.mark.parametrize("flags,problem", [
-    (["rsc16", "f"], "invalid choice"),
+    (["rsc16", "f"], "DATASET 'rsc16' is unknown; use one of: coveo, custom,"),
     (["rsc15", "f", "--gap", "5"], "--gap has no meaning for rsc15"),
     (["otto", "f", "--slices", "4"], "--slices has no meaning for otto"),
     (["rees46", "f", "--item_key", "x"], "--item_key has no meaning for rees46"),
     (["custom", "f", "--event_types", "view"], "--event_types and --event_key need each other"),
     (["custom", "f", "--user_key", "u", "--session_key", "s"], "exclude each other"),
-    (["custom", "f", "--split", "last-0-days"], "more than 0"),
-    (["custom", "f", "--split", "weekly"], "is unknown"),
+    (["custom", "f", "--split", "last-0-days"], "is not last-day, last-N-days"),
+    (["custom", "f", "--split", "weekly"], "'weekly' is not last-day, last-N-days"),
     (["custom", "f", "--ratio", "0.5"], "--split ratio only"),
-    (["rsc15", "f", "--slices", "4,x"], "is no list"),
+    (["rsc15", "f", "--slices", "4,x"], "'4,x' is not none or different whole numbers"),
+    (["rsc15", "f", "--slices", "4,4"], "is not none or different"),
+    (["retailrocket", "f", "--event_types", " , "], "is not a list of kinds of event"),
+    (["custom", "f", "--split", "ratio", "--ratio", "0"], "--ratio 0 is out of range"),
+    (["custom", "f", "--last_days", "0"], "--last_days 0 is out of range"),
+    (["custom", "f", "--split", "ratio", "--last_days", "2"], "exclude each other"),
     (["yoochoose", "f", "--event_types", "view"], "--event_types has no meaning for yoochoose"),
-    (["custom", "f", "--gap", "1e308"], "number"), (["custom", "f", "--memory", "1e30"], "number"),
-    (["custom", "f", "--min_support", "0"], "whole number of at least 1"),
-    (["custom", "f", "--gap", "nan"], "number")])
+    (["custom", "f", "--gap", "1e308"], "--gap 1e308 is out of range"),
+    (["custom", "f", "--memory", "1e30"], "--memory 1e30 is out of range"),
+    (["custom", "f", "--min_support", "0"], "it must be at least 1"),
+    (["custom", "f", "--min_support", "x"], "--min_support 'x' is not a whole number"),
+    (["custom", "f", "--gap", "nan"], "--gap nan is out of range")])
 def test_flags_that_cannot_be(flags, problem):
     with pytest.raises(ConfigError, match=problem):
         cli.parse(flags + ["--out", "o"])
