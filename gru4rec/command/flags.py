@@ -92,9 +92,9 @@ class Command(NamedTuple):
         return " ".join(words + ["[flags]"])
 
     def parser(self):
-        """argparse.ArgumentParser with a group for each dataclass, whose `error` raises ConfigError.
+        """argparse.ArgumentParser with a group for each dataclass.
 
-        Flags that are not given do not appear in its namespace.
+        Its `error` raises ConfigError; flags that are not given do not appear in its namespace.
         """
         parser = _Parser(prog=invocation.name(self.prog), usage=self.usage().replace("%", "%%"),
                          description=self.description, argument_default=argparse.SUPPRESS,
