@@ -1,4 +1,4 @@
-"""Raw logs to training and test files; needs DuckDB (extra `prepare`). Imports files, command, data.
+"""Raw logs to training and test files, by DuckDB (extra prepare). Imports command, data, files.
 
 cli          the flags
 datasets     each dataset: its raw files, its reader, its defaults
