@@ -1,7 +1,6 @@
 """Each flag of training and evaluation once, and their contradictions. Imports command."""
 
 import dataclasses
-import json
 import logging
 from dataclasses import dataclass
 from typing import Tuple
@@ -51,10 +50,6 @@ class Config:
     def to_dict(self):
         """Plain dict for JSON; inverse of `from_dict`."""
         return {group: dataclasses.asdict(getattr(self, group)) for group, _ in GROUPS}
-
-    def to_json(self):
-        """The same as JSON text."""
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True)
 
 
 COMMAND = Command("python -m gru4rec.main",
