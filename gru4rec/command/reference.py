@@ -31,7 +31,7 @@ def flags_markdown(groups, leave_out=()):
         meta = item.metadata
         meaning = meta["help"]
         if meta["choices"]:
-            meaning += " (%s)" % ", ".join(str(choice) for choice in meta["choices"])
+            meaning += ". One of: " + ", ".join(str(choice) for choice in meta["choices"])
         names = ", ".join("`%s`" % name for name in names_of(item))
         lines.append("| %s | %s | %s | %s |" % (names, default_of(item), meta["unit"],
                                                 meaning.replace("|", "\\|")))

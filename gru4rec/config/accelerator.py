@@ -48,16 +48,17 @@ class AcceleratorConfig:
     modify_mixlist: Optional[str] = flag(
         None, "JSON file of operators to add to the lists of mixed precision or to remove from "
         "them", "file", shown="none")
-    over_dump: bool = flag(False, "write the tensors that overflow to --over_dump_path", kind=truth)
+    over_dump: bool = flag(False, "True writes what overflows to --over_dump_path", kind=truth)
     over_dump_path: Optional[str] = flag(None, "existing directory for --over_dump", "directory",
                                          shown="none")
-    data_dump_flag: bool = flag(False, "write the tensors of steps to --data_dump_path", kind=truth)
+    data_dump_flag: bool = flag(False, "True writes the tensors of steps to --data_dump_path",
+                                kind=truth)
     data_dump_step: Optional[str] = flag(
         None, "steps that --data_dump_flag writes, such as 10 or 10-20; several are separated by a "
         "vertical bar", "steps", shown="all")
     data_dump_path: Optional[str] = flag(None, "existing directory for --data_dump_flag",
                                          "directory", shown="none")
-    profiling: bool = flag(False, "record what the device does, and when, in "
+    profiling: bool = flag(False, "True records what the device does, and when, in "
                            "--profiling_dump_path", kind=truth)
     profiling_dump_path: Optional[str] = flag(None, "existing directory for --profiling",
                                               "directory", shown="none")

@@ -88,8 +88,8 @@ class TrainConfig:
         "none", "factor of --lr where several processes train together: none (1), linear (their "
         "number), sqrt (its square root) or a number", kind=lr_scale)
     momentum: float = flag(
-        0.0, "fraction of the previous update added to this one (not with adam); a row's only in "
-        "steps that use the row", "fraction", kind=real, low=0.0, below=1.0)
+        0.0, "fraction of the previous update added to this one (not with adam); for a row of a "
+        "table, only in steps that use the row", "fraction", kind=real, low=0.0, below=1.0)
     decay: float = flag(
         0.96, "factor of the learning rate after each --decay_steps; it never falls below 1e-5",
         "factor", kind=real, above=0.0, high=1.0)
@@ -107,8 +107,8 @@ class TrainConfig:
         0.0, "strength of the correction of scores for how often their item is a negative (--loss "
         "cross-entropy; 0 = off, 1 = in full)", "factor", kind=real, low=0.0, high=1e6)
     global_negatives: int = flag(
-        0, "1: each of several processes takes the targets of all of them as negatives, not only "
-        "its own", choices=(0, 1), kind=whole)
+        0, "1 lets each of several processes take the targets of all of them as negatives, not "
+        "only its own", choices=(0, 1), kind=whole)
     mask_hits: int = flag(0, "1 leaves out a negative that is the same item as the lane's target",
                           choices=(0, 1), kind=whole)
     bpreg: float = flag(1.0, "weight of the score regularisation of bpr-max", "factor", kind=real,
@@ -229,8 +229,8 @@ class RunConfig:
         AUTO, "also save within an epoch, each time after this many steps (500) or seconds (90s)",
         "steps or s", kind=save_interval, shown="at the end of each epoch")
     keep: int = flag(
-        0, "newest checkpoints to keep, of ends of epochs and, counted for themselves, of moments "
-        "within an epoch (0 = every epoch, two moments); the best epoch by validation is kept too",
+        0, "newest checkpoints to keep: so many from ends of epochs, and so many from within an "
+        "epoch (0 = all from ends, two from within); the best epoch by validation is always kept",
         "checkpoints", kind=whole, low=0)
     cluster_timeout: float = flag(
         300.0, "with TF_CONFIG: how long processes that train together wait for each other", "s",

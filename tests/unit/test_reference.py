@@ -82,7 +82,7 @@ Do it.
 |---|---|---|---|
 | `FILE` | required |  | files to read |
 | `--out` | required | file | where to write |
-| `-k`, `--k` | 3 | items | a\\|b (3, 4) |
+| `-k`, `--k` | 3 | items | a\\|b. One of: 3, 4 |
 """)
 
 
