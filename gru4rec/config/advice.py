@@ -23,7 +23,7 @@ def parity_notice(config):
         return None
     return ("no --preset: trained for parity with the original port; its negatives from the batch "
             "alone push popular items down (bundled sample: MRR@20 0.17 instead of 0.31), which "
-            "%s mends (docs/popularity.md)" % PRESET)
+            "%s mends (docs/evidence/popularity.md)" % PRESET)
 
 
 def below_rules(config, epoch):
@@ -41,7 +41,7 @@ def below_rules(config, epoch):
         if no_preset:
             flags += " or %s" % PRESET
         return ("train with %s: negatives drawn by popularity push popular items down "
-                "(docs/popularity.md)" % flags)
+                "(docs/evidence/popularity.md)" % flags)
     if no_preset:
         return "train with %s" % PRESET
     best_is_earlier = config.validation.is_on and epoch + 1 < training.epoch

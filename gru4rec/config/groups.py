@@ -15,8 +15,8 @@ from gru4rec.command.kinds import (
     whole,
 )
 
-# Which activations of the scores each loss allows (docs/design.md, "Losses"); the first is the
-# default.
+# Which activations of the scores each loss allows (docs/inside/design.md, "Losses"); the first is
+# the default.
 FINAL_ACTS = {
     "cross-entropy": ("softmax", "tanh"),
     "full-cross-entropy": ("softmax", "tanh"),

@@ -1,4 +1,4 @@
-"""Command: a raw log -> training, validation and test files (docs/data.md).
+"""Command: a raw log -> training, validation and test files (docs/guide/data.md).
 
     python -m gru4rec.prepare rsc15 yoochoose-clicks.dat --out data/rsc15
 """
@@ -132,7 +132,7 @@ class ColumnsConfig:
 
 
 COMMAND = Command("python -m gru4rec.prepare",
-                  "Turn a raw log into training, validation and test files (docs/data.md).",
+                  "Turn a raw log into training, validation and test files (docs/guide/data.md).",
                   (("preparation", PrepareConfig), ("rsc15", PaperConfig),
                    ("all but rsc15", StudyConfig), ("custom, session-rec, recbole", ColumnsConfig)))
 

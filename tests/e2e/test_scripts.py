@@ -176,7 +176,8 @@ def test_streams_stay_apart_and_both_reach_the_log_even_twice(sandbox, shell, sc
         assert result.returncode == 0, result.stderr
         assert result.stdout.splitlines() == ["to stdout: 1", "to stdout: 0"]
         assert [line for line in result.stderr.splitlines()
-                if line.startswith("to ")] == ["to stderr: 1", "to stderr: 0"]
+                if line.startswith("to ")] == ["to stderr: 1",
+                                                                                          "to stderr: 0"]
         assert sorted(sandbox.log("train_%s.log"
                                   % name).splitlines()) == ["to stderr: 1", "to stdout: 1"]
         assert sorted(sandbox.log("eval_%s.log"

@@ -15,8 +15,7 @@ from gru4rec.errors import ConfigError
 
 # The packages whose absence the listing must not notice.
 BLOCKED = "import sys\nfor name in ('numpy', 'pandas', 'tensorflow'): sys.modules[name] = None\n"
-AS_SCRIPT = ("import sys\nsys.argv[0] = '/usr/bin/gru4rec'\n"
-             "from gru4rec.cli import main\nsys.exit(main())\n")
+AS_SCRIPT = "import sys\nsys.argv[0] = '/usr/bin/gru4rec'\nfrom gru4rec.cli import main\nsys.exit(main())\n"
 
 
 def run(code, *argv, **env):
