@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.flags import Command, flag
 from gru4rec.command.kinds import name_list, whole
 from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.config.groups import DataConfig, EvalConfig
@@ -46,8 +46,10 @@ class BaselineConfig:
                                       shown="none")
 
 
-_GROUPS = (("baselines", BaselineConfig), ("data", DataConfig), ("evaluation", EvalConfig))
 _OF_A_MODEL = ("test", "eval_batch_size", "compare_rules")
+COMMAND = Command("python -m gru4rec.baselines", __doc__.splitlines()[0],
+                  (("baselines", BaselineConfig), ("data", DataConfig), ("evaluation", EvalConfig)),
+                  _OF_A_MODEL)
 
 
 def parse(argv):
@@ -55,8 +57,7 @@ def parse(argv):
 
     Raises: ConfigError.
     """
-    found = parse_groups(argv, _GROUPS, prog="python -m gru4rec.baselines", leave_out=_OF_A_MODEL,
-                         description=__doc__.splitlines()[0])
+    found = COMMAND.parse(argv)
     which, _, options = found
     lists = [name for name in options.metrics if name in OF_LISTS]
     if lists:

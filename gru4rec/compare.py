@@ -14,8 +14,8 @@ import sys
 from dataclasses import dataclass
 from typing import Tuple
 
-from gru4rec.command.flags import flag, parse_groups
-from gru4rec.command.kinds import int_list, whole
+from gru4rec.command.flags import Command, argument, flag
+from gru4rec.command.kinds import int_list, text_list, whole
 from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import ConfigError
 from gru4rec.evaluation.bootstrap import differences, join
@@ -26,11 +26,17 @@ from gru4rec.evaluation.ranks_file import read
 class CompareConfig:
     """What is compared, and how often it is drawn."""
 
+    tables: Tuple[str, ...] = argument("A.parquet B.parquet", "two files that --ranks_out wrote",
+                                       kind=text_list, default=(), many=True)
     cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; several: 5,10,20",
                                     "items",
                                     kind=int_list, low=1)
     samples: int = flag(10000, "draws of the bootstrap", "draws", kind=whole, low=100, high=10 ** 7)
     seed: int = flag(0, "seed of the draws", kind=whole, low=0, high=2 ** 31 - 1)
+
+
+COMMAND = Command("python -m gru4rec.compare", __doc__.splitlines()[0],
+                  (("comparison", CompareConfig),))
 
 
 def main(argv=None):
@@ -40,12 +46,8 @@ def main(argv=None):
 
 
 def _run(argv):
-    paths = []
-    while argv and not argv[0].startswith("-"):
-        paths.append(argv.pop(0))
-    options, = parse_groups(argv, (("comparison", CompareConfig),),
-                            prog="python -m gru4rec.compare A.parquet B.parquet",
-                            description=__doc__.splitlines()[0])
+    options, = COMMAND.parse(argv)
+    paths = options.tables
     if len(paths) != 2:
         raise ConfigError("give two files that --ranks_out wrote, before the flags; %d were given"
                           % len(paths))

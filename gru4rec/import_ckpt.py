@@ -18,7 +18,7 @@ import numpy as np
 
 from gru4rec import config as config_module
 from gru4rec.command import invocation
-from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.flags import Command, flag
 from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import CheckpointError, ConfigError, InputError
@@ -52,6 +52,11 @@ class ImportConfig:
     time_key: str = flag("Time", "column of the event time", "column")
 
 
+COMMAND = Command("python -m gru4rec.import_ckpt",
+                  "Turn a checkpoint of the older TensorFlow 1 port into one of ours.",
+                  (("import", ImportConfig),))
+
+
 def main(argv=None):
     """Run the command; returns its exit status (0 done, 2 input)."""
     setup_logging()
@@ -59,9 +64,7 @@ def main(argv=None):
 
 
 def _run(argv):
-    options, = parse_groups(argv, (("import", ImportConfig),), prog="python -m gru4rec.import_ckpt",
-                            description="Turn a checkpoint of the older TensorFlow 1 port into one "
-                                        "of ours.")
+    options, = COMMAND.parse(argv)
     for name in ("old", "train_path", "checkpoint_dir"):
         if getattr(options, name) is None:
             raise ConfigError("--%s is missing (%s)" % (name, invocation.see_help()))

@@ -29,7 +29,8 @@ names_flag() {
 # names_device ARG...: true if the user chose --device.
 names_device() { names_flag device "$@"; }
 
-# set_env_file: prints the set_env.sh of the Ascend toolkit, or nothing. $ASCEND_SET_ENV names another (empty: none).
+# set_env_file: prints the set_env.sh of the Ascend toolkit, or nothing. $ASCEND_SET_ENV names
+# another one (empty: none).
 set_env_file() {
     if [ -n "${ASCEND_SET_ENV+given}" ]; then
         printf '%s' "$ASCEND_SET_ENV"
@@ -44,13 +45,16 @@ set_env_file() {
     done
 }
 
-# load_set_env ARG...: loads the toolkit's set_env.sh. That is bash, so a bash loads it and then becomes this script again
-# (the process id stays, which is how it knows): whatever it exports arrives unparsed. It may fail, exit, read unset
-# variables or change directory.
+# load_set_env ARG...: loads the toolkit's set_env.sh, which is written for bash. So a bash loads it
+# and then becomes this script again; what it exports arrives as it is. The process id stays the
+# same, by which this script knows that it is done. set_env.sh may fail, exit, read unset variables
+# or change the directory.
 load_set_env() {
     set_env=$(set_env_file)
     if [ -n "$set_env" ] && [ "${GRU4REC_SET_ENV_PID:-}" != "$$" ]; then
-        [ -f "$set_env" ] || fail "ASCEND_SET_ENV=$set_env is no file; name the toolkit's set_env.sh, or leave it empty"
+        [ -f "$set_env" ] ||
+            fail "ASCEND_SET_ENV=$set_env is no file; name the toolkit's set_env.sh," \
+                "or leave it empty"
         if command -v bash >/dev/null 2>&1; then
             export GRU4REC_SET_ENV_PID=$$
             exec bash -c '
@@ -59,7 +63,9 @@ load_set_env() {
                     gru4rec_code=$?
                     trap - EXIT
                     set +eu
-                    [ "$gru4rec_code" = 0 ] || echo "${gru4rec_again[2]##*/}: $1 ended with status $gru4rec_code; going on" >&2
+                    [ "$gru4rec_code" = 0 ] ||
+                        echo "${gru4rec_again[2]##*/}: $1 ended with status $gru4rec_code;" \
+                            "going on" >&2
                     cd -- "${gru4rec_again[0]}"
                     exec sh "${gru4rec_again[@]:2}"
                 }
@@ -89,11 +95,12 @@ has_davinci() {
     return 1
 }
 
-# on_device_host: true where TensorFlow is the business of the device image, not ours.
+# on_device_host: true where TensorFlow comes with the device image, so that we install none.
 on_device_host() { has_davinci || [ -n "$(set_env_file)" ]; }
 
-# What a Python can import, found without importing it. A plain directory of the same name is no module.
-# Prints the modules that are missing; status 0 all there, 4 all but some later ones, else the first is missing.
+# What a Python can import, found without importing it. A plain directory of the same name is not a
+# module. Prints the modules that are missing. Status: 0 none is missing, 4 some but not the first,
+# else the first is missing.
 probe='
 import sys
 if sys.version_info < (3, 7):
@@ -108,15 +115,16 @@ print(" ".join(missing))
 sys.exit(0 if not missing else 3 if missing[0] == sys.argv[1] else 4)
 '
 
-# can_import PYTHON MODULE...: status of the probe; a Python that does not run (a dead pyenv shim) fails it.
+# can_import PYTHON MODULE...: status of the probe; not 0 if the Python does not run (a dead pyenv
+# shim).
 can_import() {
     interpreter=$1
     shift
     "$interpreter" -c "$probe" "$@" </dev/null 2>/dev/null
 }
 
-# find_python MODULE...: sets `python` to the first Python that has all modules. Status 1 if none has;
-# `lacking` then names one that has the first module only, and what it lacks.
+# find_python MODULE...: sets `python` to the first Python that has all modules. Status 1 if none
+# has; `lacking` then names one that has the first module, and what it lacks.
 find_python() {
     python='' lacking=''
     for candidate in "${PYTHON:-}" python3 python "$root/.venv/bin/python" python3.7; do
@@ -139,19 +147,20 @@ find_python() {
     return 1
 }
 
-# find_base: sets `base` to the Python that carries a virtual environment: PYTHON if set, else the first that runs.
+# find_base: sets `base` to the Python that makes a virtual environment: PYTHON if it is set, else
+# the first that runs.
 find_base() {
     for base in "${PYTHON:-python3}" "${PYTHON:-python}" "${PYTHON:-python3.7}"; do
         ! can_import "$base" sys venv >/dev/null || return 0
     done
-    fail "no Python 3.7 or newer with the venv module runs here (tried ${PYTHON:-python3, python, python3.7});" \
-        "install one or set PYTHON"
+    fail "no Python 3.7 or newer with the venv module runs here" \
+        "(tried ${PYTHON:-python3, python, python3.7}); install one or set PYTHON"
 }
 
 # make_venv DIRECTORY EXTRAS [FILE]: an environment with this package and its extras; sets `python`.
-# FILE: a requirements file of the checkout, whose pins hold for the whole (requirements/).
-# A file .unfinished stands in it until it is whole: what a broken run of ours left is made anew, a foreign
-# environment is completed and never deleted.
+# FILE: a requirements file of the checkout (requirements/) whose versions are installed.
+# A file .unfinished lies in it until it is complete. One that an interrupted run of ours left is
+# made anew; one that somebody else made is completed and never deleted.
 make_venv() {
     venv=$1
     find_base
@@ -169,13 +178,15 @@ make_venv() {
         ! PYTHONPATH='' "$base" -m venv "$venv" </dev/null >"$venv/setup.log" 2>&1; then
         fail "$base -m venv failed; install its venv package or set PYTHON (log: $venv/setup.log)"
     fi
-    # The pip of an old Python 3.7 can neither resolve nor unpack all of it; a newer one stays as it is. Its usual five
-    # retries for each package would make a machine without network wait for minutes.
-    if ! (export PYTHONPATH='' PIP_RETRIES="${PIP_RETRIES:-1}" && cd "$root" && "$python" -m pip install "pip>=20.3" &&
+    # The pip of an old Python 3.7 cannot install all of it; a newer pip stays as it is. pip tries
+    # five times for each package, so that a machine without network would wait for minutes.
+    if ! (export PYTHONPATH='' PIP_RETRIES="${PIP_RETRIES:-1}" && cd "$root" &&
+        "$python" -m pip install "pip>=20.3" &&
         "$python" -m pip install ${3:+-r "$3"} -e ".[$2]") </dev/null >>"$venv/setup.log" 2>&1; then
         reason=$(sed -n 's/^ *ERROR: *//p' "$venv/setup.log" | tail -n 1)
-        fail "cannot install .[$2] (no network, or no TensorFlow for this Python?): ${reason:-pip failed};" \
-            "set PYTHON to a Python that has TensorFlow, or try again (log: $venv/setup.log)"
+        fail "cannot install .[$2] (no network, or no TensorFlow for this Python?):" \
+            "${reason:-pip failed}; set PYTHON to a Python that has TensorFlow, or try again" \
+            "(log: $venv/setup.log)"
     fi
     rm -f "$venv/.unfinished"
 }
@@ -184,21 +195,25 @@ make_venv() {
 need_tensorflow() {
     ! find_python tensorflow numpy pandas || return 0
     if [ -n "$lacking" ]; then
-        fail "$lacking; install that (${lacking%% *} -m pip install ${lacking##* lacks }) or set PYTHON"
+        fail "$lacking; install that (${lacking%% *} -m pip install ${lacking##* lacks })" \
+            "or set PYTHON"
     fi
     if on_device_host; then
-        fail "no Python here has TensorFlow, and an NPU host needs the one of its device image; set PYTHON to that"
+        fail "no Python here has TensorFlow, and an NPU host needs the one of its device image;" \
+            "set PYTHON to that"
     fi
     make_venv "$root/.venv" cpu
 }
 
-# run_logged LOG COMMAND...: shows both streams live, copies them to LOG (the one before becomes LOG.old) and returns
-# the command's own status. Ctrl-C reaches the command, and this shell waits for it; the copiers end when it ends.
+# run_logged LOG COMMAND...: shows both streams live, copies them to LOG (an earlier one becomes
+# LOG.old) and returns the command's own status. Ctrl-C reaches the command, and this shell waits
+# for it; the copiers end when it ends.
 run_logged() {
     log=$1
     shift
     [ ! -s "$log" ] || mv -f "$log" "$log.old"
-    (: >"$log" && : >"$log.status") 2>/dev/null || fail "cannot write $log; set GRU4REC_OUTPUT to a directory for logs"
+    (: >"$log" && : >"$log.status") 2>/dev/null ||
+        fail "cannot write $log; set GRU4REC_OUTPUT to a directory for logs"
     trap : INT # not '': an ignored signal would stay ignored in the command
     {
         trap : INT
@@ -214,7 +229,8 @@ run_logged() {
     return "${status:-1}"
 }
 
-# copy_to LOG: stdin to stdout and to the end of LOG; outlives the signals that the command may still report on.
+# copy_to LOG: stdin to stdout and to the end of LOG. It ignores signals, for the command may still
+# print after one.
 copy_to() (
     trap '' INT TERM HUP
     exec tee -a "$1"
@@ -238,7 +254,8 @@ train_and_evaluate() {
     name=$1 device=$2 flag=$3 value=$4
     shift 4
     output=${GRU4REC_OUTPUT:-output}
-    mkdir -p "$output" 2>/dev/null || fail "cannot make the directory $output; set GRU4REC_OUTPUT to one for logs"
+    mkdir -p "$output" 2>/dev/null ||
+        fail "cannot make the directory $output; set GRU4REC_OUTPUT to one for logs"
     export PYTHONUNBUFFERED=1
     run_logged "$output/train_$name.log" "$python" -m gru4rec.main --train 1 \
         ${flag:+"$flag" "$value"} --device "$device" "$@" || exit $?

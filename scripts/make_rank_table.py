@@ -12,7 +12,7 @@ from typing import Optional, Tuple
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
-from gru4rec.command.flags import flag, parse_groups  # noqa: E402
+from gru4rec.command.flags import Command, flag  # noqa: E402
 from gru4rec.command.kinds import int_list, name_list, whole  # noqa: E402
 from gru4rec.command.process import exit_status, say, setup_logging  # noqa: E402
 from gru4rec.device import rank_table  # noqa: E402
@@ -41,11 +41,13 @@ class TableConfig:
     out: str = flag("rank_table.json", "where to", "file")
 
 
+COMMAND = Command("python scripts/make_rank_table.py",
+                  "Write the rank table of one server, or check one.", (("table", TableConfig),))
+
+
 def run(argv):
     """Write or check a table."""
-    options, = parse_groups(argv, (("table", TableConfig),),
-                            prog="python scripts/make_rank_table.py",
-                            description="Write the rank table of one server, or check one.")
+    options, = COMMAND.parse(argv)
     if options.check is not None:
         table = rank_table.load(options.check, options.size)
         say("%s is a rank table of %d devices"

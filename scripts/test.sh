@@ -1,14 +1,15 @@
 #!/bin/sh
 # Run the test suite:
 #   sh scripts/test.sh [pytest arguments, relative to the checkout]
-# PYTHON picks the Python. Where it lacks TensorFlow or a test tool, .venv-test-<version> is made with both.
+# PYTHON picks the Python. If it lacks TensorFlow or a test tool, .venv-test-<version> is made with
+# both.
 set -u
 me=scripts/test.sh
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 2
 . "$root/scripts/lib.sh"
 
 if wants_help "$@"; then
-    sed -n '2,4s/^# //p' "$root/$me"
+    sed -n '2,5s/^# //p' "$root/$me"
     exit 0
 fi
 
@@ -20,8 +21,9 @@ if ! missing=$(can_import "$base" $set_of); then
     venv=$root/.venv-test-$version
     if [ -e "$venv/.unfinished" ] || ! can_import "$venv/bin/python" $set_of >/dev/null; then
         if on_device_host; then
-            fail "$base lacks $missing, and on an NPU host TensorFlow must be the one of the device image;" \
-                "set PYTHON to the Python that has it, and install there what else is missing"
+            fail "$base lacks $missing, and on an NPU host TensorFlow must be the one of the" \
+                "device image; set PYTHON to the Python that has it, and install there what else" \
+                "is missing"
         fi
         make_venv "$venv" cpu,test
     fi
@@ -33,5 +35,5 @@ case $python in
     */*) python=$PWD/$python ;;
 esac
 cd -- "$root" || exit 2
-# Two processes, a file of tests in one of them: most of the time is one thread building graphs.
+# Two processes; each file of tests runs in one of them. Most of the time one thread builds graphs.
 exec "$python" -m pytest -n 2 --dist loadfile "$@"

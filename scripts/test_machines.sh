@@ -11,8 +11,8 @@ me=scripts/test_machines.sh
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 2
 . "$root/scripts/lib.sh"
 
-settings='sse4_2 avx2 avx512 onednn-sse41 onednn-avx2 onednn-0 onednn-1 haswell skylakex zen one-core
-user locale-c locale-utf8 timezone path umask no-home'
+settings='sse4_2 avx2 avx512 onednn-sse41 onednn-avx2 onednn-0 onednn-1 haswell skylakex zen
+one-core user locale-c locale-utf8 timezone path umask no-home'
 versions='py3.7 py3.9-tf2.6 py3.9 py3.10 py3.11-tf2.15 py3.11 py3.12 py3.13'
 # One run of the whole suite for each version, and each setting in one of them at least.
 pairwise='py3.7+haswell+one-core+locale-utf8
@@ -39,7 +39,9 @@ about() {
         locale-c) echo "LC_ALL=C" ;;
         locale-utf8) echo "LC_ALL=C.UTF-8" ;;
         timezone) echo "TZ=America/St_Johns" ;;
-        path) echo "a copy of the checkout and TMPDIR at a path with spaces and letters beyond ASCII" ;;
+        path)
+            echo "a copy of the checkout and TMPDIR at a path with spaces and letters" \
+                "beyond ASCII" ;;
         umask) echo "umask 077" ;;
         no-home) echo "HOME unset" ;;
         py*-tf*) echo "Python ${1%-tf*}, requirements/tf-${1#*-tf}.txt" | sed 's/py//' ;;
@@ -259,7 +261,8 @@ run_row() (
         can_import "$python" tensorflow numpy pytest xdist >/dev/null || python=$base
     fi
     can_import "$python" tensorflow numpy pytest xdist >/dev/null ||
-        fail "$python has no TensorFlow or no pytest; run sh scripts/test.sh once, or name a version"
+        fail "$python has no TensorFlow or no pytest; run sh scripts/test.sh once," \
+            "or name a version"
     case $python in /*) ;; *) python=$(command -v "$python") ;; esac
     for name in $(printf '%s' "$row" | tr + ' '); do
         case $name in py*) continue ;; esac
@@ -312,8 +315,8 @@ run_row() (
         echo $? >"$scratch/status"
     } 2>&1 | tee "$scratch/log"
     unset XLA_FLAGS TMPDIR
-    set -- "$own" "$root/scripts/machines.py" record "$results" --row "$done_with" --settings "$what" \
-        --junit "$out/junit.xml" --log "$scratch/log" --tests "$arguments"
+    set -- "$own" "$root/scripts/machines.py" record "$results" --row "$done_with" \
+        --settings "$what" --junit "$out/junit.xml" --log "$scratch/log" --tests "$arguments"
     [ -z "$core" ] || set -- taskset -c "$core" "$@"
     "$@" >&2 || exit 1
     # At once, for a test of the next run holds the page against the results.

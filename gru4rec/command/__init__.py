@@ -1,1 +1,1 @@
-"""How every command reads its flags, speaks and ends. Imports errors."""
+"""How every command reads its flags, prints and ends. Imports errors, version."""

@@ -1,8 +1,8 @@
-"""Stopping between two steps: a signal is noted at once and obeyed where nothing is half done.
+"""Stopping by a signal between two steps, where nothing is half done.
 
-Python raises KeyboardInterrupt wherever it happens to be. Inside TensorFlow's calls that can end
-the process by a segmentation fault, and in the middle of a save it is no better; so while steps are
-run, signals only set a mark.
+Python raises KeyboardInterrupt at any place. Inside a call of TensorFlow it can end in a
+segmentation fault, and within a save it would leave half a file. So while steps run, a signal is
+only noted, and the code asks for it between two steps.
 """
 
 import os
@@ -15,9 +15,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def install(handler):
-    """Set a handler for SIGINT and SIGTERM, except where one is ignored (nohup, a background job).
+    """Set a handler for SIGINT and SIGTERM; a signal that is ignored (nohup) stays ignored.
 
-    Python can set handlers in the main thread only; elsewhere nothing is done.
+    Python can set handlers in the main thread only; in another thread nothing is done.
     Returns: dict of the handlers before, for `restore`.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -33,11 +33,10 @@ def restore(handlers):
 
 
 def run_command(load):
-    """Import and run a command, so that a signal leaves one line, and its own status, at any
-    moment.
+    """Import and run a command; a signal at any moment gives one line and an exit status.
 
-    While modules are imported nothing is there to be cleaned up, so the process ends at once; once
-    the command has ended its status stands.
+    While modules are imported there is nothing to clean up, so a signal ends the process at once.
+    When the command has ended, signals are ignored and its exit status stands.
     Args:
       load: function () -> the command's main, itself a function () -> exit status.
     """
@@ -54,13 +53,11 @@ def _end(number, _):
 
 
 class StopRequest:
-    """Context in which SIGINT and SIGTERM wait for the next `check`; a second signal ends the
-    process at once.
+    """Context in which SIGINT and SIGTERM wait for the next `check`; a second one ends at once.
 
     A signal that was ignored before (nohup, a background job) stays ignored. Outside the main
-    thread, where Python cannot set handlers, nothing changes. Inside another one it is that one:
-    what comes after its last check is obeyed by
-    the next check of the outer.
+    thread, where Python cannot set handlers, nothing changes. A context inside another shares its
+    signals: one that comes after the last check of the inner is obeyed by the next of the outer.
     """
 
     _outermost = None
@@ -87,7 +84,7 @@ class StopRequest:
         self._asked = number
 
     def check(self):
-        """Raises Interrupted (exit status 128 + signal number) if a signal has come."""
+        """Raise Interrupted (exit status 128 + signal number) if a signal has come."""
         asked = (self._outer or self)._asked
         if asked is not None:
             raise Interrupted(asked)

@@ -1,6 +1,4 @@
-"""How a command speaks and ends: its log, its lines on stdout, its errors in one line, its exit
-status.
-"""
+"""How a command prints and ends: log, lines on stdout, one-line errors, exit status."""
 
 import contextlib
 import logging
@@ -24,10 +22,13 @@ def setup_logging(level=logging.INFO):
 
 
 def exit_status(job, memory_advice="use a machine with more, or smaller files"):
-    """Run a command's job -> its exit status: 0 done, 2 input, device or memory, 3 divergence, 130
-    or 143 stopped.
+    """Run a command and return its exit status; an error is one line on stderr, no traceback.
 
-    Whatever a user can cause or meet is one line on stderr, never a traceback.
+    Args:
+      job: function () that does the work.
+      memory_advice: what to do where memory runs out, for the error.
+    Returns: 0 done; 2 input, flag, device or memory; 3 divergence; 4 the directory is in use;
+      130 or 143 stopped by SIGINT or SIGTERM.
     """
     try:
         job()
@@ -35,8 +36,8 @@ def exit_status(job, memory_advice="use a machine with more, or smaller files"):
     except Gru4RecError as error:
         message, status = str(error), error.exit_status
     except MemoryError as error:
-        message, status = "out of memory (%s); %s" % (str(error) or "no more to be had",
-                                                      memory_advice), 2
+        reason = str(error) or "no more to be had"
+        message, status = "out of memory (%s); %s" % (reason, memory_advice), 2
     except KeyboardInterrupt:
         message, status = "interrupted", 128 + signal.SIGINT
     _say_error(message)
@@ -44,15 +45,13 @@ def exit_status(job, memory_advice="use a machine with more, or smaller files"):
 
 
 def end_process(error):
-    """End the process at once with the line and the status of a Gru4RecError; nothing is waited for
-    or cleaned up.
-    """
+    """Print a Gru4RecError and end the process at once with its status, as `leave` does."""
     _say_error(str(error))
     leave(error.exit_status)
 
 
 def leave(status):
-    """End the process with a status; what the libraries would do at its end is not waited for."""
+    """End the process at once with a status; no other thread and no clean-up is waited for."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
@@ -64,24 +63,26 @@ def _say_error(message):
 
 
 def say(line):
-    """One result line on stdout, at once even in a pipe.
+    """Print one line on stdout, which appears at once even in a pipe.
 
-    Raises: InputError if nobody reads the pipe any more, or the disk behind it is full.
+    Raises: InputError if the other end of the pipe is closed, or the disk is full.
     """
     try:
         print(line, flush=True)
     except OSError as error:
         raise InputError("stdout cannot be written: %s; let its reader read to the end, or send it "
-                         "to a file with room"
-                         % error.strerror) from None
+                         "to a file with room" % error.strerror) from None
 
 
 def progress(text, unit):
-    """function (total) -> progress bar on a terminal, nothing in a pipe or without tqdm."""
+    """function (total) -> context of a progress bar; of None in a pipe or without tqdm.
+
+    Args: text: str before the bar. unit: str, what is counted.
+    """
     def make(total):
         try:
             from tqdm import tqdm
-        except ImportError:  # device images may lack it; a bar is not worth a stop
+        except ImportError:  # device images may lack it
             return contextlib.nullcontext()
         return tqdm(total=total, desc=text, unit=unit, disable=None, leave=False, mininterval=0.5,
                     file=sys.stderr)

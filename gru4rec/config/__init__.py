@@ -1,12 +1,11 @@
-"""Each option once: groups of flags, what follows, what contradicts. Imports command."""
+"""Each flag of training and evaluation once, and their contradictions. Imports command."""
 
 import dataclasses
-import json
 import logging
 from dataclasses import dataclass
 from typing import Tuple
 
-from gru4rec.command.flags import build_parser, convert, fields_of, show
+from gru4rec.command.flags import Command, convert, fields_of, show, split
 from gru4rec.config import accelerator as accelerator_flags
 from gru4rec.config import port as port_module
 from gru4rec.config import presets
@@ -27,16 +26,16 @@ from gru4rec.errors import ConfigError
 _log = logging.getLogger(__name__)
 
 GROUPS = (("model", ModelConfig), ("training", TrainConfig), ("data", DataConfig),
-          ("validation", ValidConfig),
-          ("evaluation", EvalConfig), ("run", RunConfig), ("accelerator", AcceleratorConfig),
-          ("port", PortConfig))
-LATER = ("accelerator", "port")  # groups that checkpoints of earlier versions lack, and flags
+          ("validation", ValidConfig), ("evaluation", EvalConfig), ("run", RunConfig),
+          ("accelerator", AcceleratorConfig), ("port", PortConfig))
+# Groups and flags that checkpoints of earlier versions lack.
+LATER = ("accelerator", "port")
 LATER_FLAGS = ("global_negatives", "lr_scale", "cluster_timeout")
 
 
 @dataclass(frozen=True)
 class Config:
-    """The resolved options of one command."""
+    """The flags of one command, resolved and checked."""
 
     model: ModelConfig = ModelConfig()
     training: TrainConfig = TrainConfig()
@@ -52,28 +51,22 @@ class Config:
         """Plain dict for JSON; inverse of `from_dict`."""
         return {group: dataclasses.asdict(getattr(self, group)) for group, _ in GROUPS}
 
-    def to_json(self):
-        return json.dumps(self.to_dict(), indent=2, sort_keys=True)
 
-
+COMMAND = Command("python -m gru4rec.main",
+                  "Train (--train 1) or evaluate (--train 0) a GRU4Rec session model.", GROUPS)
+parser = COMMAND.parser
 _FIELDS = {item.name: item for _, _, item in fields_of(GROUPS)}
 
 
-def parser(prog="python -m gru4rec.main"):
-    """The argparse parser of the main command."""
-    return build_parser(prog, "Train (--train 1) or evaluate (--train 0) a GRU4Rec session model.",
-                        GROUPS)
-
-
-def parse(argv, prog="python -m gru4rec.main"):
+def parse(argv):
     """Command line -> Config.
 
     Args:
       argv: list of str without the program name.
     Returns: Config, resolved (`size`, `layer` and `final_act` are filled in) and checked.
-    Raises: ConfigError with one line naming the flag, its value and what to give instead.
+    Raises: ConfigError on one line that names the flag, its value and what to give instead.
     """
-    flags = vars(parser(prog).parse_args(argv))
+    flags = vars(COMMAND.parser().parse_args(argv))
     if flags.get("preset") == "list":
         print(presets.table())
         raise SystemExit(0)
@@ -93,28 +86,25 @@ def from_flags(flags):
 
 
 def _of_preset(given):
-    """{flag name: value} of the preset that is given.
+    """dict of flag name -> value of the preset that is given.
 
-    What has no meaning beside another flag that is given is left out.
+    A flag of the preset that has no meaning beside a flag that is given is left out.
     """
-    found = {}
+    values = {}
     for name, value in presets.load(given["preset"]).items():
         if name not in _FIELDS:
             raise ConfigError("--preset %s holds the unknown flag %r; correct its file"
                               % (given["preset"], name))
-        found[name] = convert(_FIELDS[name], value)
-    for name, why in _idle(found, given):
-        if name in found and name not in given and found.pop(name) != _FIELDS[name].default:
+        values[name] = convert(_FIELDS[name], value)
+    for name, why in _without_meaning(values, given):
+        if name in values and name not in given and values.pop(name) != _FIELDS[name].default:
             _log.info("--preset %s: its --%s has no meaning with %s, which is given, and is left "
                       "out", given["preset"], name, why)
-    return found
+    return values
 
 
-def _idle(preset, given):
-    """Pairs (flag of the preset, flag given beside which it has no meaning).
-
-    The reasons are those of `_check_family`.
-    """
+def _without_meaning(preset, given):
+    """Pairs (flag of the preset, given flag beside which it has no meaning); see check_family."""
     loss, pairs = given.get("loss"), []
     if loss not in (None, "cross-entropy"):
         pairs.append(("logq", "--loss %s" % loss))
@@ -133,7 +123,7 @@ def _idle(preset, given):
 
 
 def from_dict(saved):
-    """Inverse of `Config.to_dict`; unknown or missing keys are ConfigErrors."""
+    """Inverse of `Config.to_dict`; a missing key is a ConfigError."""
     if not isinstance(saved, dict):
         raise ConfigError("configuration is not a JSON object")
     given = {}
@@ -153,12 +143,10 @@ def from_dict(saved):
 
 
 def _assemble(given, explicit):
-    parts = {group: cls(**{f.name: given[f.name]
-                           for f in dataclasses.fields(cls) if f.name in given})
-             for group, cls in GROUPS}
+    parts = dict(zip((group for group, _ in GROUPS), split(given, GROUPS)))
     parts["model"] = resolve_model(parts["model"], given)
     parts["data"], parts["port"] = _resolve_port(parts["data"], parts["port"])
-    # at evaluation the loss not given is the saved model's, not the default
+    # An evaluation takes a loss that is not given from the saved model, not from the default.
     if parts["run"].train or "loss" in given:
         check_pair(parts["model"])
     if parts["run"].train:
@@ -169,8 +157,9 @@ def _assemble(given, explicit):
 
 
 def _resolve_port(data, port):
-    """(DataConfig, PortConfig): the older port's names end in the paths they stand for, and are not
-    saved.
+    """(DataConfig, PortConfig) with the paths that the older port's names stand for.
+
+    The names themselves are not kept, so a checkpoint never holds them.
     """
     train_path, test_path = port_module.port_paths(port, data.train_path, data.test_path)
     return (dataclasses.replace(data, train_path=train_path, test_path=test_path),
@@ -178,8 +167,7 @@ def _resolve_port(data, port):
 
 
 def npu_session_options(run, accelerator):
-    """Options that the flags ask for from the session of an NPU, checked: dict key -> value
-    (`config.accelerator.options`).
+    """Session options of an NPU, as `config.accelerator.options`.
 
     Args:
       run: RunConfig. accelerator: AcceleratorConfig.
@@ -188,25 +176,27 @@ def npu_session_options(run, accelerator):
 
 
 def npu_steps(run):
-    """Steps of one session call on an NPU; elsewhere they are the loop engine's own affair."""
-    on_device = run.train and run.device in ("npu", "auto") and run.engine != "loop"
-    return run.steps_per_run or 1 if on_device else 1
+    """Steps of one session call in a loop on an NPU; 1 where the loop engine makes the steps."""
+    if run.train and run.device in ("npu", "auto") and run.engine != "loop":
+        return run.steps_per_run or 1
+    return 1
 
 
 def contradictions(asked, saved):
-    """Model flags the user gave that differ from a saved model.
+    """Model flags that the user gave and that differ from a saved model.
 
     Args:
       asked: Config of the command. saved: Config of the checkpoint.
     Returns: list of (flag, asked value, saved value), empty if they agree.
     """
-    found, model = [], asked.model
-    # one size repeats; only a --layer given says how often
+    differing, model = [], asked.model
+    # A single size is repeated for each layer; only a --layer that is given says how often.
     if "layer" not in asked.explicit and len(model.size) == 1:
         model = dataclasses.replace(model, size=model.size * saved.model.layer)
     for item in dataclasses.fields(ModelConfig):
-        ours, theirs = getattr(model, item.name), getattr(saved.model, item.name)
-        if item.name in asked.explicit and item.name not in ("dropout",
-                                                             "embed_dropout") and ours != theirs:
-            found.append((item.name, show(getattr(asked.model, item.name)), show(theirs)))
-    return found
+        if item.name not in asked.explicit or item.name in ("dropout", "embed_dropout"):
+            continue
+        value = getattr(saved.model, item.name)
+        if getattr(model, item.name) != value:
+            differing.append((item.name, show(getattr(asked.model, item.name)), show(value)))
+    return differing

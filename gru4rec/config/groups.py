@@ -1,6 +1,4 @@
-"""Every option of the model once: its default, unit, help and allowed values, in one frozen
-dataclass a group.
-"""
+"""Every flag of training and evaluation once: default, unit, help, allowed values."""
 
 from dataclasses import dataclass
 from typing import Optional, Tuple
@@ -17,8 +15,8 @@ from gru4rec.command.kinds import (
     whole,
 )
 
-# Which score activations give each loss a meaning (docs/design.md, "Losses"); the first is the
-# default.
+# Which activations of the scores each loss allows (docs/inside/design.md, "Losses"); the first is
+# the default.
 FINAL_ACTS = {
     "cross-entropy": ("softmax", "tanh"),
     "full-cross-entropy": ("softmax", "tanh"),
@@ -30,137 +28,125 @@ FINAL_ACTS = {
 LR_SCALES = ("none", "linear", "sqrt")
 OPTIMIZERS = ("adam", "adagrad", "rmsprop", "sgd")
 
-# units, lanes, steps a call: a typing error beyond that must not take the machine's memory
+# Most units, lanes or steps per call: a typing error beyond it must not take the machine's memory.
 MANY = 10 ** 6
-AUTO = None  # a flag that is resolved from other flags or from the device
+AUTO = None  # default of a flag whose value follows from other flags or from the device
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What the network is. Saved with the weights; evaluation takes it from there."""
+    """The network. Saved with the weights; an evaluation takes it from there."""
 
-    layer: int = flag(1, "GRU layers", "layers", kind=whole, low=1, high=1000)
-    size: Tuple[int, ...] = flag((100,),
-                                 "hidden units; a list such as 100,50 gives one size per layer",
-                                 "units",
-                                 kind=int_list, low=1, high=MANY)
-    cell: str = flag("gru",
-                     "TensorFlow 1's GRUCell, or the variant of the authors' code, whose carried "
-                     "state is the one "
-                     "after dropout", choices=("gru", "official"))
-    embedding: str = flag("separate",
-                          "input rows: a table of their own, the rows of the output table, or "
-                          "none: one-hot "
-                          "input, a row of the first layer's kernel for each item",
-                          choices=("separate", "shared", "none"))
-    embed_size: Optional[int] = flag(AUTO, "width of an input row", "units", kind=whole, low=1,
-                                     high=MANY,
-                                     shown="as wide as what reads it")
+    layer: int = flag(1, "number of GRU layers", "layers", kind=whole, low=1, high=1000)
+    size: Tuple[int, ...] = flag(
+        (100,), "hidden units of a layer; a list such as 100,50 gives one size per layer", "units",
+        kind=int_list, low=1, high=MANY)
+    cell: str = flag(
+        "gru", "gru: TensorFlow 1's GRUCell; official: the cell of the authors' code, which "
+        "carries its state to the next step after dropout, not before", choices=("gru", "official"))
+    embedding: str = flag(
+        "separate", "input rows. separate: a table of their own; shared: the rows of the output "
+        "table; none: one-hot input, so a row of the first layer's kernel stands for each item",
+        choices=("separate", "shared", "none"))
+    embed_size: Optional[int] = flag(
+        AUTO, "width of an input row", "units", kind=whole, low=1, high=MANY,
+        shown="the width that --embedding and --size need")
     hidden_act: str = flag("tanh", "activation of the candidate state",
                            choices=("tanh", "relu", "elu"))
-    final_act: Optional[str] = flag(AUTO, "activation of the scores in the loss",
-                                    choices=("softmax", "tanh", "relu", "linear", "elu"),
-                                    shown="softmax for the cross-entropies, tanh for bpr and top1, "
-                                          "elu for bpr-max and "
-                                    "top1-max")
-    elu: float = flag(1.0, "alpha of the activation elu (0 makes it linear as a final_act)",
-                      kind=real, low=0.0, high=1e6)
-    score: str = flag("dot", "score of an item: product of output and row, or cosine between them",
-                      choices=("dot", "cosine"))
-    score_scale: float = flag(12.0, "what the cosine is multiplied by", "factor", kind=real,
-                              above=0.0, high=1e4)
-    loss: str = flag("cross-entropy",
-                     "training loss; full-cross-entropy takes every item as a negative",
-                     choices=tuple(FINAL_ACTS))
-    dropout: Tuple[float, ...] = flag((0.5,),
-                                      "share of each layer's outputs dropped in training (0 = "
-                                      "off); a list gives "
-                                      "one rate per layer", "rate", kind=real_list, low=0.0,
-                                      below=1.0)
-    embed_dropout: float = flag(0.0, "share of each input row dropped in training", "rate",
-                                kind=real, low=0.0, below=1.0)
+    final_act: Optional[str] = flag(
+        AUTO, "activation of the scores in the loss",
+        choices=("softmax", "tanh", "relu", "linear", "elu"),
+        shown="softmax for the cross-entropies, tanh for bpr and top1, elu for bpr-max and "
+              "top1-max")
+    elu: float = flag(1.0, "alpha of the activation elu; 0 makes --final_act elu linear", kind=real,
+                      low=0.0, high=1e6)
+    score: str = flag("dot", "score of an item: product of the network's output and the item's "
+                      "row, or cosine between them", choices=("dot", "cosine"))
+    score_scale: float = flag(12.0, "factor of the cosine", "factor", kind=real, above=0.0,
+                              high=1e4)
+    loss: str = flag("cross-entropy", "training loss; full-cross-entropy takes every item as a "
+                     "negative", choices=tuple(FINAL_ACTS))
+    dropout: Tuple[float, ...] = flag(
+        (0.5,), "dropout probability of each layer's output in training (0 = off); a list gives "
+        "one per layer", "probability", kind=real_list, low=0.0, below=1.0)
+    embed_dropout: float = flag(0.0, "dropout probability of an input row in training (0 = off)",
+                                "probability", kind=real, low=0.0, below=1.0)
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the weights are found."""
+    """How the weights are trained."""
 
-    preset: Optional[str] = flag(None, "flags by name, of which those given win; list shows them",
-                                 "name", shown="none")
+    preset: Optional[str] = flag(
+        None, "name of a set of flags; a flag that is given too wins; list prints all presets",
+        "name", shown="none")
     epoch: int = flag(3, "passes over the training sessions", "epochs", kind=whole, low=1)
-    optimizer: str = flag("adam", "rule of the updates; all touch only the rows of the step",
+    optimizer: str = flag("adam", "update rule; each updates only the rows that a step uses",
                           choices=OPTIMIZERS)
     lr: float = flag(0.001, "initial learning rate", "per step", kind=real, above=0.0, high=1e30)
-    lr_scale: str = flag("none",
-                         "factor of --lr where several processes train together: none (1), linear "
-                         "(their number) or "
-                         "sqrt (its root)", kind=lr_scale)
-    momentum: float = flag(0.0,
-                           "share of the last move that is made again (not with adam); of rows, "
-                           "where touched",
-                           "factor", kind=real, low=0.0, below=1.0)
-    decay: float = flag(0.96, "learning rate factor each --decay_steps (staircase, floor 1e-5)",
-                        "factor", kind=real,
-                        above=0.0, high=1.0)
-    decay_steps: int = flag(1000, "steps between two decays", "steps", kind=whole, low=1)
-    batch_size: int = flag(50, "sessions trained side by side (lanes)", "lanes", kind=whole, low=2,
+    lr_scale: str = flag(
+        "none", "factor of --lr where several processes train together: none (1), linear (their "
+        "number), sqrt (its square root) or a number", kind=lr_scale)
+    momentum: float = flag(
+        0.0, "fraction of the previous update added to this one (not with adam); for a row of a "
+        "table, only in steps that use the row", "fraction", kind=real, low=0.0, below=1.0)
+    decay: float = flag(
+        0.96, "factor of the learning rate after each --decay_steps; it never falls below 1e-5",
+        "factor", kind=real, above=0.0, high=1.0)
+    decay_steps: int = flag(1000, "steps between two decays of the learning rate", "steps",
+                            kind=whole, low=1)
+    batch_size: int = flag(50, "sessions trained in parallel (lanes)", "lanes", kind=whole, low=2,
                            high=MANY)
-    n_sample: int = flag(0,
-                         "negatives drawn in each step, shared by its lanes, beside those of the "
-                         "batch", "items",
-                         kind=whole, low=0, high=MANY)
-    sample_alpha: float = flag(0.5,
-                               "negatives are drawn with probability ~ support ** sample_alpha",
-                               "exponent", kind=real,
-                               low=0.0, high=10.0)
-    logq: float = flag(0.0,
-                       "share of the correction of sampled scores for how often their item is "
-                       "drawn (cross-entropy)",
-                       "factor", kind=real, low=0.0, high=1e6)
-    global_negatives: int = flag(0,
-                                 "1: each of several processes takes the targets of all as "
-                                 "negatives, not its own alone",
-                                 choices=(0, 1), kind=whole)
-    mask_hits: int = flag(0, "1 leaves out a negative that is the item of the lane's own target",
+    n_sample: int = flag(
+        0, "negatives drawn in each step, beside those of the batch; all lanes share them", "items",
+        kind=whole, low=0, high=MANY)
+    sample_alpha: float = flag(
+        0.5, "an item is drawn with a probability proportional to (its events) ** sample_alpha",
+        "exponent", kind=real, low=0.0, high=10.0)
+    logq: float = flag(
+        0.0, "strength of the correction of scores for how often their item is a negative (--loss "
+        "cross-entropy; 0 = off, 1 = in full)", "factor", kind=real, low=0.0, high=1e6)
+    global_negatives: int = flag(
+        0, "1 lets each of several processes take the targets of all of them as negatives, not "
+        "only its own", choices=(0, 1), kind=whole)
+    mask_hits: int = flag(0, "1 leaves out a negative that is the same item as the lane's target",
                           choices=(0, 1), kind=whole)
-    bpreg: float = flag(1.0, "weight of the score regulariser of bpr-max", "factor", kind=real,
+    bpreg: float = flag(1.0, "weight of the score regularisation of bpr-max", "factor", kind=real,
                         low=0.0, high=1e6)
-    label_smoothing: float = flag(0.0,
-                                  "share of the target's probability spread over all columns "
-                                  "(cross-entropies)",
-                                  "share", kind=real, low=0.0, below=1.0)
-    grad_cap: float = flag(0.0, "largest norm of a gradient (0 = no cap)", "L2 norm", kind=real,
-                           low=0.0)
-    grad_cap_mode: str = flag("tensor",
-                              "what the norm is taken of: each weight tensor, or all together",
-                              choices=("tensor", "global"))
-    session_order: str = flag("id",
-                              "order in which sessions are trained: by id, or by time of the first "
-                              "event",
-                              choices=("id", "time"))
+    label_smoothing: float = flag(
+        0.0, "share of the target's probability that is spread over all scored items "
+        "(cross-entropies)", "share", kind=real, low=0.0, below=1.0)
+    grad_cap: float = flag(
+        0.0, "largest norm of a gradient; a longer one is scaled down to it (0 = no limit)",
+        "L2 norm", kind=real, low=0.0)
+    grad_cap_mode: str = flag(
+        "tensor", "the norm that is limited: of each weight tensor's gradient, or of all gradients "
+        "together (global)", choices=("tensor", "global"))
+    session_order: str = flag(
+        "id", "order of the sessions in training: by id, or by the time of their first event",
+        choices=("id", "time"))
     seed: int = flag(0, "seed of initial weights, dropout and drawn negatives", kind=whole, low=0,
                      high=2 ** 31 - 1)
-    init_from: Optional[str] = flag(None,
-                                    "checkpoint directory whose weights to start from; new items "
-                                    "get fresh rows",
-                                    "directory", shown="none")
+    init_from: Optional[str] = flag(
+        None, "checkpoint directory whose weights the training starts from; items that it does "
+        "not know get new rows", "directory", shown="none")
 
     @property
     def base_lr(self):
-        """The learning rate of the first step; several processes have made --lr_scale a number when
-        their run begins.
+        """The learning rate of the first step.
+
+        Several processes have replaced --lr_scale by a number when their run begins.
         """
         return self.lr * (1.0 if self.lr_scale in LR_SCALES else float(self.lr_scale))
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where events come from."""
+    """Where the events come from."""
 
     train_path: Optional[str] = flag(None, "training events (.txt .tsv .csv .parquet, .gz too)",
-                                     "file",
-                                     shown="the bundled sample")
-    test_path: Optional[str] = flag(None, "test events, same format", "file",
+                                     "file", shown="the bundled sample")
+    test_path: Optional[str] = flag(None, "test events, in the same formats", "file",
                                     shown="the bundled sample")
     session_key: str = flag("SessionId", "column of the session id", "column")
     item_key: str = flag("ItemId", "column of the item id", "column")
@@ -169,30 +155,23 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ValidConfig:
-    """How the number of epochs is chosen without the test file; no validation unless one of the
-    first three is given.
-    """
+    """Choice of the number of epochs without test data; off unless one of the first 3 is given."""
 
-    valid_path: Optional[str] = flag(None, "events to validate with after each epoch, same format",
-                                     "file", shown="none")
-    valid_fraction: Optional[float] = flag(None,
-                                           "share of the training sessions, those that end last, "
-                                           "to validate with "
-                                           "instead", "share", kind=real, above=0.0, below=1.0,
-                                           shown="none")
-    valid_days: Optional[float] = flag(None,
-                                       "validate with the training sessions that end in the last "
-                                       "so many times "
-                                       "86,400 s of the file", "days", kind=real, above=0.0,
-                                       shown="none")
-    valid_metric: str = flag("recall", "what is best: Recall or MRR, at the first --cut_off",
-                             choices=("recall", "mrr"))
-    patience: int = flag(0, "stop after so many epochs without a better one (0 = never)", "epochs",
-                         kind=whole, low=0)
-    refit: int = flag(0,
-                      "1 trains again, from the start, on training and validation sessions "
-                      "together, for as many epochs "
-                      "as were best", choices=(0, 1), kind=whole)
+    valid_path: Optional[str] = flag(
+        None, "events to validate on after each epoch, in the same formats", "file", shown="none")
+    valid_fraction: Optional[float] = flag(
+        None, "validate on this share of the training sessions, those that end last; they are not "
+        "trained on", "share", kind=real, above=0.0, below=1.0, shown="none")
+    valid_days: Optional[float] = flag(
+        None, "validate on the training sessions that end in the last days of the file, this many "
+        "times 86,400 s; they are not trained on", "days", kind=real, above=0.0, shown="none")
+    valid_metric: str = flag("recall", "metric that decides which epoch is best, at the first "
+                             "--cut_off", choices=("recall", "mrr"))
+    patience: int = flag(0, "stop after this many epochs without a better one (0 = never)",
+                         "epochs", kind=whole, low=0)
+    refit: int = flag(
+        0, "1 trains once more from the start, on training and validation sessions together, for "
+        "the best number of epochs", choices=(0, 1), kind=whole)
 
     @property
     def is_on(self):
@@ -211,35 +190,29 @@ class EvalConfig:
                                kind=whole, low=0,
                                shown="the best by validation, without it the newest")
     cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; several: 5,10,20",
-                                    "items",
-                                    kind=int_list, low=1)
-    tie: str = flag("conservative", "place of the target among equal scores: last, middle or first",
-                    choices=("conservative", "median", "standard"))
-    unknown: str = flag("drop",
-                        "items the model does not know: drop the event, or count the target as a "
-                        "miss",
-                        choices=("drop", "miss"))
-    eval_batch_size: int = flag(512, "sessions evaluated side by side", "lanes", kind=whole, low=1,
+                                    "items", kind=int_list, low=1)
+    tie: str = flag("conservative", "rank of the target among items of the same score: last, "
+                    "middle or first", choices=("conservative", "median", "standard"))
+    unknown: str = flag("drop", "event of an item that the model does not know: drop it, or count "
+                        "it as a miss where it is the target", choices=("drop", "miss"))
+    eval_batch_size: int = flag(512, "sessions evaluated in parallel", "lanes", kind=whole, low=1,
                                 high=MANY)
-    metrics: Tuple[str, ...] = flag(("recall", "mrr"),
-                                    "what is printed; coverage and popularity look at the lists "
-                                    "themselves and cost another pass", kind=name_list,
-                                    choices=("recall", "mrr", "ndcg", "coverage", "popularity"))
-    eval_target: str = flag("all", "every next event of a session, or its last event only",
-                            choices=("all", "last"))
-    split: Tuple[str, ...] = flag(("none",),
-                                  "also print Recall and MRR by part: of targets seen earlier in "
-                                  "their session "
-                                  "or new, of places in the session", kind=name_list,
-                                  choices=("none", "repeat", "position"))
-    ranks_out: Optional[str] = flag(None,
-                                    "table of the rank of every target (.parquet or .csv), for "
-                                    "gru4rec.compare",
-                                    "file", kind=ranks_path, shown="none")
-    compare_rules: int = flag(1,
-                              "1 saves sequential rules with the model, and prints their line "
-                              "after its own",
-                              choices=(0, 1), kind=whole)
+    metrics: Tuple[str, ...] = flag(
+        ("recall", "mrr"), "metrics to print; coverage and popularity need the recommendation "
+        "lists, which cost another pass", kind=name_list,
+        choices=("recall", "mrr", "ndcg", "coverage", "popularity"))
+    eval_target: str = flag("all", "targets: every event of a session after the first, or the last "
+                            "event only", choices=("all", "last"))
+    split: Tuple[str, ...] = flag(
+        ("none",), "also print Recall and MRR of groups of targets. repeat: seen earlier in the "
+        "session, or new; position: by their place in the session", kind=name_list,
+        choices=("none", "repeat", "position"))
+    ranks_out: Optional[str] = flag(
+        None, "file to write the rank of every target to (.parquet or .csv), for gru4rec.compare",
+        "file", kind=ranks_path, shown="none")
+    compare_rules: int = flag(
+        1, "1 saves sequential rules, a model without learning, beside the weights, and prints "
+        "their line after the model's", choices=(0, 1), kind=whole)
 
 
 @dataclass(frozen=True)
@@ -249,40 +222,32 @@ class RunConfig:
     train: int = flag(1, "1 trains, 0 evaluates a saved model", choices=(0, 1), kind=whole)
     checkpoint_dir: str = flag("checkpoint", "directory of checkpoints and metrics.jsonl",
                                "directory")
-    resume: int = flag(0,
-                       "1 continues the run in --checkpoint_dir from its newest checkpoint; flags "
-                       "not given are as they "
-                       "were", choices=(0, 1), kind=whole)
-    save_every: Optional[str] = flag(AUTO,
-                                     "also save within an epoch: each so many steps (500) or "
-                                     "seconds (90s)",
-                                     "steps or s", kind=save_interval,
-                                     shown="at the end of each epoch")
-    keep: int = flag(0,
-                     "newest checkpoints that stay, of epochs and of moments within one (0 = all "
-                     "epochs, two moments); "
-                     "the best epoch by validation stays too", "checkpoints", kind=whole, low=0)
-    cluster_timeout: float = flag(300.0,
-                                  "with TF_CONFIG: how long processes that train together wait for "
-                                  "each other",
-                                  "s", kind=real, above=0.0, high=1e6)
-    device: str = flag("auto", "auto tries npu, gpu, cpu and says why it fell back",
-                       choices=("auto", "npu", "gpu", "cpu"))
-    engine: str = flag("auto",
-                       "loop: many steps per session call, only the rows of the batch updated; "
-                       "plain: one step "
-                       "and TensorFlow's own Adam, the oracle", choices=("auto", "loop", "plain"),
-                       shown="loop, plain on npu")
-    steps_per_run: Optional[int] = flag(AUTO,
-                                        "steps per session call: of the loop engine, or on an NPU "
-                                        "of the device's "
-                                        "own loop", "steps", kind=whole, low=1, high=MANY,
-                                        shown="250, 1 on npu")
-    xla: str = flag("auto",
-                    "compile the loop, and the ranking of a large evaluation (needs TensorFlow 2.6)",
-                    choices=("auto", "on", "off"), shown="on where it can be had")
+    resume: int = flag(
+        0, "1 continues the run in --checkpoint_dir from its newest checkpoint; flags that are not "
+        "given stay as they were", choices=(0, 1), kind=whole)
+    save_every: Optional[str] = flag(
+        AUTO, "also save within an epoch, each time after this many steps (500) or seconds (90s)",
+        "steps or s", kind=save_interval, shown="at the end of each epoch")
+    keep: int = flag(
+        0, "newest checkpoints to keep: so many from ends of epochs, and so many from within an "
+        "epoch (0 = all from ends, two from within); the best epoch by validation is always kept",
+        "checkpoints", kind=whole, low=0)
+    cluster_timeout: float = flag(
+        300.0, "with TF_CONFIG: how long processes that train together wait for each other", "s",
+        kind=real, above=0.0, high=1e6)
+    device: str = flag("auto", "where to compute; auto takes the first of npu, gpu, cpu that can "
+                       "be used, and says why", choices=("auto", "npu", "gpu", "cpu"))
+    engine: str = flag(
+        "auto", "loop: many steps in one session call, updates of the rows of the batch only; "
+        "plain: one step in each call, TensorFlow's own Adam, to check the other against",
+        choices=("auto", "loop", "plain"), shown="loop, plain on npu")
+    steps_per_run: Optional[int] = flag(
+        AUTO, "steps in one session call: of the engine loop, or on an NPU of the device's own "
+        "loop", "steps", kind=whole, low=1, high=MANY, shown="250, 1 on npu")
+    xla: str = flag(
+        "auto", "compile the loop, and the ranking in a large evaluation, with XLA (TensorFlow "
+        "2.6 or later)", choices=("auto", "on", "off"), shown="on where it can be used")
     log_every: int = flag(1000, "steps between two log lines", "steps", kind=whole, low=1)
-    tensorboard: Optional[str] = flag(None,
-                                      "directory of event files for TensorBoard: loss, learning "
-                                      "rate, Recall, events/s",
-                                      "directory", shown="none")
+    tensorboard: Optional[str] = flag(
+        None, "directory for event files of TensorBoard: loss, learning rate, Recall, events/s",
+        "directory", shown="none")

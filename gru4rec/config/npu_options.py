@@ -1,11 +1,10 @@
-"""Session options of the Ascend adapter: a typed table, checked here because the adapter aborts or
-ignores instead.
+"""Session options of the Ascend adapter: a table of their types and values, and its checks.
 
-The adapter reads exactly one field of each option, takes a value in another field for 0, knows
-nothing of a misspelt key and ends the process (SIGABRT) over some values. So every key has its
-field and its allowed values here, and what
-contradicts itself is refused before TensorFlow sees it. A key that the table lacks is written
-`name:b`, `name:i` or `name:s`, so that its field is the user's own word.
+The adapter does not check them. It reads exactly one field of each option, takes a value in another
+field for 0, ignores a misspelt key, and ends the process (SIGABRT) over some values. So every key
+has its field and its allowed values here, and contradictions are refused before TensorFlow sees
+them. The user writes a key that the table lacks as `name:b`, `name:i` or `name:s`, which gives its
+field.
 """
 
 import re
@@ -17,10 +16,11 @@ from gru4rec.errors import ConfigError
 class Option(NamedTuple):
     """One key of `parameter_map`.
 
-    field: the AttrValue field the adapter reads, "b" | "i" | "s". values: those allowed, None for any. low: smallest whole
-    number. pattern: regular expression of the whole text. since: first release of the adapter that
-    reads it ("2021": all that are known). reserved: what sets it instead of the user; None if the
-    user may.
+    field: the AttrValue field that the adapter reads: "b" | "i" | "s".
+    since: first release of the adapter that reads it; "2021" for all known releases.
+    values: those allowed; None for any. low: smallest whole number.
+    pattern: regular expression that the whole text must match.
+    reserved: what sets it instead of the user; None if the user may set it.
     """
 
     field: str
@@ -41,7 +41,7 @@ TABLE = {
     "mix_compile_mode": Option("b"),  # let unsupported ops run on the host
     "graph_run_mode": Option("i", values=(0, 1), reserved="the job: 0 inference, 1 training"),
     "iterations_per_loop": Option("i", low=1, reserved="--steps_per_run"),
-    # the device takes the next batch itself
+    # the device fetches the next batch itself
     "enable_data_pre_proc": Option("b", reserved="--steps_per_run"),
     "session_device_id": Option("i", low=0),
     "deterministic": Option("i", "r1.12.0", (0, 1)),
@@ -112,21 +112,22 @@ def defaults(job):
         "use_off_line": True,
         "mix_compile_mode": False,
         "graph_run_mode": 1 if job == "train" else 0,
-        # unset means float16 products on the oldest chips
+        # Where it is not set, the oldest chips compute products in float16.
         "precision_mode": "must_keep_origin_dtype",
     }
 
 
 def loop_options(steps_per_run):
-    """The options that belong to so many steps per session call on the device; none for one."""
-    return {"iterations_per_loop": steps_per_run,
-            "enable_data_pre_proc": True} if steps_per_run > 1 else {}
+    """The options that a loop of `steps_per_run` steps on the device needs; none for one step."""
+    if steps_per_run <= 1:
+        return {}
+    return {"iterations_per_loop": steps_per_run, "enable_data_pre_proc": True}
 
 
 def parse(text):
-    """`key=value` or `key:type=value` of --npu_opt -> (key, typed value); the key keeps `:type`
-    where the table lacks it.
+    """`key=value` or `key:type=value` of --npu_opt -> (key, typed value).
 
+    A key that the table lacks keeps its `:type`.
     Raises: ConfigError naming the key, its value and what to give instead.
     """
     name, equals, value = text.partition("=")
@@ -138,13 +139,14 @@ def parse(text):
         raise ConfigError("--npu_opt %s has the type %r; use one of: b, i, s" % (key, field))
     if key not in TABLE and not colon:
         raise ConfigError("--npu_opt %s is not in the table of options (%s); if the adapter has "
-                          "it, name its type: %s:b=, "
-                          "%s:i= or %s:s=" % (key, _alike(key), key, key, key))
+                          "it, name its type: %s:b=, %s:i= or %s:s="
+                          % (key, _alike(key), key, key, key))
     if key in TABLE and colon and field != TABLE[key].field:
         raise ConfigError("--npu_opt %s:%s has the wrong type: the adapter reads %s (%s)"
                           % (key, field, TABLE[key].field, _TYPES[TABLE[key].field][1]))
-    field = TABLE[key].field if key in TABLE else field
-    return (key if key in TABLE else name), _typed(key, field, value)
+    if key in TABLE:
+        return key, _typed(key, TABLE[key].field, value)
+    return name, _typed(key, field, value)
 
 
 def _typed(key, field, value):
@@ -169,10 +171,10 @@ def _field(key):
 
 
 def check(given, job):
-    """Refuse what the adapter would swallow, or die of.
+    """Refuse options that the adapter would ignore, or that would end the process.
 
     Args:
-      given: dict of key (or `name:type`) -> value from the user.
+      given: dict of key (or `name:type`) -> value of the user.
       job: "train" | "infer".
     Raises: ConfigError naming the key, its value and what to give instead.
     """
@@ -205,16 +207,21 @@ def _check_value(key, value, job):
         raise ConfigError("npu option %s %r has the wrong form; it must look like %s"
                           % (key, value, option.pattern))
     if key in ("use_off_line", "graph_run_mode") and value != defaults(job)[key]:
-        raise ConfigError("npu option %s %r contradicts --device npu with the job %r; leave it out" % (key, value, job))
+        raise ConfigError("npu option %s %r contradicts --device npu with the job %r; leave it out"
+                          % (key, value, job))
 
 
 def _check_together(given):
-    """Contradictions between options; every message names both."""
+    """Refuse options that contradict each other; every message names both."""
     has = given.get
     loop = has("iterations_per_loop", 1) > 1
     shapes = [key for key in ("input_shape", "dynamic_dims", "dynamic_node_type") if key in given]
     mixed = has("precision_mode") in _MIXED or has("precision_mode_v2") in _MIXED_V2
-    dump = has("enable_dump") or has("enable_dump_debug")
+    dump, dump_flag = None, None
+    if has("enable_dump"):
+        dump, dump_flag = "enable_dump", "data_dump_path"
+    elif has("enable_dump_debug"):
+        dump, dump_flag = "enable_dump_debug", "over_dump_path"
     refused = (
         ("precision_mode" in given and "precision_mode_v2" in given,
          "precision_mode %s" % has("precision_mode"),
@@ -225,28 +232,23 @@ def _check_together(given):
          "give --precision_mode allow_mix_precision or --precision_mode_v2 mixed_float16"),
         (has("enable_dump") and has("enable_dump_debug"), "enable_dump", "enable_dump_debug",
          "tensors or overflows are dumped, not both; give one of --data_dump_flag, --over_dump"),
-        (dump and "dump_path" not in given,
-         "enable_dump" if has("enable_dump") else "enable_dump_debug", "no dump_path",
-         "give --%s, a directory that exists"
-         % ("data_dump_path" if has("enable_dump") else "over_dump_path")),
+        (dump and "dump_path" not in given, dump, "no dump_path",
+         "give --%s, a directory that exists" % dump_flag),
         (loop and has("mix_compile_mode"), "iterations_per_loop %s" % has("iterations_per_loop"),
-         "mix_compile_mode",
-         "host ops end the loop on the device; leave one out"),
+         "mix_compile_mode", "operators on the host end the loop on the device; leave one out"),
         (loop and "enable_data_pre_proc" in given and not has("enable_data_pre_proc"),
-         "iterations_per_loop %s"
-         % has("iterations_per_loop"), "enable_data_pre_proc False",
+         "iterations_per_loop %s" % has("iterations_per_loop"), "enable_data_pre_proc False",
          "the loop must fetch its own batches; leave it out"),
         (has("variable_placement") == "Host" and not has("mix_compile_mode"),
-         "variable_placement Host",
-         "mix_compile_mode False", "variables on the host need mix_compile_mode=True"),
+         "variable_placement Host", "mix_compile_mode False",
+         "variables on the host need mix_compile_mode=True"),
         (0 < len(shapes) < 3, " and ".join(shapes),
          "the rest of input_shape, dynamic_dims, dynamic_node_type",
          "the adapter takes all three or none"),
         (len(shapes) == 3 and has("graph_run_mode") == 1, "input_shape", "graph_run_mode 1",
-         "shape profiles are for inference; leave them out"),
+         "these three options are for inference; leave them out"),
         ("aoe_mode" in given and "work_path" not in given, "aoe_mode %s" % has("aoe_mode"),
-         "no work_path",
-         "tuning writes its results there; give work_path="),
+         "no work_path", "tuning writes its results there; give work_path="),
     )
     for wrong, one, other, remedy in refused:
         if wrong:
@@ -254,18 +256,17 @@ def _check_together(given):
 
 
 def resolve(given, job, steps_per_run=1):
-    """Checked options of a session: the defaults of `job`, overlaid with `given`, and the loop on
-    the device.
+    """Checked options of a session: defaults of `job`, `given` over them, the loop on the device.
 
     Args:
-      given, job: as for `check`. steps_per_run: steps a session call makes on the device.
+      given, job: as for `check`. steps_per_run: steps of one session call on the device.
     Raises: ConfigError, as `check`; contradictions with a default count too.
     """
-    base = defaults(job)
+    options = defaults(job)
     if "precision_mode_v2" in given:
-        del base["precision_mode"]
+        del options["precision_mode"]
     check(given, job)
-    options = dict(base, **given)
+    options.update(given)
     for key, value in loop_options(steps_per_run).items():
         if options.setdefault(key, value) != value:
             raise ConfigError("npu option %s %r contradicts --steps_per_run %d; leave it out"
@@ -275,21 +276,21 @@ def resolve(given, job, steps_per_run=1):
 
 
 def fill(parameter_map, options):
-    """Write `options` into an empty protobuf map of AttrValue; reading a key there would create it.
-    """
+    """Write `options` into an empty protobuf map of AttrValue, where reading a key creates it."""
     for key, value in sorted(options.items()):
         field = _field(key)
-        setattr(parameter_map[key.partition(":")[0]], field,
-                value.encode("utf-8") if field == "s" else value)
+        if field == "s":
+            value = value.encode("utf-8")
+        setattr(parameter_map[key.partition(":")[0]], field, value)
 
 
 def read(parameter_map):
-    """What a protobuf map of AttrValue holds, creating nothing: dict key -> {"field", "value"},
-    text as str.
-    """
-    found = {}
-    for key, value in sorted(parameter_map.items()):
-        field = value.WhichOneof("value")
-        held = getattr(value, field)
-        found[key] = {"field": field, "value": held.decode("utf-8") if field == "s" else held}
-    return found
+    """Options in a protobuf map of AttrValue, as dict key -> {"field", "value"}; text is str."""
+    options = {}
+    for key, attribute in sorted(parameter_map.items()):
+        field = attribute.WhichOneof("value")
+        value = getattr(attribute, field)
+        if field == "s":
+            value = value.decode("utf-8")
+        options[key] = {"field": field, "value": value}
+    return options

@@ -15,16 +15,19 @@ Python and numpy.
 Command: python -m gru4rec.data.synthetic --out data
 """
 
-import argparse
 import gzip
 import os
 import sys
+from dataclasses import dataclass
 from typing import NamedTuple, Tuple
 
 import numpy as np
 import pandas as pd
 
-from gru4rec.errors import Gru4RecError, InputError
+from gru4rec.command.flags import Command, flag
+from gru4rec.command.kinds import whole
+from gru4rec.command.process import exit_status, say, setup_logging
+from gru4rec.errors import InputError
 
 NUM_SESSIONS = 27000
 NUM_DAYS = 9  # the last one is the test file
@@ -346,27 +349,38 @@ def describe(sample):
     return lines
 
 
+@dataclass(frozen=True)
+class SyntheticConfig:
+    """What is drawn, and where it is written."""
+
+    out: str = flag("data", "directory of sample_train.tsv.gz and sample_test.tsv.gz", "directory")
+    seed: int = flag(SEED, "seed of the process and its sessions", kind=whole)
+    sessions: int = flag(NUM_SESSIONS, "sessions of both files together", "sessions", kind=whole)
+
+
+COMMAND = Command("python -m gru4rec.data.synthetic",
+                  "Write the two sample files and print what can be reached on them.",
+                  (("sample", SyntheticConfig),))
+
+
 def main(argv=None):
-    """Write the two sample files and print what can be reached on them; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m gru4rec.data.synthetic",
-                                     description=main.__doc__)
-    parser.add_argument("--out", default="data",
-                        help="directory of sample_train.tsv.gz and sample_test.tsv.gz")
-    parser.add_argument("--seed", type=int, default=SEED,
-                        help="seed of the process and its sessions [%(default)s]")
-    parser.add_argument("--sessions", type=int, default=NUM_SESSIONS,
-                        help="sessions in all [%(default)s]")
-    args = parser.parse_args(argv)
+    """Run the command; returns its exit status (command.process.exit_status)."""
+    setup_logging()
+    return exit_status(lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def _run(argv):
+    options, = COMMAND.parse(argv)
+    sample = make_sample(options.seed, options.sessions)
     try:
-        sample = make_sample(args.seed, args.sessions)
-        os.makedirs(args.out, exist_ok=True)
-        write_events(sample.train, os.path.join(args.out, "sample_train.tsv.gz"))
-        write_events(sample.test, os.path.join(args.out, "sample_test.tsv.gz"))
-    except (Gru4RecError, OSError) as error:
-        print("error: %s" % error, file=sys.stderr)
-        return getattr(error, "exit_status", 2)
-    print("\n".join(describe(sample)))
-    return 0
+        os.makedirs(options.out, exist_ok=True)
+        write_events(sample.train, os.path.join(options.out, "sample_train.tsv.gz"))
+        write_events(sample.test, os.path.join(options.out, "sample_test.tsv.gz"))
+    except OSError as error:
+        raise InputError("--out %s cannot be written: %s; give another directory"
+                         % (options.out, error.strerror or error)) from None
+    for line in describe(sample):
+        say(line)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import logging
 import sys
 from dataclasses import dataclass
 
-from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.flags import Command, flag
 from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, say, setup_logging
 
@@ -28,6 +28,11 @@ class ProbeConfig:
                     "file")
 
 
+COMMAND = Command("python -m gru4rec.device",
+                  "Say whether a device can be used, and what is missing.",
+                  (("device", ProbeConfig),))
+
+
 def main(argv=None):
     """Run the command; returns its exit status."""
     setup_logging(logging.WARNING)
@@ -37,8 +42,7 @@ def main(argv=None):
 
 
 def _run(argv):
-    options, = parse_groups(argv, (("device", ProbeConfig),), prog="python -m gru4rec.device",
-                            description="Say whether a device can be used, and what is missing.")
+    options, = COMMAND.parse(argv)
     from gru4rec import tf_compat
     tf_compat.setup()
     from gru4rec.device import probe

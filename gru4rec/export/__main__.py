@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.flags import Command, flag
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.kinds import int_list, whole
 from gru4rec.command.process import exit_status, say, setup_logging
@@ -49,13 +49,15 @@ class ExportConfig:
                                       shown="Ascend310")
 
 
+COMMAND = Command("python -m gru4rec.export", __doc__.splitlines()[0], (("export", ExportConfig),))
+
+
 def parse(argv):
     """Command line -> ExportConfig.
 
     Raises: ConfigError.
     """
-    options, = parse_groups(argv, (("export", ExportConfig),), prog="python -m gru4rec.export",
-                            description=__doc__.splitlines()[0])
+    options, = COMMAND.parse(argv)
     for name in ("format", "out"):
         if getattr(options, name) is None:
             raise ConfigError("--%s is missing%s" % (name, "; use one of: " + ", ".join(FORMATS)

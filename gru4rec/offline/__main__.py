@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
-from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.flags import Command, flag
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, progress, say, setup_logging
@@ -49,14 +49,16 @@ class OfflineConfig:
                                    shown="that of training")
 
 
+COMMAND = Command("python -m gru4rec.offline", __doc__.splitlines()[0],
+                  (("replay", OfflineConfig), ("evaluation", EvalConfig)), _OF_A_CHECKPOINT)
+
+
 def parse(argv):
     """Command line -> (OfflineConfig, EvalConfig).
 
     Raises: ConfigError.
     """
-    which, options = parse_groups(argv, (("replay", OfflineConfig), ("evaluation", EvalConfig)),
-                                  prog="python -m gru4rec.offline", leave_out=_OF_A_CHECKPOINT,
-                                  description=__doc__.splitlines()[0])
+    which, options = COMMAND.parse(argv)
     if which.model_dir is None:
         raise ConfigError("--model_dir is missing; give the directory that python -m "
                           "gru4rec.export made")

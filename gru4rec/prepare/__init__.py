@@ -1,14 +1,15 @@
-"""Raw logs to training and test files; needs DuckDB (extra `prepare`). Imports data, command.
+"""Raw logs to training and test files, by DuckDB (extra prepare). Imports command, data, files.
 
-cli         flags
-job         temporary directory, rename into place
-datasets    what is known of each dataset
-files       what can be read at all
-formats     the columns and event kinds of each raw format, as SQL
-readers     raw files -> the table `raw` (session, item, time in microseconds, selected), bad rows
-first_paper, study  filters and splits -> the output files
-output      what both share: counts, writing
-partitions  a training file once more, as a dataset directory for several workers
-engine      the DuckDB connection: settings, one-line errors, signals
-report      what was read, removed and written: text and JSON
+cli          the flags
+datasets     each dataset: its raw files, its reader, its defaults
+job          one run: a temporary directory, whose files are renamed into place at the end
+files        which raw files can be read
+formats      the columns and kinds of event of each raw format, as SQL
+readers      raw files -> the table `raw` (session, item, time in microseconds, selected); bad rows
+first_paper  protocol of RSC15: filters, split, slices -> the output files
+study        protocol of all other datasets: filters, split -> the output files
+output       what both protocols share: counts and writing
+partitions   a training file once more, as a dataset directory for several workers
+engine       the DuckDB connection: settings, one-line errors, signals
+report       what was read, removed and written, as text and JSON
 """

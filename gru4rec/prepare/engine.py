@@ -1,4 +1,4 @@
-"""The DuckDB connection: bounded memory, errors on one line; and the signals that stop a run."""
+"""The DuckDB connection: bounded memory, one-line errors, and signals that stop a query."""
 
 import contextlib
 
@@ -15,21 +15,21 @@ class Stopped(Interrupted):
 
 
 class QueryError(DataError):
-    """DuckDB could not run a statement, for no lack of memory or disk."""
+    """DuckDB could not run a statement, and not because memory or disk is full."""
 
 
 class NotUtf8(QueryError):
-    """DuckDB 1.3 and 1.4 break at an id or time that is not in UTF-8, unless they read every column
-    of the file.
+    """DuckDB cannot read an id or time that is not in UTF-8.
+
+    Versions 1.3 and 1.4 can if they read every column of the file.
     """
 
 
 class Signals:
-    """While this context manager is open, the first SIGINT or SIGTERM raises Stopped; later ones
-    are ignored.
+    """Context in which the first SIGINT or SIGTERM raises Stopped, and later ones are ignored.
 
-    So the clean-up that follows is not cut short. A signal that the caller had ignored stays
-    ignored. `interrupt`, a function or None, is called before Stopped is raised.
+    So nothing cuts the clean-up short. A signal that was ignored before (nohup) stays ignored.
+    interrupt: function () that is called before Stopped is raised; None for none.
     """
 
     def __init__(self):
@@ -50,8 +50,7 @@ class Signals:
             raise Stopped(number)
 
     def hold(self):
-        """From here on signals are ignored: the outputs are being renamed, or what is left removed.
-        """
+        """Ignore signals from here on, while outputs are renamed or temporary files removed."""
         self._held = True
 
     def check(self):
@@ -61,30 +60,27 @@ class Signals:
 
 
 class Engine:
-    """One in-memory database, which spills to `directory` when `memory_gib` does not hold it. A
-    context manager.
-    """
+    """A database in memory, and in `directory` where `memory_gib` is too little; a context."""
 
     def __init__(self, directory, memory_gib, threads, signals):
         try:
             import duckdb
         except ImportError:
             raise InputError('preparing data needs DuckDB, which is not installed; pip install '
-                             '"gru4rec[prepare]" '
-                             "or pip install duckdb") from None
+                             '"gru4rec[prepare]" or pip install duckdb') from None
         self._error, self._signals = duckdb.Error, signals
         settings = {"memory_limit": "%dMB" % round(1000 * memory_gib), "temp_directory": directory,
                     "autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
         if threads:
             settings["threads"] = str(threads)
         self._connection = duckdb.connect(":memory:", config=settings)
-        # unknown before DuckDB 2, which casts in the reader: then a field that does
+        # DuckDB 2 casts in the reader, so that a field which cannot be cast makes its whole line
+        # malformed, whatever kind of event it is. Earlier versions do not know the setting.
         with contextlib.suppress(duckdb.Error):
-            # not cast makes its line a malformed one, of whatever kind of event the row is
             self._connection.execute("SET disabled_optimizers = 'type_pushdown'")
 
     def __enter__(self):
-        # else its threads would first finish what they scan
+        # Otherwise the threads of DuckDB would finish their scan before a signal is obeyed.
         self._signals.interrupt = self._connection.interrupt
         return self
 
@@ -101,19 +97,18 @@ class Engine:
             return self._connection.execute(sql, list(params)).fetchall()
 
     def batches(self, sql, num_rows):
-        """Yield the rows of a query as pandas.DataFrames of about so many rows, at least one frame;
-        errors as for `run`.
+        """Yield the rows of a query as pandas.DataFrames of about `num_rows` rows; at least one.
 
-        No other statement may be run before the last batch.
+        No other statement may be run before the last batch. Errors as for `run`.
         """
+        vectors = -(-num_rows // 2048)  # DuckDB counts in vectors of 2048 rows
         with self._errors():
             self._connection.execute(sql)
-            # counts vectors of 2048 rows
-            frame = self._connection.fetch_df_chunk(-(-num_rows // 2048))
+            frame = self._connection.fetch_df_chunk(vectors)
         yield frame
         while len(frame):
             with self._errors():
-                frame = self._connection.fetch_df_chunk(-(-num_rows // 2048))
+                frame = self._connection.fetch_df_chunk(vectors)
             if len(frame):
                 yield frame
 
@@ -124,7 +119,7 @@ class Engine:
         except (self._error, RuntimeError) as error:
             if isinstance(error, Gru4RecError):
                 raise
-            self._signals.check()  # DuckDB puts an error of its own over the one the handler raised
+            self._signals.check()  # DuckDB may have replaced the error of a signal by its own
             raise _readable(str(error)) from None
         self._signals.check()
 
@@ -134,11 +129,11 @@ class Engine:
 
 
 def _readable(message):
-    """DataError of a message by DuckDB."""
+    """DataError for a message of DuckDB, on one line."""
     if "CSV Parser state machine" in message:
         return QueryError("this is no consistent CSV: lines end in \\n here and in \\r\\n there, "
-                          "or quotes are wrong; make "
-                          "all lines end in \\n (as dos2unix does), or correct the quotes")
+                          "or quotes are wrong; make all lines end in \\n (as dos2unix does), or "
+                          "correct the quotes")
     if "Attempted to access index" in message:
         return NotUtf8("an id or time is not in UTF-8")
     first = message.strip().splitlines()[0][:300]

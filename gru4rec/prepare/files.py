@@ -1,4 +1,4 @@
-"""Raw files: what can be read at all, and how."""
+"""Raw files: which ones are given, and whether they can be read."""
 
 import gzip
 import os
@@ -7,7 +7,7 @@ import zlib
 
 from gru4rec.data.reading.columns import data_error
 
-# 7z, zstd, ...
+# First bytes of archives and of compressed files that are not gzip.
 _PACKED = (b"PK\3\4", b"7z\xbc\xaf\x27\x1c", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh", b"Rar!")
 
 
@@ -20,28 +20,53 @@ def open_lines(path):
 
 
 def is_utf8(path):
-    """Whether DuckDB can be given this name: one in another encoding holds surrogates."""
+    """Whether DuckDB can be given this name; a name in another encoding holds surrogates."""
     return not re.search("[\ud800-\udfff]", path)
 
 
+def of_directory(paths, dataset, known):
+    """The raw files: `paths`, or the dataset's own files, gzip or not, of the one directory given.
+
+    Args:
+      paths: tuple of str. dataset: its name. known: datasets.Dataset.
+    Raises: DataError naming the directory, the file it lacks and where to get that.
+    """
+    if len(paths) != 1 or not os.path.isdir(paths[0]):
+        return paths
+    directory = paths[0]
+    if not known.files:
+        raise data_error(directory, "this is a directory, and the files of %s have no names of "
+                         "their own; give its files" % dataset)
+    found = []
+    for name in known.files:
+        plain = os.path.join(directory, name)
+        existing = [path for path in (plain, plain + ".gz") if os.path.isfile(path)]
+        if not existing:
+            raise data_error(directory, "there is no %s and no %s.gz in it; get it from %s"
+                             % (name, name, known.origin))
+        found.append(existing[0])
+    return tuple(found)
+
+
 def checked(path):
-    """(absolute path, whether it is gzip) of a file that can be read to its end. Raises: DataError.
+    """(absolute path, whether it is gzip) of a file that can be read to its end.
+
+    Raises: DataError.
     """
     try:
         if os.path.exists(path) and not os.path.isfile(path):
-            raise data_error(path,
-                             "this is no file; give a regular file, since it is read more than once")
+            raise data_error(path, "this is no file; give a regular file, since it is read more "
+                             "than once")
         with open(path, "rb") as file:
             magic = file.read(6)
-        # DuckDB looks at no checksum, and before 2.0 took a cut file for a whole one
+        # DuckDB checks no checksum, and before 2.0 it took a truncated file for a whole one.
         if magic[:2] == b"\x1f\x8b":
             with open_lines(path) as unpacked:
                 while unpacked.read(1 << 20):
                     pass
     except (OSError, EOFError, zlib.error) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise data_error(path,
-                         "cannot be read: %s; correct the path, its permissions, or the file"
+        raise data_error(path, "cannot be read: %s; correct the path, its permissions, or the file"
                          % reason) from None
     if not magic:
         raise data_error(path, "the file is empty; give a file with events")

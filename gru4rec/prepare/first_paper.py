@@ -6,26 +6,41 @@ MIN_SUPPORT = 5
 
 
 def first_paper(engine, report, directory, slices=(4, 64), slice_by="targets", num_partitions=None):
-    """Write rsc15_train_full.txt, rsc15_test.txt, rsc15_train_tr.txt, rsc15_train_valid.txt and the
-    slices.
+    """Filter and split the events, and write the files of RSC15.
 
-    One pass: sessions of one event, items of fewer than five events, sessions of one event. A
-    session is test if its last event is not more than 86,400 s before the log's last event; items
-    that train does not know are dropped from test,
-    then sessions of one event. The same again inside train. Rows keep the order of the raw file.
+    1. Drop sessions of one event, then items of fewer than five events, then sessions of one event.
+    2. A session is test if its last event is not more than 86,400 s before the last event of all.
+    3. Items that train does not know are dropped from test, then sessions of one event.
+    4. Validation is split off train in the same way.
+
+    Rows keep the order of the raw file. Files: rsc15_train_full.txt, rsc15_test.txt,
+    rsc15_train_tr.txt, rsc15_train_valid.txt and the slices.
     Source: arXiv 1511.06939, section 4.1, and the preprocessing published with it.
     """
+    _filter(engine, report)
+    output = Output(engine, report, directory, "n", num_partitions)
+    cut = last_time(engine, "events", "after the filters") - DAY
+    _split(engine, report, output, "true", cut, "rsc15_train_full.txt", "rsc15_test.txt")
+    train = "last < %d" % cut
+    cut_valid = last_time(engine, "(SELECT time FROM events WHERE %s)" % train, "in train") - DAY
+    _split(engine, report, output, train, cut_valid, "rsc15_train_tr.txt", "rsc15_train_valid.txt")
+    if slices:
+        _slices(engine, output, cut, slices, slice_by)
+
+
+def _filter(engine, report):
+    """raw -> the tables sizes (session, n, last) and events (session, item, time, n, last)."""
     read_counts(engine, report)
-    engine.run("CREATE TABLE long1 AS SELECT session FROM good GROUP BY session HAVING count(*) > 1")
+    engine.run("CREATE TABLE long1 AS "
+               "SELECT session FROM good GROUP BY session HAVING count(*) > 1")
     kept_sessions = engine.one("SELECT count(*) FROM long1")[0]
-    engine.run("CREATE TABLE support AS SELECT item, count(*) AS n FROM good SEMI JOIN long1 USING "
-               "(session) GROUP BY item")
+    engine.run("CREATE TABLE support AS SELECT item, count(*) AS n FROM good "
+               "SEMI JOIN long1 USING (session) GROUP BY item")
     events, items = engine.one("SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM support")
     report.add_step("sessions of 1 event", report.read["events"] - events,
-                    report.read["sessions"] - kept_sessions,
-                    report.read["items"] - items)
-    rare, rare_items = engine.one("SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM support WHERE "
-                                  "n < ?", MIN_SUPPORT)
+                    report.read["sessions"] - kept_sessions, report.read["items"] - items)
+    rare, rare_items = engine.one(
+        "SELECT coalesce(sum(n), 0)::BIGINT, count(*) FROM support WHERE n < ?", MIN_SUPPORT)
     engine.run("DELETE FROM support WHERE n < ?", MIN_SUPPORT)
     engine.run("CREATE TABLE sizes AS SELECT session, count(*) AS n, max(time) AS last FROM good "
                "SEMI JOIN long1 USING (session) SEMI JOIN support USING (item) GROUP BY session")
@@ -33,26 +48,17 @@ def first_paper(engine, report, directory, slices=(4, 64), slice_by="targets", n
                     kept_sessions - engine.one("SELECT count(*) FROM sizes")[0], rare_items)
     engine.run("DROP TABLE long1")
     short = engine.one("SELECT count(*) FROM sizes WHERE n < 2")[0]
-    engine.run("CREATE TABLE events AS SELECT good.*, sizes.last FROM good JOIN (SELECT * FROM "
-               "sizes WHERE n > 1) AS sizes "
-               "USING (session) SEMI JOIN support USING (item)")
+    engine.run("CREATE TABLE events AS SELECT good.*, sizes.last FROM good JOIN "
+               "(SELECT * FROM sizes WHERE n > 1) AS sizes USING (session) "
+               "SEMI JOIN support USING (item)")
     left = engine.one("SELECT count(DISTINCT item) FROM events")[0]
     report.add_step("sessions of 1 event that this left", short, short,
                     engine.one("SELECT count(*) FROM support")[0] - left)
     engine.run("DROP TABLE support")
 
-    output = Output(engine, report, directory, "n", num_partitions)
-    cut = last_time(engine, "events", "after the filters") - DAY
-    _paper_split(engine, report, output, "true", cut, "rsc15_train_full.txt", "rsc15_test.txt")
-    train = "last < %d" % cut
-    cut_valid = last_time(engine, "(SELECT time FROM events WHERE %s)" % train, "in train") - DAY
-    _paper_split(engine, report, output, train, cut_valid, "rsc15_train_tr.txt",
-                 "rsc15_train_valid.txt")
-    if slices:
-        _slices(engine, output, cut, slices, slice_by)
 
-
-def _paper_split(engine, report, output, source, cut, train_name, test_name):
+def _split(engine, report, output, source, cut, train_name, test_name):
+    """Write train and test of the sessions that pass `source` (SQL), split at `cut`."""
     train, test = "%s AND last < %d" % (source, cut), "%s AND last >= %d" % (source, cut)
     engine.run("CREATE OR REPLACE TABLE known AS SELECT DISTINCT item FROM events WHERE " + train)
     before = engine.one("SELECT count(*), count(DISTINCT session) FROM events WHERE " + test)
@@ -71,26 +77,27 @@ def _paper_split(engine, report, output, source, cut, train_name, test_name):
 
 
 def _slices(engine, output, cut, slices, slice_by):
-    """The newest part of train: sessions in the order of their last event, a tie by session id.
+    """Write the newest parts of train: sessions ordered by their last event, then by id.
 
-    By "targets" a slice of 1/k has exactly floor(targets / k) of them, as the slices of the
-    literature have (1/64 of RSC15: 369,859 of 23,670,982); the oldest session gives its first
-    events only. By "sessions" it is floor(sessions / k) of them.
+    By "targets", a slice of 1/k has exactly floor(targets / k) targets, as the slices of the
+    literature have (1/64 of RSC15: 369,859 of 23,670,982); of its oldest session only the first
+    events are taken. By "sessions", it has floor(sessions / k) sessions.
     """
     size = "n - 1" if slice_by == "targets" else "1"
-    engine.run("CREATE TABLE newest AS SELECT session, n, (sum({0}) OVER (ORDER BY last DESC, "
-               "session DESC "
-               "ROWS UNBOUNDED PRECEDING) - ({0}))::BIGINT AS before FROM sizes WHERE n > 1 AND "
-               "last < {1}".format(size, cut))
+    engine.run("CREATE TABLE newest AS SELECT session, n, (sum({0}) OVER "
+               "(ORDER BY last DESC, session DESC ROWS UNBOUNDED PRECEDING) - ({0}))::BIGINT "
+               "AS before FROM sizes WHERE n > 1 AND last < {1}".format(size, cut))
     total = engine.one("SELECT coalesce(sum(%s), 0)::BIGINT FROM newest" % size)[0]
     for part in slices:
         wanted = total // part
         chosen = "(SELECT session FROM newest WHERE before < %d)" % wanted
         query = "SELECT events.* FROM events SEMI JOIN %s USING (session)" % chosen
-        cut_off = engine.run("SELECT session, ? - before FROM newest WHERE before < ? AND before + "
-                             "n - 1 > ?",
-                             wanted, wanted, wanted) if slice_by == "targets" else []
-        for session, targets in cut_off:  # one at most
+        shortened = []  # the session whose first events alone are taken, if there is one
+        if slice_by == "targets":
+            shortened = engine.run("SELECT session, ? - before FROM newest "
+                                   "WHERE before < ? AND before + n - 1 > ?",
+                                   wanted, wanted, wanted)
+        for session, targets in shortened:
             late = engine.run("SELECT n FROM events WHERE session = ? ORDER BY time, n OFFSET ?",
                               session, targets + 1)
             query += " WHERE n NOT IN (%s)" % ", ".join(str(row[0]) for row in late)

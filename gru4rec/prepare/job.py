@@ -1,4 +1,4 @@
-"""One preparation: read, filter, split, write, and rename into place."""
+"""One run of the preparation: read, filter, split, write, and rename into place."""
 
 import contextlib
 import logging
@@ -21,28 +21,31 @@ from gru4rec.prepare.report import Report
 _LOG = logging.getLogger(__name__)
 
 PARTS = ("_train_full.txt", "_test.txt", "_train_tr.txt", "_train_valid.txt")
-_SCRATCH, _GRACE = ".prepare-", 10.0  # seconds
+_SCRATCH = ".prepare-"  # begin of the name of a temporary directory
+_GRACE_SECONDS = 10.0  # age from which a temporary directory without a lock is a dead run's
 
 
 class Job(NamedTuple):
-    """Checked flags."""
+    """What to prepare: the flags, checked."""
 
     dataset: str
     raw: Tuple[str, ...]
     out: str
     overwrite: bool
-    memory: float
-    threads: Optional[int]
-    keys: Optional[formats.Keys]         # None: the dataset's own reader
-    event_types: Optional[Tuple[str, ...]]
-    options: Optional[study_module.Options]  # None: the first paper's protocol
+    memory: float                             # GiB
+    threads: Optional[int]                    # None: one for each core
+    keys: Optional[formats.Keys]              # None: the dataset has a reader of its own
+    event_types: Optional[Tuple[str, ...]]    # None: every kind
+    options: Optional[study_module.Options]   # None: the protocol of the first paper
     slices: Tuple[int, ...]
     slice_by: str
-    partitions: Optional[int] = None     # of the dataset directories; None: none are written
+    partitions: Optional[int] = None          # None: no dataset directories are written
 
     def names(self):
-        """Names of the files and dataset directories the job writes, the summary last."""
-        parts = PARTS if not self.options or self.options.split != "none" else ("_full.txt",)
+        """Names of the files and dataset directories that the job writes, the summary last."""
+        parts = PARTS
+        if self.options and self.options.split == "none":
+            parts = ("_full.txt",)
         slices = ["%s_train_full_%d.txt" % (self.dataset, part) for part in self.slices]
         names = [self.dataset + part for part in parts] + slices
         parted = [partitions.directory_of(name) for name in names] if self.partitions else []
@@ -50,14 +53,13 @@ class Job(NamedTuple):
 
 
 def run(job):
-    """Do it; returns the Report. Outputs appear under their names only when all of them are
-    complete.
-    """
+    """Run a Job; returns its Report. No output has its name before all are complete."""
     out, names = os.path.abspath(job.out), job.names()
     if job.partitions:
         partitions.check()
     _refuse_existing(job, out, names)
-    made, scratch = _missing(out), os.path.join(out, _SCRATCH + uuid.uuid4().hex[:12])
+    new_directories = _missing(out)
+    scratch = os.path.join(out, _SCRATCH + uuid.uuid4().hex[:12])
     lock = Lock(scratch)
     with Signals() as signals:
         try:
@@ -74,36 +76,42 @@ def run(job):
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
             lock.release()
-            for path in made:
-                with contextlib.suppress(OSError):  # not empty: the outputs are there
+            for path in new_directories:
+                with contextlib.suppress(OSError):  # not empty where the outputs are in it
                     os.rmdir(path)
 
 
 def _remove_dead(out):
-    """Remove what a run that was killed has left; a run that lives holds the lock in its directory.
+    """Remove temporary directories of runs that were killed; a living run holds a lock in its own.
     """
-    for name in os.listdir(out) if os.path.isdir(out) else ():
+    if not os.path.isdir(out):
+        return
+    for name in os.listdir(out):
         path = os.path.join(out, name)
-        # A run that is only just beginning has not locked its directory yet.
-        if name.startswith(_SCRATCH) and os.path.isdir(path) and time.time() - os.path.getmtime(path) > _GRACE:
-            lock = Lock(path)
-            with contextlib.suppress(LockedError, FileNotFoundError):
-                lock.acquire()
-                shutil.rmtree(path, ignore_errors=True)
-                lock.release()
-                _LOG.info("%s is removed, the rest of a run that was killed", path)
+        if not name.startswith(_SCRATCH) or not os.path.isdir(path):
+            continue
+        # A run that has just begun may not have locked its directory yet.
+        if time.time() - os.path.getmtime(path) <= _GRACE_SECONDS:
+            continue
+        lock = Lock(path)
+        with contextlib.suppress(LockedError, FileNotFoundError):
+            lock.acquire()
+            shutil.rmtree(path, ignore_errors=True)
+            lock.release()
+            _LOG.info("%s is removed, the rest of a run that was killed", path)
 
 
 def _refuse_existing(job, out, names):
+    """InputError if an output exists and must not be replaced."""
     for path in (os.path.join(out, name) for name in names):
-        if (os.path.isdir(path)
-            and not is_dataset(path)) or (os.path.exists(path) and not job.overwrite):
+        is_foreign = os.path.isdir(path) and not is_dataset(path)
+        if is_foreign or (os.path.exists(path) and not job.overwrite):
             raise InputError("%s is there already; give another --out, or --overwrite 1 to replace "
                              "files" % path)
 
 
 def _missing(path):
-    """The directories on the way to `path`, itself first, that are not there."""
+    """`path` and the directories above it that do not exist, `path` first."""
     missing = []
     while not os.path.isdir(path) and path != os.path.dirname(path):
         missing.append(path)
@@ -112,6 +120,7 @@ def _missing(path):
 
 
 def _run_in(job, out, scratch, names, signals):
+    """Prepare in the directory `scratch`, then rename every output into `out`."""
     try:
         report = _prepare(job, scratch, signals)
     except NotUtf8:
@@ -119,9 +128,9 @@ def _run_in(job, out, scratch, names, signals):
     with open(os.path.join(scratch, names[-1]), "w", encoding="utf-8") as summary:
         summary.write(report.to_json())
     signals.hold()
-    _refuse_existing(job, out, names)  # again: another run may have been quicker
+    _refuse_existing(job, out, names)  # again: another run may have been faster
     for name in names:
-        # a dataset to replace: nothing can be renamed over a full directory
+        # A dataset to replace; nothing can be renamed over a directory that is not empty.
         if os.path.isdir(os.path.join(out, name)):
             os.replace(os.path.join(out, name), os.path.join(scratch, name + ".old"))
         os.replace(os.path.join(scratch, name), os.path.join(out, name))
@@ -132,15 +141,23 @@ def _run_in(job, out, scratch, names, signals):
     return report
 
 
+def _facts(job):
+    """The flags of a job as the report keeps them."""
+    facts = {"event_types": list(job.event_types) if job.event_types else None,
+             "columns": list(job.keys) if job.keys else None}
+    if job.options is None:
+        facts.update(protocol="arXiv 1511.06939", slices=list(job.slices), slice_by=job.slice_by)
+    else:
+        facts.update(job.options._asdict(), protocol="arXiv 2307.14956")
+    if job.partitions:
+        facts["partitions"] = job.partitions
+    return facts
+
+
 def _prepare(job, scratch, signals, every_column=False):
+    """Read, filter, split and write into `scratch`; returns the Report."""
     known, options = DATASETS[job.dataset], job.options
-    report = Report(job.dataset, {
-        "protocol": "arXiv 1511.06939" if options is None else "arXiv 2307.14956",
-        "event_types": list(job.event_types) if job.event_types else None,
-        "columns": list(job.keys) if job.keys else None,
-        **(options._asdict() if options else {"slices": list(job.slices),
-                                              "slice_by": job.slice_by}),
-        **({"partitions": job.partitions} if job.partitions else {})})
+    report = Report(job.dataset, _facts(job))
     with Engine(scratch, job.memory, job.threads, signals) as engine:
         make_source = known.reader or formats.any_log(engine, job.keys)
         readers.load(engine, job.raw, make_source, job.event_types, report, every_column)

@@ -1,21 +1,22 @@
-"""What both preparations share: the counts they report and the files they write, whose order of
-rows is fully determined.
-"""
+"""What both protocols share: the counts they report, and the files they write."""
 
 import os
 
 from gru4rec.errors import DataError
 from gru4rec.prepare import partitions
+from gru4rec.prepare.formats import quoted
 from gru4rec.prepare.readers import GOOD
 
 DAY = 86400 * 10 ** 6  # microseconds
 
 
 class Output:
-    """Writes the files of one run into `directory`, in the order `order` (SQL), and reports on
-    each.
+    """Writes the files of one run and reports on each.
 
-    num_partitions: None, or of the dataset directory that is written beside each training file.
+    Args:
+      directory: where the files are written.
+      order: SQL, order of the rows, in which no two different rows are equal.
+      num_partitions: parts of the dataset directory beside each training file; None for none.
     """
 
     def __init__(self, engine, report, directory, order, num_partitions=None):
@@ -23,40 +24,37 @@ class Output:
         self._num_partitions = num_partitions
 
     def write(self, name, query):
-        """query: SQL of the rows (session, item, time and what `order` names; no two different rows
-        agree in those).
-        """
-        total = self._engine.one("SELECT count(*), count(DISTINCT item), min(time), max(time) FROM "
-                                 "(%s)" % query)
-        if not total[0]:
+        """Write one file. query: SQL of its rows: session, item, time and what `order` names."""
+        events, items, first, last = self._engine.one(
+            "SELECT count(*), count(DISTINCT item), min(time), max(time) FROM (%s)" % query)
+        if not events:
             self._report.notes.append("%s holds no event" % name)
-        lengths = self._engine.run("SELECT length, count(*) FROM (SELECT count(*) AS length FROM "
-                                   "(%s) GROUP BY session) "
-                                   "GROUP BY length" % query)
+        lengths = self._engine.run(
+            "SELECT length, count(*) FROM "
+            "(SELECT count(*) AS length FROM (%s) GROUP BY session) GROUP BY length" % query)
         sessions = sum(count for _, count in lengths)
-        self._report.add_output(name, total[0], sessions, total[1], total[2], total[3], lengths)
+        self._report.add_output(name, events, sessions, items, first, last, lengths)
         self._engine.run(
-            "COPY (SELECT session AS SessionId, item AS ItemId, time / 1e6 AS Time FROM (%s) ORDER "
-            "BY %s) TO '%s' "
-            "(FORMAT csv, HEADER true, DELIMITER '\t')" % (query, self._order,
-                                                          os.path.join(self._directory,
-                                                                       name).replace("'", "''")))
+            "COPY (SELECT session AS SessionId, item AS ItemId, time / 1e6 AS Time FROM (%s) "
+            "ORDER BY %s) TO %s (FORMAT csv, HEADER true, DELIMITER '\t')"
+            % (query, self._order, quoted(os.path.join(self._directory, name))))
         parted = partitions.directory_of(name)
         if self._num_partitions and parted:
             written = partitions.write(self._engine, os.path.join(self._directory, parted), query,
-                                       self._order,
-                                       self._num_partitions)
+                                       self._order, self._num_partitions)
             self._report.notes.append("%s: %d events of %d sessions in %d partitions" % (
                 parted, written.events, written.sessions, written.partitions))
 
 
 def read_counts(engine, report):
-    """Report the selected, parsable events, and the rows of other kinds; DataError if no event is
-    left.
+    """Make the view `good` of the usable events and report their counts.
+
+    Rows of other kinds of event are counted too.
+    Raises: DataError if there is no usable event.
     """
     engine.run("CREATE VIEW good AS SELECT session, item, time, rowid AS n FROM raw WHERE " + GOOD)
-    events, sessions, items = engine.one("SELECT count(*), count(DISTINCT session), count(DISTINCT "
-                                         "item) FROM good")
+    events, sessions, items = engine.one(
+        "SELECT count(*), count(DISTINCT session), count(DISTINCT item) FROM good")
     other = engine.one("SELECT count(*) FROM raw WHERE NOT selected")[0]
     report.add_read(events, sessions, items)
     if other:

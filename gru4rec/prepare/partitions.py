@@ -1,10 +1,8 @@
-"""A training file once more, as a dataset directory for several workers (data.dataset says what is
-in it).
+"""A training file once more, as a dataset directory for several workers (see data.dataset).
 
-One query sorts the events by partition, session and time; its result is read in batches and written
-to one part after the other, so that no more than a few batches are in memory beside what DuckDB
-uses. Row groups are cut at fixed numbers of rows,
-which is why the bytes do not depend on threads or memory.
+One query sorts the events by partition, session and time. Its result is read in batches and written
+to one part after the other, so that only a few batches are in memory beside what DuckDB uses. Row
+groups have a fixed number of rows, so the bytes do not depend on threads or memory.
 """
 
 import os
@@ -25,15 +23,16 @@ _TRAINING = re.compile(r"(.+_(?:full|train_full|train_full_[0-9]+|train_tr))\.tx
 
 
 def directory_of(name):
-    """Name of the dataset directory of an output, None if it is no training file: a_full.txt ->
-    a_full.parquet.
+    """Name of the dataset directory of a training file: "a_full.txt" -> "a_full.parquet".
+
+    None if `name` is not a training file.
     """
     match = _TRAINING.match(name)
     return match.group(1) + ".parquet" if match else None
 
 
 def check():
-    """InputError if what is needed for writing is not installed."""
+    """InputError if pyarrow, which writes the parts, is not installed."""
     try:
         parquet.import_pyarrow("--partitions")
     except DataError as error:
@@ -44,9 +43,9 @@ def write(engine, directory, query, order, partitions):
     """Write the dataset of one training file into `directory`, which must not exist.
 
     Args:
-      engine: engine.base.Engine. query: SQL of the rows (session, item, time, and what `order`
-      names).
-      order: SQL, the order of the rows in the plain file: columns that no two different rows share.
+      engine: engine.Engine.
+      query: SQL of the rows: session, item, time, and what `order` names.
+      order: SQL, order of the rows in the plain file, in which no two different rows are equal.
       partitions: int, at least 1.
     Returns: dataset.Header.
     """
@@ -54,63 +53,63 @@ def write(engine, directory, query, order, partitions):
     session, item = (_settled(engine, query, column) for column in ("session", "item"))
     events_read, sessions_read = engine.one("SELECT count(*), count(DISTINCT session) FROM (%s)"
                                             % query)
-    engine.run("CREATE TABLE numbered AS SELECT session, row_number() OVER (ORDER BY {0}) - 1 AS "
-               "number FROM (SELECT session "
-               "FROM ({1}) GROUP BY session HAVING count(*) > 1)".format(sort_key(engine, query,
-                                                                                  session), query))
+    engine.run("CREATE TABLE numbered AS "
+               "SELECT session, row_number() OVER (ORDER BY {0}) - 1 AS number FROM "
+               "(SELECT session FROM ({1}) GROUP BY session HAVING count(*) > 1)"
+               .format(sort_key(engine, query, session), query))
     sessions = engine.one("SELECT count(*) FROM numbered")[0]
     try:
-        first = "min(%s)" % (order if "," not in order else "row(%s)" % order)
+        first = "min(row(%s))" % order if "," in order else "min(%s)" % order
         items = _Parts([os.path.join(directory, dataset.ITEMS)], (dataset.ITEM, dataset.SUPPORT))
-        items.take(engine,
-                   "SELECT {0} AS item, n FROM (SELECT item, count(*) AS n, {1} AS first FROM "
-                   "({2}) GROUP BY item) "
-                   "ORDER BY first".format(item, first, query))
+        items.take(engine, "SELECT {0} AS item, n FROM (SELECT item, count(*) AS n, {1} AS first "
+                   "FROM ({2}) GROUP BY item) ORDER BY first".format(item, first, query))
         names = [dataset.part_name(partition) for partition in range(partitions)]
         parts = _Parts([os.path.join(directory, name) for name in names],
                        tuple(COLUMNS.values()) + (dataset.NUMBER,))
-        parts.take(engine,
-                   "SELECT {session} AS s, {item} AS i, time / 1e6 AS t, number FROM ({query}) "
-                   "JOIN numbered "
-                   "USING (session) ORDER BY number % {n}, number, time / 1e6, {order}".format(
+        parts.take(engine, "SELECT {session} AS s, {item} AS i, time / 1e6 AS t, number "
+                   "FROM ({query}) JOIN numbered USING (session) "
+                   "ORDER BY number % {n}, number, time / 1e6, {order}".format(
                        session=session, item=item, query=query, n=partitions, order=order))
     finally:
         engine.run("DROP TABLE numbered")
-    found = dataset.Header(
+    header = dataset.Header(
         directory, dict(COLUMNS), sum(parts.rows), sessions, sum(items.rows), events_read,
-        sessions_read,
-        sha256(os.path.join(directory, dataset.ITEMS)),
+        sessions_read, sha256(os.path.join(directory, dataset.ITEMS)),
         tuple({"rows": rows, "sessions": len(range(partition, sessions, partitions)),
                "sha256": sha256(os.path.join(directory, name))}
               for partition, (name, rows) in enumerate(zip(names, parts.rows))))
-    durable.write_text(os.path.join(directory, dataset.FILE), dataset.dump(found))
-    return found
+    durable.write_text(os.path.join(directory, dataset.FILE), dataset.dump(header))
+    return header
 
 
 def _settled(engine, query, column):
-    """SQL of an id column as the loader would read the plain file: whole numbers if all of its ids
-    are.
+    """SQL of an id column, of the type that the loader would read from the plain file.
+
+    That is whole numbers if all ids of the column are, else text.
     """
-    text = engine.run("SELECT typeof(%s) FROM (%s) LIMIT 1" % (column, query)) == [("VARCHAR",)]
-    if text and not engine.one("SELECT count(*) FROM (%s) WHERE %s IS NULL"
+    is_text = engine.run("SELECT typeof(%s) FROM (%s) LIMIT 1" % (column, query)) == [("VARCHAR",)]
+    if is_text and not engine.one("SELECT count(*) FROM (%s) WHERE %s IS NULL"
                                % (query, integer(column)))[0]:
         return "(%s)" % integer(column)
     return column
 
 
 class _Parts:
-    """Files that are written one after another. rows: list of int, rows written to each."""
+    """Parquet files that are written one after another; `rows` lists the rows of each.
+
+    Args:
+      paths: their paths.
+      names: of the columns. The last one is a number: modulo the number of paths, it is the place
+        of the file that gets the row.
+    """
 
     def __init__(self, paths, names):
-        """names: of the columns; the last is a number that, modulo the number of paths, says whose
-        the row is.
-        """
         self._paths, self._names, self.rows = paths, names, [0] * len(paths)
         self._arrow, self._parquet = parquet.import_pyarrow(paths[0])
         self._schema, self._writer, self._waiting = None, None, []
 
     def take(self, engine, sql):
-        """Write the rows of a query, which come in the order of their paths."""
+        """Write the rows of a query that gives them in the order of the files."""
         place = 0
         for frame in engine.batches(sql, _ROW_GROUP):
             table = self._table(frame)

@@ -1,10 +1,11 @@
 """Raw formats -> the table `raw`: one row per event of the files, in file order.
 
     session, item  BIGINT, or VARCHAR where an id is no whole number; NULL where missing
-    time           BIGINT microseconds; NULL where it does not parse
-    selected       BOOLEAN: of a kind of event that is asked for
+    time           BIGINT microseconds; NULL where it cannot be read
+    selected       BOOLEAN: whether the kind of event is one to keep
 
-A selected row with a NULL is a bad row: counted, the first five shown, and too many stop the run.
+A selected row with a NULL is a bad row. Bad rows are counted, the first five are shown, and too
+many stop the run.
 """
 
 import itertools
@@ -19,23 +20,24 @@ from gru4rec.prepare.formats import MAX_REJECTS, integer, iso, number, quoted
 
 _LOG = logging.getLogger(__name__)
 MAX_BAD_SHARE = 0.01
-GOOD = "selected AND session IS NOT NULL AND item IS NOT NULL AND time IS NOT NULL"  # rows of `raw`
+# Conditions on rows of `raw`.
+GOOD = "selected AND session IS NOT NULL AND item IS NOT NULL AND time IS NOT NULL"
 _BAD = "selected AND (session IS NULL OR item IS NULL OR time IS NULL)"
-_SAMPLE = 100000  # rows of a file that settle what its times are
-# unit, sizes of its numbers, factor to microseconds: the limits of data.reading.loader, and a tenth
-# below, down to April 1970
+_SAMPLE = 100000  # first rows of a file, from which the kind and unit of its times are found
+# (unit, smallest and largest size of its numbers, factor to microseconds). The largest are those of
+# data.reading.loader; a unit begins at a tenth of the largest of the unit before: April 1970.
 _UNITS = (("s", 0, 1e11, 1e6), ("ms", 1e10, 1e14, 1e3), ("us", 1e13, 1e17, 1),
           ("ns", 1e16, 1e20, 1e-3))
 
 
 def load(engine, paths, make_source, event_types, report, every_column=False):
-    """Fill `raw` from all files; ids of text that spell whole numbers throughout become BIGINT.
+    """Fill `raw` from all files; text ids become BIGINT if all of them are whole numbers.
 
     Args:
-      make_source: function (path, gzipped) -> Source; all files must agree on the kind and unit of
-      time.
-      event_types: tuple of the kinds that are selected, or None for all.
-      every_column: read the columns that nobody needs as well, see NotUtf8.
+      paths: the raw files, which must agree on the kind and unit of their times.
+      make_source: function (path, whether it is gzip) -> formats.Source.
+      event_types: tuple of the kinds that are selected; None for all.
+      every_column: whether to read columns that are not needed, too; see engine.NotUtf8.
     Raises: DataError, one line.
     """
     for place, path in enumerate(paths):
@@ -44,9 +46,9 @@ def load(engine, paths, make_source, event_types, report, every_column=False):
             raise data_error(path, "the file is given twice; give each file once")
         try:
             source = make_source(path, gzipped)
-            if every_column:  # a condition that is always true, which no optimizer can know
-                source = source._replace(scan="(SELECT * FROM %s AS t WHERE random() >= 0 OR t IS "
-                                              "NULL)" % source.scan)
+            if every_column:  # by a condition that is always true, which no optimizer can know
+                source = source._replace(
+                    scan="(SELECT * FROM %s AS t WHERE random() >= 0 OR t IS NULL)" % source.scan)
             if source.guess_time:
                 source = _guess_time(engine, path, safe, source, report)
             _load_file(engine, path, safe, source, event_types, report)
@@ -58,39 +60,37 @@ def load(engine, paths, make_source, event_types, report, every_column=False):
 
 
 def _guess_time(engine, path, safe, source, report):
-    """Source with an expression for its times: ISO-8601, or numbers of a unit, by the first rows of
-    the file.
+    """Source whose `time` is an expression, found from the first rows: ISO-8601, or a unit.
 
-    A number that does not have the size of the unit is NULL, so that its row is a bad one.
+    A number that does not have the size of the unit becomes NULL, so that its row is a bad one.
+    Args: safe: the absolute path that DuckDB is given; `path` is for messages.
     """
-    numbers, dates, median, *_ = engine.one(  # the ids too, so that it reads what _load_file reads
-        "SELECT count(a), count(b), median(abs(a)), count(s), count(i) FROM (SELECT %s AS a, %s AS "
-        "b, %s AS s, %s AS i "
-        "FROM (SELECT * FROM %s LIMIT %d))" % (number(source.time), iso(source.time),
-                                               source.session, source.item,
-                                               source.rows.replace("{scan}", source.scan), _SAMPLE),
-        safe)
+    # The ids are counted so that DuckDB reads the columns that _load_file reads.
+    numbers, dates, median, *_ = engine.one(
+        "SELECT count(a), count(b), median(abs(a)), count(s), count(i) FROM "
+        "(SELECT %s AS a, %s AS b, %s AS s, %s AS i FROM (SELECT * FROM %s LIMIT %d))"
+        % (number(source.time), iso(source.time), source.session, source.item,
+           source.rows.replace("{scan}", source.scan), _SAMPLE), safe)
     _malformed(engine)
     if numbers <= dates:
-        kind, time, said = "iso-8601", iso(source.time), "ISO-8601"
+        kind, time, words = "iso-8601", iso(source.time), "ISO-8601"
     else:
         kind, low, high, factor = next(row for row in _UNITS if median < row[2] or row[0] == "ns")
-        value = number(source.time)
-        time = "CASE WHEN abs({0}) >= {1!r} AND abs({0}) < {2!r} THEN round({0} * {3!r})::BIGINT END".format(
-            value, low, high, factor)
-        said = "numbers in %s, because the median size is %.4g" % (kind, median)
+        time = ("CASE WHEN abs({0}) >= {1!r} AND abs({0}) < {2!r} "
+                "THEN round({0} * {3!r})::BIGINT END"
+                .format(number(source.time), low, high, factor))
+        words = "numbers in %s, because the median size is %.4g" % (kind, median)
     if report.time_unit not in (None, kind):
-        raise data_error(path,
-                         "its times are taken as %s, those of the files before it as %s; give "
-                         "files of one kind"
-                         % (kind, report.time_unit))
+        raise data_error(path, "its times are taken as %s, those of the files before it as %s; "
+                         "give files of one kind" % (kind, report.time_unit))
     if report.time_unit is None:
-        _LOG.info("times are taken as %s", said)
+        _LOG.info("times are taken as %s", words)
     report.time_unit = kind
     return source._replace(time=time)
 
 
 def _load_file(engine, path, safe, source, event_types, report):
+    """Append the rows of one file to `raw`; report its rows and its bad rows."""
     wanted = "true"
     if event_types and source.event:
         wanted = "coalesce(%s IN (%s), %s)" % (source.event, ", ".join(map(quoted, event_types)),
@@ -109,61 +109,60 @@ def _load_file(engine, path, safe, source, event_types, report):
         raise data_error(path, "there is no event in it; give a file with events")
     if not bad:
         return
-    records, shown = [], None
     if source.scan.startswith("read_parquet"):
-        shown = engine.run("SELECT rowid - ? + 1, {'session': session, 'item': item, 'time': "
-                           "time}::VARCHAR FROM raw "
-                           "WHERE rowid >= ? AND %s ORDER BY rowid LIMIT 5" % _BAD, before, before)
-    elif bad > len(malformed):
-        numbered = source.rows.replace("{scan}",
-                                       "(SELECT *, row_number() OVER () AS n FROM %s)"
-                                       % source.scan)
-        records = [row[0]
-                   for row
-                   in engine.run("SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE %s ORDER BY "
-                                 "n LIMIT 5"
-                                                % (columns, numbered, _BAD), safe)]
-        _malformed(engine)
-    unit = "line" if shown is None else "row"
-    shown = shown or _first_bad(path, source, records, malformed)
+        unit = "row"
+        shown = engine.run("SELECT rowid - ? + 1, {'session': session, 'item': item, "
+                           "'time': time}::VARCHAR FROM raw WHERE rowid >= ? AND %s "
+                           "ORDER BY rowid LIMIT 5" % _BAD, before, before)
+    else:
+        unit, records = "line", []
+        if bad > len(malformed):
+            records = _bad_records(engine, safe, source, columns)
+        shown = _first_bad(path, source, records, malformed)
     for line, text in shown:
         _LOG.warning("%s: %s %d does not parse: %s", path, unit, line, short(text))
     if bad > MAX_BAD_SHARE * rows or len(malformed) >= MAX_REJECTS:
         line, text = shown[0] if shown else (None, "")
-        raise data_error(path,
-                         "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% may; "
-                         "correct the file, or "
-                         "check that it is the one this dataset needs"
-                         % (bad, rows, 100.0 * bad / rows, short(text)), line,
-                         unit=unit)
+        raise data_error(path, "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% may; "
+                         "correct the file, or check that it is the one this dataset needs"
+                         % (bad, rows, 100.0 * bad / rows, short(text)), line, unit=unit)
+
+
+def _bad_records(engine, safe, source, columns):
+    """Numbers, from 1, of the first five bad records of a text; malformed ones are not counted."""
+    scan = "(SELECT *, row_number() OVER () AS n FROM %s)" % source.scan
+    numbers = engine.run("SELECT DISTINCT n FROM (SELECT n, %s FROM %s) WHERE %s ORDER BY n LIMIT 5"
+                         % (columns, source.rows.replace("{scan}", scan), _BAD), safe)
+    _malformed(engine)
+    return [row[0] for row in numbers]
 
 
 def _malformed(engine):
-    """{row: lines it spans} of the malformed rows of the last scan, which it leaves out.
+    """dict of row -> number of its lines, of the malformed rows that the last scan left out.
 
-    A row is a line, also a blank one or the header, or several lines if a newline is in quotes.
+    A row is a line (a blank line and the header too), or several lines if a newline is in quotes.
     """
     try:
-        found = engine.run("SELECT line, max(len(t) - len(replace(t, chr(10), ''))) FROM (SELECT "
-                           "line, trim(csv_line, "
-                           "chr(13) || chr(10)) AS t FROM reject_errors) GROUP BY line ORDER BY "
-                           "line")
+        rejected = engine.run(
+            "SELECT line, max(len(t) - len(replace(t, chr(10), ''))) FROM "
+            "(SELECT line, trim(csv_line, chr(13) || chr(10)) AS t FROM reject_errors) "
+            "GROUP BY line ORDER BY line")
     except QueryError as error:
         if "does not exist" not in str(error):
             raise
-        return {}  # the scan was one that stores none, or had none to store
+        return {}  # the scan stores no malformed rows, or there were none
     engine.run("DROP TABLE reject_errors")
     engine.run("DROP TABLE reject_scans")
-    return {row: 1 + (newlines or 0) for row, newlines in found}
+    return {row: 1 + (newlines or 0) for row, newlines in rejected}
 
 
 def _first_bad(path, source, records, malformed):
-    """[(line, text)] of the first five of the bad rows.
+    """list of (line number, text) of the first five bad rows of a text file.
 
     Args:
-      records: numbers, from 1, of bad records: rows that are not blank, nor malformed, nor the
-      header.
-      malformed: {row: lines it spans}.
+      records: numbers, from 1, of bad records. A record is a row that is not blank, not malformed
+        and not the header.
+      malformed: as from `_malformed`.
     """
     wanted, unseen = set(records), set(sorted(malformed)[:5])
     unclosed = re.compile(b'(?:^|%s)"(?:[^"]|"")*\\Z' % re.escape(source.delimiter.encode()))
@@ -176,7 +175,7 @@ def _first_bad(path, source, records, malformed):
                 text += b"".join(part for _, part in itertools.islice(lines, malformed[row] - 1))
                 shown = row in unseen
             else:
-                # a field in quotes goes on
+                # A field in quotes goes on in the next line.
                 while source.delimiter and b'"' in text and unclosed.search(text):
                     more = next(lines, (0, b""))[1]
                     if not more:
@@ -192,8 +191,7 @@ def _first_bad(path, source, records, malformed):
 
 
 def _settle_ids(engine):
-    """VARCHAR column of ids -> BIGINT if every id of a good row is spelled as a BIGINT is printed.
-    """
+    """Turn a column of text ids into BIGINT if every id of a good row is a whole number."""
     kinds = engine.one("SELECT typeof(session), typeof(item) FROM raw LIMIT 1")
     for column, kind in zip(("session", "item"), kinds):
         if kind == "VARCHAR" and not engine.one("SELECT count(*) FROM raw WHERE %s AND %s IS NULL"

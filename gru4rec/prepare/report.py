@@ -1,5 +1,6 @@
-"""What was read, removed and written: a table for people, JSON for programs. Nothing in it depends
-on time or machine.
+"""What was read, removed and written: text for people, JSON for programs.
+
+Nothing in it depends on the time or the machine.
 """
 
 import json
@@ -10,11 +11,13 @@ _BINS = [(n, n) for n in range(1, 11)] + [(11, 20), (21, 50), (51, 100), (101, 2
 def length_bin(length):
     """Name of the bin of a session length: 7 -> "7", 30 -> "21-50", 201 -> "201+"."""
     low, high = next(pair for pair in _BINS if pair[1] is None or length <= pair[1])
-    return "%d" % low if low == high else "%d-%d" % (low, high) if high else "%d+" % low
+    if low == high:
+        return "%d" % low
+    return "%d-%d" % (low, high) if high else "%d+" % low
 
 
 class Report:
-    """Collects the facts of one run."""
+    """The facts of one run."""
 
     def __init__(self, dataset, options):
         """dataset: str. options: dict of what JSON can hold."""
@@ -22,18 +25,25 @@ class Report:
         self.files, self.steps, self.outputs, self.notes = [], [], {}, []
 
     def add_file(self, name, rows, bad):
+        """A raw file, its rows, and how many of them are bad."""
         self.files.append({"file": name, "rows": rows, "bad_rows": bad})
 
     def add_step(self, name, events, sessions, items):
-        """A filter that removed this many events, sessions and items (None: not counted)."""
+        """A filter, and how many events, sessions and items it removed (None: not counted)."""
         self.steps.append({"step": name, "removed_events": events, "removed_sessions": sessions,
                            "removed_items": items})
 
     def add_read(self, events, sessions, items):
+        """What all raw files hold together."""
         self.read = {"events": events, "sessions": sessions, "items": items}
 
     def add_output(self, name, events, sessions, items, first, last, lengths):
-        """lengths: [(session length, sessions of it)]; first, last: microseconds or None."""
+        """An output file.
+
+        Args:
+          first, last: int, microseconds of its first and last event; None if it is empty.
+          lengths: list of (session length, number of such sessions).
+        """
         histogram = {}
         for length, count in sorted(lengths):
             histogram[length_bin(length)] = histogram.get(length_bin(length), 0) + count
@@ -45,12 +55,12 @@ class Report:
 
     def to_json(self):
         """str, the same for the same data and options."""
-        found = {"dataset": self.dataset, "options": self.options, "files": self.files,
-                 "read": self.read,
-                 "steps": self.steps, "outputs": self.outputs, "notes": self.notes}
+        record = {"dataset": self.dataset, "options": self.options, "files": self.files,
+                  "read": self.read, "steps": self.steps, "outputs": self.outputs,
+                  "notes": self.notes}
         if self.time_unit:
-            found["time_unit"] = self.time_unit
-        return json.dumps(found, indent=1, sort_keys=True) + "\n"
+            record["time_unit"] = self.time_unit
+        return json.dumps(record, indent=1, sort_keys=True) + "\n"
 
     def lines(self):
         """list of str for stdout."""
@@ -67,7 +77,6 @@ class Report:
         for name, row in self.outputs.items():
             out.append("%s: %d events, %d sessions, %d items, %d targets" % (
                 name, row["events"], row["sessions"], row["items"], row["targets"]))
-            out.append("  sessions by length: "
-                       + (" ".join("%s:%d" % pair for pair in row["session_lengths"].items()) or
-                                                   "none"))
+            lengths = " ".join("%s:%d" % pair for pair in row["session_lengths"].items())
+            out.append("  sessions by length: " + (lengths or "none"))
         return out

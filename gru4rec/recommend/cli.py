@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Optional, Tuple
 
-from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.flags import Command, flag
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.kinds import id_list, lists_path, whole
 from gru4rec.command.process import exit_status, progress, say, setup_logging
@@ -66,14 +66,16 @@ class ListOptions:
                                   shown="one per core")
 
 
+COMMAND = Command("python -m gru4rec.recommend", __doc__.splitlines()[0],
+                  (("model", ModelOptions), ("lists", ListOptions)))
+
+
 def parse(argv):
     """Command line -> (ModelOptions, ListOptions).
 
     Raises: ConfigError.
     """
-    model, lists = parse_groups(argv, (("model", ModelOptions), ("lists", ListOptions)),
-                                prog="python -m gru4rec.recommend",
-                                description=__doc__.splitlines()[0])
+    model, lists = COMMAND.parse(argv)
     if (lists.items is None) == (lists.sessions_path is None):
         raise ConfigError("give the items of one session with --items, or a file with "
                           "--sessions_path and --out; one of them")

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
-from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.flags import Command, flag
 from gru4rec.command.kinds import page_path, whole
 from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import InputError
@@ -29,6 +29,9 @@ class ReportConfig:
     out: str = flag("report.html", "the page", "file", kind=page_path)
     test_path: Optional[str] = flag(None, "test events, for the popularity bias", "file",
                                     shown="as in the evaluation")
+
+
+COMMAND = Command("python -m gru4rec.report", __doc__.splitlines()[0], (("report", ReportConfig),))
 
 
 def run(options):
@@ -74,14 +77,7 @@ def popularity_bias(options, trained, found):
 def main(argv=None):
     """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging()
-
-    def job():
-        options, = parse_groups(sys.argv[1:] if argv is None else list(argv),
-                                (("report", ReportConfig),),
-                                prog="python -m gru4rec.report",
-                                description=__doc__.splitlines()[0])
-        run(options)
-    return exit_status(job)
+    return exit_status(lambda: run(*COMMAND.parse(sys.argv[1:] if argv is None else argv)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import Optional
 
-from gru4rec.command.flags import flag, parse_groups
+from gru4rec.command.flags import Command, flag
 from gru4rec.command.interrupts import install, restore
 from gru4rec.command.kinds import real, whole
 from gru4rec.command.process import exit_status, say, setup_logging
@@ -64,12 +64,14 @@ class ServeConfig:
                                   kind=whole, low=1, high=1000, shown="one per core")
 
 
+COMMAND = Command("python -m gru4rec.serve", __doc__.splitlines()[0], (("server", ServeConfig),))
+
+
 def parse(argv):
     """Command line -> ServeConfig; ConfigError as command.flags.parse_groups, InputError where the
     extra is not installed.
     """
-    options, = parse_groups(argv, (("server", ServeConfig),), prog="python -m gru4rec.serve",
-                            description=__doc__.splitlines()[0])
+    options, = COMMAND.parse(argv)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing or sys.version_info < (3, 9):
         raise InputError('the server needs Python 3.9 or later and %s; pip install "gru4rec[serve]"'

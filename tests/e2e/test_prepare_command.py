@@ -82,7 +82,7 @@ def test_errors_are_one_line_and_status_2(tmp_path, clicks, main):
     for words, problem in ((["rsc15", "nowhere.dat", "--out", "o"], "nowhere.dat: cannot be read"),
                            (["rsc15", "--out", "o"], "required: RAW"),
                            (["rees46", clicks, "--out", "o"], "column 'user_id' is missing"),
-                           (["rsc15", clicks, "--out", ""], "is no directory name"),
+                           (["rsc15", clicks, "--out", ""], "is not a directory name"),
                            (["rsc15", clicks, "--out", "/proc/self/o"], "cannot be written"),
                            (["rsc15", clicks, "--out", clicks], "cannot be written")):
         status, stdout, stderr = main(*words)

@@ -63,11 +63,11 @@ def test_no_flag_is_explicit_unless_given():
 
 
 def test_help_names_every_flag_with_its_default():
-    text = " ".join(config.parser().format_help().split())
+    text = " ".join(config.COMMAND.parser().format_help().split())
     for names in DEFAULTS.values():
         for name in names:
             assert "--%s " % name in text
-    assert "[rate; default: 0.5]" in text and "[the newest" not in text
+    assert "[probability; default: 0.5]" in text and "[the newest" not in text
     assert "without it the newest]" in text
     for _, _, item in fields_of(config.GROUPS):
         assert item.metadata["help"]
@@ -203,7 +203,7 @@ SOME = [(), ("--layer", 2),
 @pytest.mark.parametrize("flags", SOME)
 def test_from_dict_is_the_inverse_of_to_dict(flags):
     made = parse(*flags)
-    for saved in (made.to_dict(), json.loads(made.to_json())):
+    for saved in (made.to_dict(), json.loads(json.dumps(made.to_dict()))):
         assert config.from_dict(saved) == dataclasses.replace(made, explicit=())
 
 

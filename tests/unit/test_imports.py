@@ -36,7 +36,7 @@ ROOMS = {
     "parallel": "errors command tf_compat",
     "graph": "tf_compat model parallel",
     "config": "errors command",
-    "data": "errors files",
+    "data": "errors files command",
     "device": "errors version command tf_compat runlog parallel config",
     "engine": "errors tf_compat model graph data device",
     "checkpoint": "errors files tf_compat model config data",
@@ -49,7 +49,7 @@ ROOMS = {
     "export": "errors version files command tf_compat model graph config data checkpoint",
     "offline": "errors files command tf_compat runlog config data evaluation export",
     "report": "errors files command runlog data recommend",
-    "prepare": "errors version files command data",
+    "prepare": "errors files command data",
 }
 # Modules in the root: the ground, which every room may import as the table says, and commands,
 # which no room imports.

@@ -178,7 +178,7 @@ def test_npu_opt_may_be_given_again_and_is_saved():
     assert config.npu_session_options(found.run,
                                       found.accelerator) == {"hccl_timeout": 600,
                                                              "local_list:s": "0,1"}
-    again = config.from_dict(json.loads(found.to_json()))
+    again = config.from_dict(json.loads(json.dumps(found.to_dict())))
     assert again.accelerator == found.accelerator
 
 

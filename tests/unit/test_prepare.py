@@ -1,6 +1,4 @@
-"""The preparation against slow twins in plain Python, on small random logs; then options, times,
-bad rows.
-"""
+"""The preparation against slow twins in plain Python, on small random logs; flags, bad rows."""
 
 import gzip
 import json
@@ -18,7 +16,8 @@ pytest.importorskip("duckdb", reason="the extra `prepare` is not installed")
 
 from gru4rec.errors import ConfigError, DataError, InputError  # noqa: E402
 from gru4rec.prepare import cli, job  # noqa: E402
-from gru4rec.prepare import study as study_module
+from gru4rec.prepare import study as study_module  # noqa: E402
+from gru4rec.prepare.datasets import DATASETS  # noqa: E402
 from gru4rec.prepare.report import length_bin  # noqa: E402
 
 DAY_MS = 86400 * 1000
@@ -264,8 +263,8 @@ def test_yoochoose_takes_several_files(tmp_path_factory, seed, size):
 # Raw formats, with answers by hand
 
 def test_diginetica_counts_milliseconds_from_the_sessions_first_day(tmp_path):
-    text = ("sessionId;userId;itemId;timeframe;eventdate\n1;NA;81766;526309;2016-05-09\n1;;31331;1031018;2016-05-10\n"
-            "2;7;81766;5;2016-05-10\n")
+    text = ("sessionId;userId;itemId;timeframe;eventdate\n1;NA;81766;526309;2016-05-09\n"
+            "1;;31331;1031018;2016-05-10\n2;7;81766;5;2016-05-10\n")
     _, lines = prepare(tmp_path, "diginetica", text, *KEEP_ALL)
     day = 1462752000
     assert lines["diginetica_full.txt"] == ["1\t81766\t%r" % (day + 526.309),
@@ -274,8 +273,9 @@ def test_diginetica_counts_milliseconds_from_the_sessions_first_day(tmp_path):
 
 
 def test_retailrocket_keeps_views_and_cuts_at_an_hour(tmp_path):
-    text = ("timestamp,visitorid,event,itemid,transactionid\n1433221332117,7,view,355,\n1433224932117,7,view,356,\n"
-            "1433224932118,7,addtocart,357,\n1433228532118,7,view,355,\n1433221332000,3,view,1,\n1,3,transaction,1,5\n")
+    text = ("timestamp,visitorid,event,itemid,transactionid\n1433221332117,7,view,355,\n"
+            "1433224932117,7,view,356,\n1433224932118,7,addtocart,357,\n"
+            "1433228532118,7,view,355,\n1433221332000,3,view,1,\n1,3,transaction,1,5\n")
     report, lines = prepare(tmp_path, "retailrocket", text, *KEEP_ALL)
     assert lines["retailrocket_full.txt"] == ["1\t1\t1433221332.0", "2\t355\t1433221332.117",
                                               "2\t356\t1433224932.117",
@@ -287,19 +287,21 @@ def test_retailrocket_keeps_views_and_cuts_at_an_hour(tmp_path):
 
 
 def test_rees46(tmp_path):
-    text = ("event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
-            '2019-10-01 00:00:00 '
-            'UTC,view,44600062,2103807459595387724,,shiseido,35.79,541312140,72d76fde\n'
-            '2019-10-01 00:00:01 '
-            'UTC,cart,3900821,2053013552326770905,a.b,"a,b",33.20,554748717,9333dfbd\n'
-            '2019-10-01 00:00:02 '
-            'UTC,view,3900821,2053013552326770905,a.b,"a,b",33.20,554748717,9333dfbd\n')
+    text = ('event_time,event_type,product_id,category_id,category_code,brand,price,user_id,'
+            'user_session\n'
+            '2019-10-01 00:00:00 UTC,view,44600062,2103807459595387724,,shiseido,35.79,'
+            '541312140,72d76fde\n'
+            '2019-10-01 00:00:01 UTC,cart,3900821,2053013552326770905,a.b,"a,b",33.20,'
+            '554748717,9333dfbd\n'
+            '2019-10-01 00:00:02 UTC,view,3900821,2053013552326770905,a.b,"a,b",33.20,'
+            '554748717,9333dfbd\n')
     _, lines = prepare(tmp_path, "rees46", text, *KEEP_ALL)
     assert lines["rees46_full.txt"] == ["1\t44600062\t1569888000.0", "2\t3900821\t1569888002.0"]
 
 
 def test_coveo_ids_stay_text(tmp_path):
-    text = ("session_id_hash,event_type,product_action,product_skus_hash,server_timestamp_epoch_ms,hashed_url\n"
+    text = ("session_id_hash,event_type,product_action,product_skus_hash,"
+            "server_timestamp_epoch_ms,hashed_url\n"
             "20c4,event_product,detail,d5157,1550885210881,7e4527\n20c4,pageview,,,1550885210882,7e4527\n"
             "12,event_product,detail,a1,1550885213307,4ed279\n")
     _, lines = prepare(tmp_path, "coveo", text, *KEEP_ALL)
@@ -336,7 +338,8 @@ def test_otto_bad_lines(tmp_path, caplog):
 
 
 def test_recbole_and_session_rec_headers(tmp_path):
-    text = "session_id:token\titem_id:token\ttimestamp:float\trating:float\ns1\t7\t1411978673.195\t1\ns0\t8\t2\t1\n"
+    text = ("session_id:token\titem_id:token\ttimestamp:float\trating:float\n"
+            "s1\t7\t1411978673.195\t1\ns0\t8\t2\t1\n")
     _, lines = prepare(tmp_path, "recbole", text, *KEEP_ALL, name="a.inter")
     assert lines["recbole_full.txt"] == ["s0\t8\t2.0", "s1\t7\t1411978673.195"]
     text = "SessionId\tItemId\tTime\tUserId\n10\t7\t1411978673.195\t4\n9\t8\t2\t4\n"
@@ -603,6 +606,41 @@ def test_a_missing_file(tmp_path):
         prepare(tmp_path, "custom", None)
 
 
+PUBLIC = {name: known for name, known in DATASETS.items() if known.files}
+
+
+def test_every_public_dataset_names_its_files_and_where_to_get_them():
+    assert sorted(PUBLIC) == ["coveo", "diginetica", "otto", "rees46", "retailrocket", "rsc15",
+                              "yoochoose"]
+    assert all("https://" in known.origin for known in PUBLIC.values())
+
+
+@pytest.mark.parametrize("dataset", sorted(PUBLIC))
+def test_a_directory_stands_for_the_files_of_the_dataset_in_their_order(tmp_path, dataset):
+    names = list(PUBLIC[dataset].files)
+    names[-1] += ".gz"
+    for name in names:
+        (tmp_path / name).write_text("x")
+    parsed = cli.parse([dataset, str(tmp_path), "--out", "o"])
+    assert parsed.raw == tuple(str(tmp_path / name) for name in names)
+
+
+@pytest.mark.parametrize("dataset", sorted(PUBLIC))
+def test_a_directory_without_the_file_says_where_to_get_it(tmp_path, dataset):
+    for name in PUBLIC[dataset].files[:-1]:
+        (tmp_path / name).write_text("x")
+    with pytest.raises(DataError) as caught:
+        cli.parse([dataset, str(tmp_path), "--out", "o"])
+    message = str(caught.value)
+    assert message.startswith("%s: there is no %s" % (tmp_path, PUBLIC[dataset].files[-1]))
+    assert message.endswith("; get it from " + PUBLIC[dataset].origin)
+
+
+def test_a_directory_for_a_log_without_a_name(tmp_path):
+    with pytest.raises(DataError, match="the files of custom have no names of their own"):
+        cli.parse(["custom", str(tmp_path), "--out", "o"])
+
+
 # Outputs
 
 def test_outputs_that_are_there_are_refused_and_nothing_else_is_left(tmp_path):
@@ -671,7 +709,8 @@ def test_two_runs_and_any_number_of_threads_give_the_same_bytes(tmp_path):
         found.append({name: (tmp_path / "out" / name).read_bytes()
                       for name in os.listdir(str(tmp_path / "out"))})
     assert found[0] == found[1] == found[2] and len(found[0]) == 5
-    assert (json.loads(found[0]["custom_summary.json"].decode())["outputs"]["custom_test.txt"]["events"] > 0)
+    outputs = json.loads(found[0]["custom_summary.json"].decode())["outputs"]
+    assert outputs["custom_test.txt"]["events"] > 0
 
 
 def test_length_bins():
@@ -682,20 +721,27 @@ def test_length_bins():
 # Flags
 
 @pytest.mark.parametrize("flags,problem", [
-    (["rsc16", "f"], "invalid choice"),
+    (["rsc16", "f"], "DATASET 'rsc16' is unknown; use one of: coveo, custom,"),
     (["rsc15", "f", "--gap", "5"], "--gap has no meaning for rsc15"),
     (["otto", "f", "--slices", "4"], "--slices has no meaning for otto"),
     (["rees46", "f", "--item_key", "x"], "--item_key has no meaning for rees46"),
     (["custom", "f", "--event_types", "view"], "--event_types and --event_key need each other"),
     (["custom", "f", "--user_key", "u", "--session_key", "s"], "exclude each other"),
-    (["custom", "f", "--split", "last-0-days"], "more than 0"),
-    (["custom", "f", "--split", "weekly"], "is unknown"),
+    (["custom", "f", "--split", "last-0-days"], "is not last-day, last-N-days"),
+    (["custom", "f", "--split", "weekly"], "'weekly' is not last-day, last-N-days"),
     (["custom", "f", "--ratio", "0.5"], "--split ratio only"),
-    (["rsc15", "f", "--slices", "4,x"], "is no list"),
+    (["rsc15", "f", "--slices", "4,x"], "'4,x' is not none or different whole numbers"),
+    (["rsc15", "f", "--slices", "4,4"], "is not none or different"),
+    (["retailrocket", "f", "--event_types", " , "], "is not a list of kinds of event"),
+    (["custom", "f", "--split", "ratio", "--ratio", "0"], "--ratio 0 is out of range"),
+    (["custom", "f", "--last_days", "0"], "--last_days 0 is out of range"),
+    (["custom", "f", "--split", "ratio", "--last_days", "2"], "exclude each other"),
     (["yoochoose", "f", "--event_types", "view"], "--event_types has no meaning for yoochoose"),
-    (["custom", "f", "--gap", "1e308"], "number"), (["custom", "f", "--memory", "1e30"], "number"),
-    (["custom", "f", "--min_support", "0"], "whole number of at least 1"),
-    (["custom", "f", "--gap", "nan"], "number")])
+    (["custom", "f", "--gap", "1e308"], "--gap 1e308 is out of range"),
+    (["custom", "f", "--memory", "1e30"], "--memory 1e30 is out of range"),
+    (["custom", "f", "--min_support", "0"], "it must be at least 1"),
+    (["custom", "f", "--min_support", "x"], "--min_support 'x' is not a whole number"),
+    (["custom", "f", "--gap", "nan"], "--gap nan is out of range")])
 def test_flags_that_cannot_be(flags, problem):
     with pytest.raises(ConfigError, match=problem):
         cli.parse(flags + ["--out", "o"])

@@ -1,4 +1,4 @@
-"""Presets: {"about": one line, "flags": {name: value}} in JSON; flags given win."""
+"""Presets: named sets of flags, as JSON {"about": one line, "flags": {name: value}}."""
 
 import json
 import os
@@ -14,19 +14,18 @@ def names():
 
 
 def load(name):
-    """{flag name: value} of a preset; ConfigError naming the presets there are."""
+    """dict of flag name -> value of a preset; a ConfigError lists the presets."""
     return _read(name)["flags"]
 
 
 def table():
-    """Text: every preset, what it is and its flags."""
+    """What --preset list prints: every preset, what it is, and its flags."""
     lines = []
     for name in names():
         preset = _read(name)
         lines.append("%s: %s" % (name, preset["about"]))
-        lines.append("    "
-                     + (" ".join("--%s %s" % item for item in sorted(preset["flags"].items()))
-                        or "(no flags)"))
+        flags = " ".join("--%s %s" % item for item in sorted(preset["flags"].items()))
+        lines.append("    " + (flags or "(no flags)"))
     return "\n".join(lines)
 
 
