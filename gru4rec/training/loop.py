@@ -65,10 +65,9 @@ def train(start, device, vocabulary, sessions, directory, validation=None):
             engine.create(config, device, arrays, planned.num_steps, vocabulary.support)))
         stop.check()
         test = validation.test if validation else None
-        saver = Saver(config, vocabulary, planned.num_steps,
+        saver = Saver(config, device, vocabulary, planned.num_steps,
                       lambda: fingerprint.data_of(vocabulary, sessions, test), start.phase,
-                      validation, writes=ranks.rank == 0,
-                      saves_moments=ranks.size == 1 or exchange is not None)
+                      validation)
         if ranks.rank == 0:
             _prepare_directory(start, directory, saver, vocabulary, sessions)
         if validation and start.origin.record:
@@ -201,12 +200,12 @@ def _check_ranks(config, ranks, can_exchange, in_parts):
         raise ConfigError("--train_path %s: a dataset directory cannot be trained on by %d devices "
                           "yet; give the plain file" % (config.data.train_path, ranks.size))
     if config.validation.is_on and not can_exchange:
-        raise ConfigError("a validation has no meaning on %d devices yet: train on one, or leave "
-                          "it out" % ranks.size)
-    if (run.resume or run.save_every) and not can_exchange:
-        raise ConfigError("--resume and --save_every are not there on %d devices: each has lanes "
-                          "of its own, of which the checkpoint holds those of rank 0; leave them "
+        raise ConfigError("no validation is possible on %d devices yet; train on one, or leave it "
                           "out" % ranks.size)
+    if (run.resume or run.save_every) and not can_exchange:
+        raise ConfigError("--resume and --save_every are not possible on %d devices yet: each has "
+                          "lanes of its own, and a checkpoint holds the hidden states of rank 0 "
+                          "alone; leave them out" % ranks.size)
     used = "as it is given"
     if training.base_lr != training.lr:
         used = "times %g" % (training.base_lr / training.lr)

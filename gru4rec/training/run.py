@@ -42,16 +42,17 @@ def _train_together(config, cluster):
     # gRPC says a lot about a broken connection, which our own error explains in one line
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if config.validation.refit:
-        raise ConfigError("--refit 1 has no meaning with TF_CONFIG: train on one process, or leave "
-                          "it out")
+        raise ConfigError("--refit 1 is not possible with TF_CONFIG; train on one process, or "
+                          "leave it out")
     is_first = cluster.rank == 0
     with RunDirectory(config.run.checkpoint_dir, is_first) as directory:
         own_start = None
         if is_first:
             own_start = _find_start(config, directory)
             if own_start.refit or own_start.config.validation.refit:
-                raise ConfigError("the run in %s has --refit 1, which has no meaning with "
-                                  "TF_CONFIG: go on on one process" % config.run.checkpoint_dir)
+                raise ConfigError("the run in %s has --refit 1, which is not possible with "
+                                  "TF_CONFIG; resume it on one process"
+                                  % config.run.checkpoint_dir)
         device = device_for(config, "train", cluster)
         communicator = device.communicator
         with clusters.left_behind(communicator), StopRequest() as stop:

@@ -22,23 +22,24 @@ _log = logging.getLogger(__name__)
 class Saver:
     """Writes the checkpoints of one run; knows when the next is due and what was saved last."""
 
-    def __init__(self, config, vocabulary, num_steps, make_data, phase="train", validation=None,
-                 writes=True, saves_moments=True):
+    def __init__(self, config, device, vocabulary, num_steps, make_data, phase="train",
+                 validation=None):
         """The directory is --checkpoint_dir; it need not exist yet.
 
         Args:
           config: config.Config. vocabulary: data.vocab.Vocabulary. num_steps: of the whole run.
+          device: device.base.Device; of several that train together rank 0 alone saves.
           make_data: function () -> training.fingerprint.data_of; called before the first save.
           phase: "train" | "refit". validation: None, or training.validation.Validation.
-          writes: False saves nothing; of devices that train together one does.
-          saves_moments: False where a moment within an epoch cannot be saved, because nobody can
-          collect the hidden states of all devices.
         """
         self._config, self._vocabulary, self._num_steps = config, vocabulary, num_steps
         self._directory = config.run.checkpoint_dir
         self._make_data, self._data = make_data, None
         self._phase, self._validation = phase, validation
-        self._writes, self._saves_moments = writes, saves_moments
+        ranks = device.ranks
+        self._writes = ranks.rank == 0
+        # within an epoch the hidden states of all devices are needed, and somebody to collect them
+        self._saves_moments = ranks.size == 1 or device.communicator.exchange is not None
         self._every_steps, self._every_seconds = interval(config.run.save_every)
         self._clock = time.monotonic()
         self.saved_step, self._path, self._is_moment = None, None, False  # of the last checkpoint

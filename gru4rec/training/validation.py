@@ -121,8 +121,7 @@ def refit_config(config, best_epoch):
 
 
 def measure(evaluator_with, arrays, test, communicator):
-    """Recall and MRR at the first cut-off, as `--train 0` would print them for a checkpoint of
-    these arrays.
+    """Recall and MRR at the first cut-off, as `--train 0` prints them for a checkpoint.
 
     Args:
       evaluator_with: function (arrays) -> evaluation.evaluator.Evaluator. arrays: engine.arrays().

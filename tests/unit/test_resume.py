@@ -23,6 +23,7 @@ from gru4rec.training import fingerprint, resume, validation
 from gru4rec.training.directory import RunDirectory
 from gru4rec.training.saver import Saver
 from gru4rec.training.start import FRESH
+from tests.stand_ins import DEVICE
 
 VOCABULARY = Vocabulary(np.arange(3), np.array([2, 1, 1]))
 SESSIONS = Sessions(np.array([0, 1, 2, 0], np.int32), np.array([0, 2, 4]))
@@ -66,8 +67,8 @@ class Measured:
 
 
 def saver(cfg, validation_=None, phase="train"):
-    return Saver(cfg, VOCABULARY, 100, lambda: fingerprint.data_of(VOCABULARY, SESSIONS), phase,
-                 validation_)
+    return Saver(cfg, DEVICE, VOCABULARY, 100, lambda: fingerprint.data_of(VOCABULARY, SESSIONS),
+                 phase, validation_)
 
 
 def save(cfg, epoch, step, is_moment=False, validation_=None, phase="train"):
@@ -273,7 +274,8 @@ def test_other_events_to_validate_with_are_refused(tmp_path):
             items=np.array(items, np.int32), offsets=np.array([0, 2]), leading_skip=np.zeros(1)))
 
     cfg = make(tmp_path, "--valid_path", "v.tsv")
-    Saver(cfg, VOCABULARY, 100, lambda: fingerprint.data_of(VOCABULARY, SESSIONS, held_out(0, 1)),
+    Saver(cfg, DEVICE, VOCABULARY, 100,
+          lambda: fingerprint.data_of(VOCABULARY, SESSIONS, held_out(0, 1)),
           validation=Measured(0.5)).save(arrays(cfg, 10), Position(0, 10, 1.5, 2.0), False)
     start = find(ask(cfg, "--valid_path", "w.tsv"))
     start.origin.check_data(start.config, VOCABULARY, SESSIONS, held_out(0, 1))

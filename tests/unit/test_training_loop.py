@@ -1,6 +1,7 @@
 """What the training loop does between the engine's calls, with stand-ins and without TensorFlow."""
 
 import signal
+import types
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from gru4rec.data import schedule
 from gru4rec.engine import base
 from gru4rec.errors import ClusterError, DivergenceError, Interrupted
 from gru4rec.model import state
+from gru4rec.parallel.workers import Workers
 from gru4rec.training.log import TrainLog
 from gru4rec.training.loop import Loop
 from gru4rec.training.plan import plan
 from gru4rec.training.saver import Saver
+from tests.stand_ins import DEVICE
 
 LANES = 2
 # Each lane has two sessions of four targets: 8 steps.
@@ -46,8 +49,8 @@ class Engine(base.Engine):
 class Recorder(Saver):
     """A Saver that writes nothing; it says what it would write."""
 
-    def __init__(self, cfg, events, **more):
-        super().__init__(cfg, None, 0, None, **more)
+    def __init__(self, cfg, device, events):
+        super().__init__(cfg, device, None, 0, None)
         self.events = events
 
     def not_finite(self, arrays):
@@ -89,13 +92,13 @@ class Measured:
 class Run:
     """A loop and its stand-ins; `events` is what happened in it."""
 
-    def __init__(self, tmp_path, position=START, updates=0, stop=None, last=None, saver=(),
+    def __init__(self, tmp_path, position=START, updates=0, stop=None, last=None, device=DEVICE,
                  **flags):
         flags = dict(dict(epoch=2, log_every=100, checkpoint_dir=tmp_path), **flags)
         cfg = config.from_flags({name: str(value) for name, value in flags.items()})
         self.events = []
         self.engine = Engine(updates, self.events)
-        self.saver = Recorder(cfg, self.events, **dict(saver))
+        self.saver = Recorder(cfg, device, self.events)
         validation = None if last is None else Measured(last, self.events)
         self.saver.record_validation = lambda epoch: self.events.append(("record", epoch))
         planned = plan(cfg, position, updates, SCHEDULE.num_steps, SCHEDULE.num_steps)
@@ -150,7 +153,8 @@ def test_a_signal_to_any_process_stops_all_and_is_saved(tmp_path, own):
 
 
 def test_where_hidden_states_cannot_be_collected_a_signal_saves_nothing(tmp_path):
-    run = Run(tmp_path, stop=3, saver={"saves_moments": False})
+    device = types.SimpleNamespace(ranks=Workers(2, 0), communicator=DEVICE.communicator)
+    run = Run(tmp_path, stop=3, device=device)
     with pytest.raises(Interrupted, match="checkpoints of finished epochs are complete"):
         run()
     assert run.events == [("run", 1, 1), ("run", 2, 3)]
