@@ -15,8 +15,7 @@ class Metrics:
     FILE = "metrics.jsonl"
 
     def __init__(self, directory, tensorboard=None):
-        """directory: of the file. tensorboard: None, or a directory for TensorBoard's event files.
-        """
+        """directory: str. tensorboard: None, or a directory for TensorBoard's event files."""
         self._path, self._tensorboard = os.path.join(directory, self.FILE), tensorboard
 
     def add(self, kind, **values):

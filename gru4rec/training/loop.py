@@ -23,7 +23,7 @@ from gru4rec.model import divergence, state
 from gru4rec.runlog.rows import Metrics
 from gru4rec.training import fingerprint
 from gru4rec.training.log import TrainLog
-from gru4rec.training.plan import divided, plan
+from gru4rec.training.plan import divided, plan_of
 from gru4rec.training.saver import Saver
 
 _log = logging.getLogger("gru4rec.train")
@@ -57,46 +57,43 @@ def train(start, device, vocabulary, sessions, directory, validation=None):
         position = divided(start.origin.position or manifest.START, workers, lanes)
         first = epochs.of(position.divisions)
         updates = int(arrays[state.GLOBAL_STEP])
-        planned = plan(config, position, updates, first[0].num_steps, epochs.whole.num_steps)
+        plan = plan_of(config, position, updates, first[0].num_steps, epochs.whole.num_steps)
         # the saved hidden states are those of other lanes, or there are none
         if len(arrays[state.hidden_state(0)]) != workers * lanes:
             arrays = state.without_hidden(arrays, config, workers)
         trainer = stack.enter_context(contextlib.closing(
-            engine.create(config, device, arrays, planned.num_steps, vocabulary.support)))
+            engine.create(config, device, arrays, plan.num_steps, vocabulary.support)))
         stop.check()
         test = validation.test if validation else None
-        saver = Saver(config, device, vocabulary, planned.num_steps,
+        saver = Saver(config, device, vocabulary, plan.num_steps,
                       lambda: fingerprint.data_of(vocabulary, sessions, test), start.phase,
                       validation)
         if ranks.rank == 0:
             _prepare_directory(start, directory, saver, vocabulary, sessions)
         if validation and start.origin.record:
             validation.restore(start.origin.record)
-        chance = divergence.chance(config, len(vocabulary), int(vocabulary.support.max()),
-                                   ranks.size)
-        watch = divergence.Watch(chance, position.mean_loss, position.best_loss,
-                                 divergence.limit(config))
-        log = TrainLog(config, position, ranks.rank == 0, state.skipped_steps(arrays), watch)
-        bar = stack.enter_context(progress("train", "step")(planned.num_steps))
+        log = TrainLog(config, position, ranks.rank == 0, state.skipped_steps(arrays),
+                       _watch(config, position, vocabulary, ranks.size))
+        bar = stack.enter_context(progress("train", "step")(plan.num_steps))
         if bar is not None:
             bar.update(updates)
-        Loop(planned, trainer, log, saver, stop, bar, validation).run(
-            first, (epochs.whole, epochs.num_targets))
+        loop = Loop(plan, trainer, log, saver, stop, bar, validation)
+        loop.run(first, (epochs.whole, epochs.num_targets))
         saver.finished()
 
 
 class Loop:
     """The steps of a run; between the engine's calls it logs, saves and obeys signals."""
 
-    def __init__(self, plan_, trainer, log, saver, stop, bar=None, validation=None):
+    def __init__(self, plan, trainer, log, saver, stop, bar=None, validation=None):
         """The parts of a run.
 
         Args:
-          plan_: training.plan.Plan. trainer: engine.base.Engine. log: training.log.TrainLog.
+          plan: training.plan.Plan. trainer: engine.base.Engine. log: training.log.TrainLog.
           saver: training.saver.Saver. stop: command.interrupts.StopRequest, entered.
           bar: None, or object with update(steps). validation: as for `train`.
         """
-        self._plan, self._trainer, self._log, self._saver = plan_, trainer, log, saver
+        self._plan, self._trainer, self._log, self._saver = plan, trainer, log, saver
         self._stop, self._bar, self._validation = stop, bar, validation
         self._epoch = None  # training.plan.PlannedEpoch at hand
 
@@ -211,6 +208,14 @@ def _check_ranks(config, ranks, can_exchange, in_parts):
         used = "times %g" % (training.base_lr / training.lr)
     _log.info("rank %d of %d devices: %d lanes on each, gradients are means over all; --lr %g is "
               "used %s", ranks.rank, ranks.size, training.batch_size, training.lr, used)
+
+
+def _watch(config, position, vocabulary, num_ranks):
+    """model.divergence.Watch of a run that goes on at a Position."""
+    largest_support = int(vocabulary.support.max())
+    chance = divergence.chance(config, len(vocabulary), largest_support, num_ranks)
+    return divergence.Watch(chance, position.mean_loss, position.best_loss,
+                            divergence.limit(config))
 
 
 def _prepare_directory(start, directory, saver, vocabulary, sessions):

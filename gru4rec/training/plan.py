@@ -67,7 +67,7 @@ class Plan(NamedTuple):
         return end
 
 
-def plan(config, position, updates, first_steps, other_steps):
+def plan_of(config, position, updates, first_steps, other_steps):
     """The Plan of a run.
 
     Args:
@@ -75,12 +75,12 @@ def plan(config, position, updates, first_steps, other_steps):
       before. first_steps, other_steps: steps of the epoch of the position and of each later one.
     Raises: ConfigError if the run would have more steps than can be counted.
     """
-    planned = Plan(position.epoch, config.training.epoch, updates - position.steps, first_steps,
-                   other_steps, config.run.log_every, interval(config.run.save_every)[0])
-    if planned.num_steps > state.MAX_STEPS:
+    plan = Plan(position.epoch, config.training.epoch, updates - position.steps, first_steps,
+                other_steps, config.run.log_every, interval(config.run.save_every)[0])
+    if plan.num_steps > state.MAX_STEPS:
         raise ConfigError("--epoch %d makes %d steps; at most %d are possible"
-                          % (config.training.epoch, planned.num_steps, state.MAX_STEPS))
-    return planned
+                          % (config.training.epoch, plan.num_steps, state.MAX_STEPS))
+    return plan
 
 
 def next_line(done, log_every):

@@ -8,44 +8,44 @@ from gru4rec import config
 from gru4rec.checkpoint.manifest import START, Position
 from gru4rec.errors import ConfigError
 from gru4rec.model import state
-from gru4rec.training.plan import PlannedEpoch, divided, interval, next_line, plan, redivided
+from gru4rec.training.plan import PlannedEpoch, divided, interval, next_line, plan_of, redivided
 
 
 def make(position=START, updates=0, first=20, other=20, **flags):
     flags = {name: str(value) for name, value in dict(dict(epoch=3), **flags).items()}
-    return plan(config.from_flags(flags), position, updates, first, other)
+    return plan_of(config.from_flags(flags), position, updates, first, other)
 
 
-def calls(planned, number, most, start=0, whole_calls=False):
+def calls(plan, number, most, start=0, whole_calls=False):
     """Ends of the calls of an epoch."""
-    epoch = list(planned.epochs())[number]
+    epoch = list(plan.epochs())[number]
     ends = []
     while start < epoch.num_steps:
-        start = planned.call_end(epoch, start, most, whole_calls)
+        start = plan.call_end(epoch, start, most, whole_calls)
         ends.append(start)
     return ends
 
 
 def test_a_new_run_has_every_epoch():
-    planned = make()
-    assert list(planned.epochs()) == [PlannedEpoch(0, 0, 20), PlannedEpoch(1, 20, 20),
+    plan = make()
+    assert list(plan.epochs()) == [PlannedEpoch(0, 0, 20), PlannedEpoch(1, 20, 20),
                                       PlannedEpoch(2, 40, 20)]
-    assert planned.num_steps == 60
+    assert plan.num_steps == 60
 
 
 def test_a_run_that_goes_on_has_the_rest():
-    planned = make(Position(1, 10, 0.0, 0.0), 30)
-    assert list(planned.epochs()) == [PlannedEpoch(1, 20, 20), PlannedEpoch(2, 40, 20)]
-    assert planned.num_steps == 60
-    planned = make(Position(2, 20, 0.0, 0.0), 60)  # all its steps are made; it is not validated yet
-    assert list(planned.epochs()) == [PlannedEpoch(2, 40, 20)] and planned.num_steps == 60
+    plan = make(Position(1, 10, 0.0, 0.0), 30)
+    assert list(plan.epochs()) == [PlannedEpoch(1, 20, 20), PlannedEpoch(2, 40, 20)]
+    assert plan.num_steps == 60
+    plan = make(Position(2, 20, 0.0, 0.0), 60)  # all its steps are made; it is not validated yet
+    assert list(plan.epochs()) == [PlannedEpoch(2, 40, 20)] and plan.num_steps == 60
 
 
 def test_an_epoch_that_is_laid_out_anew_may_have_another_length():
     position = redivided(Position(1, 10, 3.5, 2.0), 4, 10)
-    planned = make(position, 30, first=7, other=13)
-    assert list(planned.epochs()) == [PlannedEpoch(1, 30, 7), PlannedEpoch(2, 37, 13)]
-    assert planned.num_steps == 50
+    plan = make(position, 30, first=7, other=13)
+    assert list(plan.epochs()) == [PlannedEpoch(1, 30, 7), PlannedEpoch(2, 37, 13)]
+    assert plan.num_steps == 50
 
 
 def test_more_steps_than_can_be_counted_are_refused():
@@ -73,8 +73,8 @@ def test_a_call_that_must_be_whole_ends_with_the_epoch_only():
 
 
 def test_calls_go_on_in_the_middle_of_an_epoch():
-    planned = make(Position(1, 10, 0.0, 0.0), 30, log_every=7)
-    assert calls(planned, 0, 50, start=10) == [15, 20]  # 35, 40
+    plan = make(Position(1, 10, 0.0, 0.0), 30, log_every=7)
+    assert calls(plan, 0, 50, start=10) == [15, 20]  # 35, 40
 
 
 def test_step_1_is_logged_and_then_each_multiple():

@@ -15,7 +15,7 @@ from gru4rec.model import state
 from gru4rec.parallel.workers import Workers
 from gru4rec.training.log import TrainLog
 from gru4rec.training.loop import Loop
-from gru4rec.training.plan import plan
+from gru4rec.training.plan import plan_of
 from gru4rec.training.saver import Saver
 from tests.stand_ins import DEVICE
 
@@ -101,8 +101,8 @@ class Run:
         self.saver = Recorder(cfg, device, self.events)
         validation = None if last is None else Measured(last, self.events)
         self.saver.record_validation = lambda epoch: self.events.append(("record", epoch))
-        planned = plan(cfg, position, updates, SCHEDULE.num_steps, SCHEDULE.num_steps)
-        self.loop = Loop(planned, self.engine, TrainLog(cfg, position), self.saver, Stop(stop),
+        plan = plan_of(cfg, position, updates, SCHEDULE.num_steps, SCHEDULE.num_steps)
+        self.loop = Loop(plan, self.engine, TrainLog(cfg, position), self.saver, Stop(stop),
                          validation=validation)
 
     def __call__(self):
