@@ -1,8 +1,8 @@
-"""The console script: `gru4rec train ...`, `gru4rec recommend ...`; `python -m gru4rec` is the
-same.
+"""The console script: `gru4rec train ...`, `gru4rec recommend ...`, and so on.
 
-A subcommand is the module it names, run as `python -m` runs it, so both ways are one. Nothing of
-it is imported before."""
+A subcommand is the module it names, run as `python -m` runs it, so both ways are one. The module is
+imported only when it runs. `python -m gru4rec` is the same as the script.
+"""
 
 import os
 import runpy
@@ -44,7 +44,7 @@ def find(program, argv):
     """The subcommand that a command line names.
 
     Args:
-      program: str, what was typed before it. argv: list of str, the rest.
+      program: str, what was typed before the subcommand. argv: list of str, the rest.
     Returns: (module, list of str: its arguments).
     Raises: ConfigError if it is missing, unknown, or contradicts a --train among its flags.
     """
@@ -56,15 +56,15 @@ def find(program, argv):
     module, train, _ = SUBCOMMANDS[name]
     if train is None:
         return module, flags
-    if str(1 - train) in _given(flags, "--train"):
+    if str(1 - train) in _values(flags, "--train"):
+        other = "train" if name == "evaluate" else "evaluate"
         raise ConfigError("--train %d contradicts %s %s; leave it out, or use %s %s"
-                          % (1 - train, program, name, program,
-                             "train" if name == "evaluate" else "evaluate"))
-    # another value of theirs is the parser's to refuse
+                          % (1 - train, program, name, program, other))
+    # the parser refuses any other value
     return module, ["--train", str(train)] + flags
 
 
-def _given(flags, name):
+def _values(flags, name):
     """Values of a flag in a command line that is not parsed yet."""
     return ([value for flag, value in zip(flags, flags[1:]) if flag == name]
             + [flag[len(name) + 1:] for flag in flags if flag.startswith(name + "=")])
@@ -76,8 +76,8 @@ def _unknown(program, name):
         return ("%s comes after a subcommand, such as %s train; %s --help lists them"
                 % (name, program, program))
     near = difflib.get_close_matches(name.lower().replace("-", "_"), SUBCOMMANDS, 1, 0.5)
-    return "unknown subcommand %r; %s%s --help lists them" % (
-        name, "did you mean %s? " % near[0] if near else "", program)
+    hint = "did you mean %s? " % near[0] if near else ""
+    return "unknown subcommand %r; %s%s --help lists them" % (name, hint, program)
 
 
 def _program():
@@ -86,10 +86,9 @@ def _program():
 
 
 def main():
-    """Run the command line of this process; does not return where a subcommand ends the process
-    itself.
+    """Run the command line of this process; a subcommand ends the process with its own status.
 
-    Returns: exit status, 0 or 2.
+    Returns: exit status of everything else, 0 or 2.
     """
     program, argv = _program(), sys.argv[1:]
     try:

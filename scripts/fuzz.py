@@ -44,8 +44,8 @@ from gru4rec.evaluation.baselines import rules  # noqa: E402
 from gru4rec.files import hashes  # noqa: E402
 from gru4rec.model import state  # noqa: E402
 from gru4rec.training import resume  # noqa: E402
-from gru4rec.training import start as start_module  # noqa: E402
 from gru4rec.training.directory import RunDirectory  # noqa: E402
+from gru4rec.training.start import Refit  # noqa: E402
 
 SECONDS, MEMORY = 20, 4 << 30
 WORDS = ["", "0", "-1", "1e999", "nan", "NaN", "9" * 30, "1e-320", "null", "\ud800", "\x00",
@@ -145,7 +145,7 @@ class Corpus:
                         position={"epoch": 0, "steps": 7, "loss_sum": 1.5, "seconds": 2.0,
                                   "mean_loss": 1.5, "best_loss": 1.0},
                         data={"train": "x", "validation": "y", "events": 9, "items": 5})
-        self.refit = json.loads(start_module.Refit(self.config, 0, "text").text())
+        self.refit = json.loads(Refit(self.config, 0, "text").text())
         self.manifest = self.read("gru-model-0.json")
         self.bytes = {name: self.read(name, "rb") for name in os.listdir(".")}
 
@@ -234,8 +234,8 @@ def configuration(chance, corpus):
 def _resume(corpus):
     with RunDirectory(".") as directory:
         start = resume.find(config.parse(["--resume", "1", "--checkpoint_dir", "."]), directory)
-        start.position()
-        start.base_vocabulary()
+        assert start.origin.saved or not start.origin.position
+        start.origin.base_vocabulary()
 
 
 def manifest(chance, corpus):

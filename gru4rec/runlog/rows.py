@@ -1,4 +1,4 @@
-"""metrics.jsonl of a run, its rows: written while it runs, and read back."""
+"""The rows of a run's metrics.jsonl: written while it runs, and read back."""
 
 import json
 import math
@@ -15,19 +15,20 @@ class Metrics:
     FILE = "metrics.jsonl"
 
     def __init__(self, directory, tensorboard=None):
-        """directory: of the file. tensorboard: None, or a directory of event files that get the
-        rows too.
-        """
+        """directory: str. tensorboard: None, or a directory for TensorBoard's event files."""
         self._path, self._tensorboard = os.path.join(directory, self.FILE), tensorboard
 
     def add(self, kind, **values):
-        """One row; keys carry their unit, values must be JSON numbers or text.
+        """Append a row, and draw it in TensorBoard where that is asked for.
 
+        Args:
+          kind: "train", "epoch", "valid", "eval" or another. values: JSON numbers or text; keys
+          carry their unit.
         Raises: InputError if the file cannot be written.
         """
         if self._tensorboard is not None:
-            from gru4rec.runlog import tensorboard as tensorboard_module
-            tensorboard_module.of(os.path.abspath(self._tensorboard)).add(kind, values)
+            from gru4rec.runlog.tensorboard import summaries
+            summaries(os.path.abspath(self._tensorboard)).add(kind, values)
         line = json.dumps(dict(values, kind=kind), sort_keys=True)
         try:
             with open(self._path, "a", encoding="utf-8") as out:
@@ -36,8 +37,9 @@ class Metrics:
             raise self._error(error) from None
 
     def rewind(self, epoch, step):
-        """Drop the rows a resumed training will write again: of epochs from `epoch` on, log lines
-        after `step`, torn ones.
+        """Remove the rows that a resumed training will write again, and lines that are no rows.
+
+        Those are the rows of ends of epochs from `epoch` on, and log lines after `step`.
         """
         if not os.path.exists(self._path):
             return
@@ -56,9 +58,7 @@ class Metrics:
 
 
 def _precedes(line, epoch, step):
-    """Whether a row was written before a moment of a training, or by something else than a
-    training.
-    """
+    """Whether a row is older than a moment of a training, or of something else than a training."""
     try:
         row = json.loads(line)
         kind = row["kind"]
@@ -72,8 +72,8 @@ def _precedes(line, epoch, step):
 def read(directory):
     """Rows of a run's metrics.jsonl: list of dict, in the order they were written.
 
-    A last line that was cut short is left out: the run may be writing it.
-    Raises: InputError naming file and line if it cannot be read or is something else.
+    A last line that is cut short is left out: the run may be writing it.
+    Raises: InputError naming file and line if the file cannot be read or a line is no row.
     """
     path = os.path.join(directory, Metrics.FILE)
     try:
@@ -103,11 +103,12 @@ def of_kind(rows, kind):
 
 
 def curve(rows, kind, x, y, most=400):
-    """Points [(x, y)] of the rows of a kind that have both as numbers, at most `most` of them, the
-    last among them.
+    """Points [(x, y)] of those rows of a kind that have both as numbers.
+
+    Of more than `most` points every n-th is taken, the last point among them.
     """
-    points = [(row[x], row[y]) for row in of_kind(rows, kind) if _is_number(row.get(x))
-              and _is_number(row.get(y))]
+    points = [(row[x], row[y]) for row in of_kind(rows, kind)
+              if _is_number(row.get(x)) and _is_number(row.get(y))]
     stride = -(-len(points) // most) or 1
     return points[::-1][::stride][::-1]
 
@@ -117,7 +118,7 @@ def _is_number(value):
 
 
 def metric_names(rows, kind, prefix):
-    """Keys such as recall@20 of a kind's rows, by cut-off."""
-    names = {key for row in of_kind(rows, kind)
-             for key in row if re.match(r"%s@\d{1,9}\Z" % prefix, key)}
+    """Keys such as recall@20 in the rows of a kind, sorted by cut-off; prefix: such as recall."""
+    names = {key for row in of_kind(rows, kind) for key in row
+             if re.match(r"%s@\d{1,9}\Z" % prefix, key)}
     return sorted(names, key=lambda name: int(name.split("@")[1]))

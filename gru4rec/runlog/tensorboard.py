@@ -1,4 +1,4 @@
-"""TensorBoard's event files of the rows that go to metrics.jsonl."""
+"""TensorBoard's event files: the rows of metrics.jsonl as curves."""
 
 import functools
 import os
@@ -6,8 +6,8 @@ import re
 
 from gru4rec.errors import InputError
 
-# kind of row -> (prefix of the tag, what of it is drawn, against what); recall and mrr of any
-# cut-off are "recall@"
+# kind of row -> (prefix of the tag, keys that are drawn, key of the x axis); "recall@" stands for
+# the recall at any cut-off
 _DRAWN = {"train": ("train", ("loss", "lr"), "step"),
           "epoch": ("epoch", ("loss", "events_per_s"), "epoch"),
           "valid": ("valid", ("recall@", "mrr@"), "step"),
@@ -15,7 +15,7 @@ _DRAWN = {"train": ("train", ("loss", "lr"), "step"),
 
 
 def check(directory):
-    """Make the directory, before anything else is done; None is none.
+    """Make the directory, before anything else is done; None: nothing to do.
 
     Raises: InputError if it cannot be made or written.
     """
@@ -51,18 +51,16 @@ class Summaries:
         self._writer = tf.summary.FileWriter(directory, filename_suffix=".%d" % os.getpid())
 
     def add(self, kind, values):
-        """Write what of a row is drawn, at once."""
-        found, step = scalars(kind, values)
-        if found:
-            value = [self._tf.Summary.Value(tag=tag, simple_value=number) for tag, number in found]
+        """Write the values of a row that are drawn, at once."""
+        points, step = scalars(kind, values)
+        if points:
+            value = [self._tf.Summary.Value(tag=tag, simple_value=number) for tag, number in points]
             self._writer.add_summary(self._tf.Summary(value=value), step)
             self._writer.flush()
 
 
 @functools.lru_cache(maxsize=None)
-def of(directory):
-    """The Summaries of a directory; the same for whoever asks in this process. directory: absolute
-    path.
-    """
+def summaries(directory):
+    """The Summaries of a directory (absolute path), one for all of this process."""
     check(directory)
     return Summaries(directory)

@@ -1,5 +1,6 @@
-"""--checkpoint_dir of a training: one run at a time in it, and an earlier run moved aside, never
-half and never lost.
+"""--checkpoint_dir of a training: one run at a time, and an earlier run is moved aside.
+
+A move that is cut short at any moment is finished by the next run: no file is lost.
 """
 
 import contextlib
@@ -19,14 +20,14 @@ _log = logging.getLogger(__name__)
 
 REFIT = "refit.json"  # the second part of a run with --refit 1 has begun; see training.start.Refit
 _OF_A_RUN = (VOCABULARY, STATE_FILE, Metrics.FILE, rules.FILE, REFIT)
-_UNDER_WAY = ".part"  # ending of previous-<N> while files are moved to it
+_UNDER_WAY = ".part"  # ending of the name previous-<N> while files are moved there
 
 
 class RunDirectory:
     """Context of a run in a directory: locked from the start if it exists, else from `begin` on."""
 
     def __init__(self, path, writes=True):
-        """writes: False locks nothing; of devices that train together one writes."""
+        """path: str. writes: False locks nothing; of devices that train together one writes."""
         self.path, self._lock, self._writes = path, Lock(path), writes
 
     def __enter__(self):
@@ -39,9 +40,7 @@ class RunDirectory:
         self._lock.release()
 
     def tidy(self):
-        """Remove what dead runs were writing, and finish moving an earlier run aside if that was
-        cut short.
-        """
+        """Remove what dead runs were writing, and finish a move that was cut short."""
         if not os.path.isdir(self.path):
             return
         with self._errors():
@@ -51,19 +50,19 @@ class RunDirectory:
                     self._remove(name)
             for name in os.listdir(self.path):
                 if re.match(r"previous-[1-9][0-9]*%s\Z" % re.escape(_UNDER_WAY), name):
-                    # REFIT goes first when it goes (`_earlier`): where it is still there it is of
-                    # the part to come.
+                    # If REFIT belonged to the run that is moved, it went first (`_earlier`). So
+                    # if it is still here, it belongs to the part to come.
                     self._move_to(name, but=(REFIT,))
 
     def begin(self, refit=None):
-        """Make the directory ready for a new run: an earlier one found there is moved to
-        previous-<N>/ and that is logged.
+        """Make the directory ready for a new run; an earlier one in it is moved to previous-<N>/.
 
         Args:
           refit: None, or text of the file REFIT, which is written before the first part of the run
           is moved aside.
         Raises: InputError if the directory cannot be made or written; LockedError if another run
-        is in it."""
+          is in it.
+        """
         with self._errors():
             os.makedirs(self.path, exist_ok=True)
             self._lock.acquire()
@@ -81,17 +80,17 @@ class RunDirectory:
                 _log.warning("an earlier run in %s was moved to %s", self.path, self.file(aside))
 
     def file(self, name):
+        """Path of a file in the directory."""
         return os.path.join(self.path, name)
 
     def _earlier(self, but):
-        """Names of the files of the run in the directory, without those in `but`; REFIT is the
-        first.
-        """
-        names = [n for n in os.listdir(self.path) if (n.startswith(PREFIX) or n in _OF_A_RUN)
-                 and n not in but]
-        return sorted(names, key=lambda n: n != REFIT)
+        """Names of the files of the run in the directory, REFIT first, without those in `but`."""
+        names = [name for name in os.listdir(self.path)
+                 if (name.startswith(PREFIX) or name in _OF_A_RUN) and name not in but]
+        return sorted(names, key=lambda name: name != REFIT)
 
     def _move_to(self, part, but):
+        """Move the run's files to `part`, then take the ending _UNDER_WAY off its name."""
         for name in self._earlier(but):
             os.replace(self.file(name), os.path.join(self.file(part), name))
         os.rename(self.file(part), self.file(part[:-len(_UNDER_WAY)]))

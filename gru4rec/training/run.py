@@ -1,81 +1,84 @@
-"""A training from its options to its last checkpoint, on one process or on several."""
+"""A training from its options to its last checkpoint, on one process or on several.
+
+Whatever can be wrong with files and flags is found before TensorFlow is imported.
+"""
 
 import contextlib
 import logging
 import os
 
 from gru4rec.command.interrupts import StopRequest
-from gru4rec.command.process import progress
+from gru4rec.config import advice
 from gru4rec.device import device_for
 from gru4rec.errors import ConfigError
-from gru4rec.parallel.cluster import left_behind
+from gru4rec.parallel import cluster as clusters
+from gru4rec.parallel import workers
+from gru4rec.training import loop, resume, together, validation
+from gru4rec.training.directory import RunDirectory
 from gru4rec.training.events import index, training_events, validation_set
+from gru4rec.training.start import afresh, second_part
 
 _log = logging.getLogger("gru4rec.main")
 
 
 def train(config):
-    """Find out where to start, load, index, train. What can be wrong is found before TensorFlow is
-    imported.
-    """
-    from gru4rec.parallel import cluster
-    from gru4rec.training import resume
-    from gru4rec.training import start as start_module
-    from gru4rec.training.directory import RunDirectory
-    found = cluster.from_environment()
-    if found:
-        return _train_together(config, found)
+    """Train as the flags say; config: config.Config."""
+    cluster = clusters.from_environment()
+    if cluster is not None:
+        _train_together(config, cluster)
+        return
     with RunDirectory(config.run.checkpoint_dir, _writes(config)) as directory:
-        start = resume.find(config, directory) if config.run.resume else start_module.afresh(config)
+        start = _find_start(config, directory)
         if start.is_finished:
-            _log.info("the run in %s is finished; nothing is left to do", config.run.checkpoint_dir)
-            return
-        if start.refit:
+            _say_finished(config)
+        elif start.refit:
             _refit(start, directory, training_events(start.refit.config)[2])
         else:
             _train_from(start, directory)
 
 
-def _train_together(config, found):
-    """Train as one of the processes of a parallel.cluster.Cluster; where to start is rank 0's to
-    say.
-    """
-    from gru4rec.training import resume, together
-    from gru4rec.training import start as training_start
-    from gru4rec.training.directory import RunDirectory
-    # of a broken connection it says much, and we what it means
+def _train_together(config, cluster):
+    """Train as one process of a parallel.cluster.Cluster; rank 0 says where to start."""
+    # gRPC says a lot about a broken connection, which our own error explains in one line
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    first = found.rank == 0
     if config.validation.refit:
-        raise ConfigError("--refit 1 has no meaning with TF_CONFIG: train on one process, or leave "
-                          "it out")
-    with RunDirectory(config.run.checkpoint_dir, first) as directory:
-        own = None
-        if first:
-            own = resume.find(config,
-                              directory) if config.run.resume else training_start.afresh(config)
-            if own.refit or own.config.validation.refit:
-                raise ConfigError("the run in %s has --refit 1, which has no meaning with "
-                                  "TF_CONFIG: go on on one process"
+        raise ConfigError("--refit 1 is not possible with TF_CONFIG; train on one process, or "
+                          "leave it out")
+    is_first = cluster.rank == 0
+    with RunDirectory(config.run.checkpoint_dir, is_first) as directory:
+        own_start = None
+        if is_first:
+            own_start = _find_start(config, directory)
+            if own_start.refit or own_start.config.validation.refit:
+                raise ConfigError("the run in %s has --refit 1, which is not possible with "
+                                  "TF_CONFIG; resume it on one process"
                                   % config.run.checkpoint_dir)
-        device = device_for(config, "train", found)
+        device = device_for(config, "train", cluster)
         communicator = device.communicator
-        with left_behind(communicator), StopRequest() as stop:
+        with clusters.left_behind(communicator), StopRequest() as stop:
             communicator.wait(stop.check)
-            start = together.agreed(config, own, communicator)
+            start = together.agreed(config, own_start, communicator)
             if start.is_finished:
-                _log.info("the run in %s is finished; nothing is left to do",
-                          config.run.checkpoint_dir)
+                _say_finished(config)
             else:
                 _train_from(start, directory, device)
             communicator.leave()
 
 
+def _find_start(config, directory):
+    """training.start.Start of this process's --checkpoint_dir."""
+    return resume.find(config, directory) if config.run.resume else afresh(config)
+
+
+def _say_finished(config):
+    _log.info("the run in %s is finished; nothing is left to do", config.run.checkpoint_dir)
+
+
 def _writes(config):
-    """Whether this process writes: of devices that train together rank 0 does. What is wrong with
-    that is said later.
+    """Whether this process writes files: of devices that train together rank 0 does.
+
+    Where the environment is wrong, opening the device says so later.
     """
-    from gru4rec.parallel import workers
     if config.run.device not in ("npu", "auto"):
         return True
     try:
@@ -85,67 +88,53 @@ def _writes(config):
 
 
 def _train_from(start, directory, device=None):
-    """Train from a training.start.Start; then again on everything where --refit 1 asks for it."""
-    from gru4rec.parallel import workers
+    """Train from a training.start.Start; then on all sessions where --refit 1 asks for it.
+
+    device: device.base.Device of a cluster's process; None to choose one when events are read.
+    """
     config = start.config
     events, held_out, everything = training_events(config)
-    indexed = index(events, config, start, device.ranks if device else workers.ALONE)
-    test = None if held_out is None else validation_set(held_out, indexed[0], config)
-    del events, held_out
-    start.check_data(*indexed, test=test)
+    vocabulary, sessions = index(events, config, start.origin,
+                                 device.ranks if device else workers.ALONE)
+    test = None if held_out is None else validation_set(held_out, vocabulary, config)
+    del events, held_out  # the sessions hold what is needed; a training keeps no second copy
+    start.origin.check_data(config, vocabulary, sessions, test)
     device = device or device_for(config, "train")
-    if device.ranks.rank == 0 and start.name is None:
+    if device.ranks.rank == 0 and start.origin.saved is None:
         _say_parity(config)
     from gru4rec import tf_compat
-    from gru4rec.training import loop
     with tf_compat.memory_errors():
         if test is None:
-            loop.train(config, device, *indexed, progress=progress("train", "step"), start=start,
-                       directory=directory)
-        else:
-            _train_validated(start, directory, device, indexed, test, everything)
+            loop.train(start, device, vocabulary, sessions, directory)
+            return
+        with StopRequest() as stop:
+            with contextlib.closing(validation.Validation(config, device, test)) as measured:
+                loop.train(start, device, vocabulary, sessions, directory, measured)
+            _log.info("%s", measured.summary())
+            if everything is not None:
+                stop.check()
+                _refit(second_part(config, measured.best_epoch, measured.summary()), directory,
+                       everything, device)
 
 
 def _say_parity(config):
-    from gru4rec.config import advice
     notice = advice.parity_notice(config)
     if notice:
         _log.info("%s", notice)
 
 
-def _train_validated(start, directory, device, indexed, test, everything):
-    """Train with a validation after each epoch; where `everything` is given, then on it for the
-    best number of epochs.
-    """
-    from gru4rec.training import loop, validation
-    from gru4rec.training import start as training_start_module
-    config = start.config
-    with StopRequest() as stop:
-        with contextlib.closing(validation.Validation(config, device, test)) as chosen:
-            loop.train(config, device, *indexed, progress=progress("train", "step"),
-                       validation=chosen, start=start,
-                       directory=directory)
-        _log.info("%s", chosen.summary())
-        if everything is None:
-            return
-        stop.check()
-        _refit(training_start_module.second_part(config, chosen.best_epoch, chosen.summary()),
-               directory, everything, device)
-
-
-def _refit(start, directory, everything, device=None):
+def _refit(start, directory, events, device=None):
     """The second part of a run with --refit 1: train on all events for the best number of epochs.
+
+    start: training.start.Start with a refit. events: data.reading.loader.Events.
     """
     config = start.config
     _log.info("training again on all sessions for %d epochs", config.training.epoch)
-    from gru4rec.parallel import workers
-    indexed = index(everything, config, start, workers.ALONE)
-    start.check_data(*indexed)
+    vocabulary, sessions = index(events, config, start.origin, workers.ALONE)
+    start.origin.check_data(config, vocabulary, sessions)
     device = device or device_for(config, "train")
     from gru4rec import tf_compat
-    from gru4rec.training import loop
     with tf_compat.memory_errors():
-        loop.train(config, device, *indexed, progress=progress("train", "step"), start=start,
-                   directory=directory)
+        loop.train(start, device, vocabulary, sessions, directory)
     _log.info("trained again on all sessions for %d epochs: %s", config.training.epoch,
               start.refit.summary)

@@ -1,11 +1,13 @@
-"""Where and with what a training starts.
+"""Where a training starts: with fresh weights, those of another model, or in the middle of a run.
 
-`Start.arrays` imports TensorFlow where weights are read; all else here comes before that.
+`Start` says what is trained. Its `origin` gives the state to begin with: `Fresh`, `OfModel` or
+`Saved`; on the processes of a cluster `training.together.FromRankZero`. Nothing here imports
+TensorFlow, and it all comes before that is imported, but for `arrays`.
 """
 
 import json
 import os
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 from gru4rec import checkpoint
 from gru4rec.checkpoint import names
@@ -16,6 +18,103 @@ from gru4rec.model import state
 from gru4rec.training import fingerprint, validation, warm_start
 
 
+class Fresh:
+    """A new run with fresh weights; the others differ from it in what they override.
+
+    position: None for a new run, or the checkpoint.manifest.Position to go on at.
+    record: None, or training.validation.Validation.record, to go on from.
+    saved: None, or the Saved of this process's --checkpoint_dir that the run goes on from.
+    """
+
+    position = record = saved = None
+
+    def base_vocabulary(self):
+        """Vocabulary whose item indices the weights have; None for fresh weights."""
+        return None
+
+    def report(self, vocabulary):
+        """Log what the training's vocabulary has in common with that of the weights."""
+
+    def check_data(self, config, vocabulary, sessions, test=None):
+        """Raises: CheckpointError if the run was trained or validated on other events than these.
+
+        config: config.Config of the run; the rest as for training.fingerprint.data_of.
+        """
+
+    def arrays(self, config, vocabulary):
+        """The state to start from, by its names in model.state."""
+        return state.initial(config, len(vocabulary))
+
+
+FRESH = Fresh()
+
+
+class OfModel(Fresh):
+    """A new run with the weights of another model (--init_from)."""
+
+    def __init__(self, source):
+        """source: training.warm_start.Source."""
+        self._source = source
+
+    def base_vocabulary(self):
+        return self._source.vocabulary
+
+    def report(self, vocabulary):
+        warm_start.report(self._source, vocabulary)
+
+    def arrays(self, config, vocabulary):
+        return warm_start.filled(self._source, config, super().arrays(config, vocabulary))
+
+
+class Saved(Fresh):
+    """A checkpoint in --checkpoint_dir, at which a run goes on."""
+
+    def __init__(self, directory, name, manifest):
+        """directory: str. name: checkpoint.names.Name. manifest: its own, see checkpoint.verified.
+        """
+        self._directory, self.name, self._manifest = directory, name, manifest
+        self.path, self.step = os.path.join(directory, str(name)), manifest["step"]
+        self.record, self.saved = manifest["validation"], self
+
+    @property
+    def is_over(self):
+        """Whether the checkpoint is the end of an epoch, and was validated if it has to be."""
+        return self.name.is_epoch and (self.record is None or self.record["value"] is not None)
+
+    @property
+    def position(self):
+        """The end of an epoch is the start of the next one."""
+        position = self._manifest["position"]
+        if not self.is_over:
+            return position
+        return Position(position.epoch + 1, 0, 0.0, 0.0, mean_loss=position.mean_loss,
+                        best_loss=position.best_loss)
+
+    def base_vocabulary(self):
+        return Vocabulary.load(os.path.join(self._directory, names.VOCABULARY))
+
+    def check_data(self, config, vocabulary, sessions, test=None):
+        now, then = fingerprint.data_of(vocabulary, sessions, test), self._manifest["data"]
+        if not fingerprint.same_training_data(now, then, vocabulary, sessions):
+            raise self._other_data("train_path", config.data, self._manifest["config"].data, now)
+        if now["validation"] != then["validation"]:
+            raise self._other_data("valid_path", config.validation,
+                                   self._manifest["config"].validation, now)
+
+    def _other_data(self, flag, group, saved_group, now):
+        then = self._manifest["data"]
+        return CheckpointError(
+            "--%s %s does not hold the events %s was trained with (--%s %s; then %d events of %d "
+            "items, now %d of %d); give that file, or train afresh without --resume"
+            % (flag, getattr(group, flag) or "(default)", self.path, flag,
+               getattr(saved_group, flag) or "(default)", then["events"], then["items"],
+               now["events"], now["items"]))
+
+    def arrays(self, config, vocabulary):
+        return checkpoint.tensors(self._directory, self.name, config, len(vocabulary),
+                                  workers(self._manifest))
+
+
 class Refit(NamedTuple):
     """The second part of a run with --refit 1; what the file REFIT holds."""
 
@@ -24,91 +123,39 @@ class Refit(NamedTuple):
     summary: str  # training.validation.Validation.summary
 
     def text(self):
-        return json.dumps(dict(self._asdict(), config=self.config.to_dict()), indent=1,
-                          sort_keys=True) + "\n"
+        """Content of the file."""
+        values = dict(self._asdict(), config=self.config.to_dict())
+        return json.dumps(values, indent=1, sort_keys=True) + "\n"
 
 
 class Start(NamedTuple):
-    """Where and with what a training starts."""
+    """What is trained, and where that begins."""
 
     config: Any  # config.Config of this part of the run
-    name: Optional[names.Name] = None  # checkpoint in the directory to go on from; None: a new run
-    manifest: Optional[Dict[str, Any]] = None  # its own, see checkpoint.verified
+    origin: Fresh = FRESH
     refit: Optional[Refit] = None  # in the second part of a run with --refit 1
-    source: Optional[warm_start.Source] = None  # of a new run's weights
-    is_finished: bool = False
+    is_finished: bool = False  # nothing is left to train
 
     @property
     def phase(self):
+        """As the manifest of a checkpoint has it."""
         return "refit" if self.refit else "train"
-
-    @property
-    def record(self):
-        """training.validation.Validation.record of the checkpoint, None without."""
-        return self.manifest["validation"] if self.manifest else None
-
-    def base_vocabulary(self):
-        """Vocabulary whose item indices the weights have; None for a new run with fresh weights."""
-        if self.name is not None:
-            return Vocabulary.load(os.path.join(self.config.run.checkpoint_dir, names.VOCABULARY))
-        return self.source.vocabulary if self.source else None
-
-    def check_data(self, vocabulary, sessions, test=None):
-        """CheckpointError if the run was trained or validated on other events than these; arguments
-        as saver.data_of.
-        """
-        if self.name is None:
-            return
-        ours, theirs = fingerprint.data_of(vocabulary, sessions, test), self.manifest["data"]
-        for key, flag in (("train", "train_path"), ("validation", "valid_path")):
-            same = key == "train" and fingerprint.same_data(ours, theirs, vocabulary, sessions)
-            if ours[key] != theirs[key] and not same:
-                old, new = (getattr(group, flag)
-                            for config in (self.manifest["config"], self.config)
-                            for group in (config.data, config.validation) if hasattr(group, flag))
-                raise CheckpointError(
-                    "--%s %s does not hold the events %s was trained with (--%s %s; then %d events "
-                    "of %d items, now %d of "
-                    "%d); give that file, or train afresh without --resume"
-                    % (flag, new or "(default)",
-                       os.path.join(self.config.run.checkpoint_dir, str(self.name)), flag,
-                       old or "(default)", theirs["events"], theirs["items"], ours["events"],
-                       ours["items"]))
-
-    def arrays(self, vocabulary):
-        """State to start from, names of model.state; imports TensorFlow unless the weights are
-        fresh.
-        """
-        if self.name is not None:
-            return checkpoint.tensors(self.config.run.checkpoint_dir, self.name, self.config,
-                                      len(vocabulary),
-                                      workers(self.manifest))
-        fresh = state.initial(self.config, len(vocabulary))
-        return warm_start.filled(self.source, self.config, fresh) if self.source else fresh
-
-    def position(self):
-        """manifest.Position the training goes on at; None for a new run. The end of an epoch is
-        the start of the next, unless a validation did not come to its end."""
-        if self.name is None:
-            return None
-        found = self.manifest["position"]
-        measured = self.record is None or self.record["value"] is not None
-        if not (self.name.is_epoch and measured):
-            return found
-        return Position(found.epoch + 1, 0, 0.0, 0.0, mean_loss=found.mean_loss,
-                        best_loss=found.best_loss)
 
 
 def afresh(config):
     """Start of a new run."""
     source = warm_start.find(config)
-    return Start(warm_start.with_model_of(source, config) if source else config, source=source)
+    if source is None:
+        return Start(config)
+    return Start(warm_start.with_model_of(source, config), OfModel(source))
 
 
 def second_part(config, best_epoch, summary):
-    """Start of the training on everything that --refit 1 asks for; config: config.Config of the
-    whole run.
+    """Start of the training on everything that --refit 1 asks for.
+
+    Args:
+      config: config.Config of the whole run. best_epoch, summary: of its Validation.
     """
+    source = warm_start.find(config)
     return Start(validation.refit_config(config, best_epoch),
-                 refit=Refit(config, best_epoch, summary),
-                 source=warm_start.find(config))
+                 FRESH if source is None else OfModel(source), Refit(config, best_epoch, summary))

@@ -1,9 +1,8 @@
-"""How the processes of a cluster begin a run: the same flags everywhere, and the start that rank 0
-has found.
+"""How the processes of a cluster begin a run: with the same flags, and where rank 0 says.
 
-Rank 0 alone has a checkpoint directory that counts. The others learn from it which configuration
-the run has, where it goes on and with which weights, so that no file need be shared but what they
-read their sessions from.
+The checkpoint directory of rank 0 alone counts. The others learn from rank 0 which configuration
+the run has, where it goes on and with which weights. So the processes need no shared file but those
+that they read sessions from.
 """
 
 import dataclasses
@@ -18,116 +17,114 @@ from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import ClusterError, ConfigError
 from gru4rec.model import state
 from gru4rec.training import fingerprint
+from gru4rec.training.start import FRESH, Fresh, Start
 
-# What may differ from process to process: where its files lie, and what it prints.
+# What may differ from process to process: where its files lie, and where it prints.
 _OWN = {"data": ("train_path", "test_path"), "run": ("checkpoint_dir", "device", "tensorboard")}
 
 
-class Start:
-    """What resume.Start is to one process (`training.loop.train` and `main` ask for nothing else),
-    the same on all.
+class FromRankZero(Fresh):
+    """What the origin of rank 0 has, on every rank; each method is called by all at the same time.
     """
 
-    refit, record, source, phase, is_finished = None, None, None, "train", False
-
-    def __init__(self, config, own, said, communicator):
-        """config: config.Config. own: the training.start.Start of rank 0, None on others. said: by
-        rank 0, see `agreed`.
-        """
-        self.config, self._own, self._said, self._together = config, own, said, communicator
-        self.is_finished, self.record = said["finished"], said["record"]
-        if own is not None:
-            self.name, self.manifest, self.source = own.name, own.manifest, own.source
-        else:
-            self.name = self.manifest = None
+    def __init__(self, answer, origin, communicator):
+        """answer: of rank 0, see `agreed`. origin: that of rank 0; None on the others."""
+        self._is_fresh, self.record = answer["fresh"], answer["record"]
+        self._origin, self._communicator = origin, communicator
+        self.saved = origin.saved if origin else None
+        if answer["position"] is not None:
+            position = Position(*answer["position"])
+            self.position = position._replace(divisions=tuple(map(tuple, position.divisions)))
 
     def base_vocabulary(self):
-        """Vocabulary whose item indices the weights have, without support, as rank 0 knows it; None
-        for fresh weights.
-        """
-        if self._said["fresh"]:
+        """As rank 0 knows it, but without support; None for fresh weights."""
+        if self._is_fresh:
             return None
-        own = self._own.base_vocabulary() if self._own else None
-        ids = self._together.exchange(own.ids.tolist() if own else [])[0]
+        ids = self._origin.base_vocabulary().ids.tolist() if self._origin else []
+        ids = self._communicator.exchange(ids)[0]
         is_integer = all(isinstance(i, int) for i in ids)
         return Vocabulary(np.array(ids, np.int64 if is_integer else object),
                           np.zeros(len(ids), np.int64))
 
-    def check_data(self, vocabulary, sessions, test=None):
-        """On every rank an error if rank 0 finds that the run was trained on other events, or a
-        rank has other events.
+    def report(self, vocabulary):
+        if self._origin:
+            self._origin.report(vocabulary)
 
-        Raises: CheckpointError on rank 0, ClusterError on the others; ConfigError on all for
-        other events."""
+    def check_data(self, config, vocabulary, sessions, test=None):
+        """An error on every rank if one has other events than the run, or than rank 0.
+
+        Raises: where rank 0 finds other events than those of the run, CheckpointError on rank 0 and
+          ClusterError on the others; ConfigError on all where a rank has other events than rank 0.
+        """
         error = None
-        if self._own is not None:
+        if self._origin:
             try:
-                self._own.check_data(vocabulary, sessions, test)
-            except Exception as found:  # said to the others first
-                error = found
-        ours = fingerprint.data_of(vocabulary, sessions)
-        said = self._together.exchange([ours["train"], len(vocabulary),
-                                        None if error is None else str(error)])
+                self._origin.check_data(config, vocabulary, sessions, test)
+            except Exception as failure:  # raised below, after the others were told
+                error = failure
+        digest = fingerprint.data_of(vocabulary, sessions)["train"]
+        answers = self._communicator.exchange([digest, len(vocabulary),
+                                               None if error is None else str(error)])
         if error is not None:
             raise error
-        if said[0][2] is not None:
-            raise ClusterError("%s cannot go on: %s" % (self._together.name(0), said[0][2]))
-        for rank, (found, items, _) in enumerate(said):
-            if found != said[0][0]:
-                names = self._together.name(rank), items, self._together.name(0), said[0][1]
+        name = self._communicator.name
+        first_digest, first_items, first_error = answers[0]
+        if first_error is not None:
+            raise ClusterError("%s cannot go on: %s" % (name(0), first_error))
+        for rank, (digest, items, _) in enumerate(answers):
+            if digest != first_digest:
                 raise ConfigError("%s has other training events (of %d items) than %s (of %d): "
-                                  "give every process the same "
-                                  "training file or dataset directory" % names)
+                                  "give every process the same training file or dataset directory"
+                                  % (name(rank), items, name(0), first_items))
 
-    def arrays(self, vocabulary):
-        """State to start from; that of rank 0 where it is not fresh."""
-        if self._said["fresh"]:
-            return state.initial(self.config, len(vocabulary))
-        own = self._own.arrays(vocabulary) if self._own else {}
-        kinds, = self._together.exchange([[name, array.dtype.str, array.shape] for name,
-                                          array in own.items()])[:1]
-        return {name: self._together.shared(own[name] if self._own
-                                            else np.zeros(shape, np.dtype(kind)))
-                for name, kind, shape in kinds}
-
-    def position(self):
-        """checkpoint.manifest.Position to go on at; None for a new run."""
-        if self._said["position"] is None:
-            return None
-        found = Position(*self._said["position"])
-        return found._replace(divisions=tuple(tuple(part) for part in found.divisions))
+    def arrays(self, config, vocabulary):
+        if self._is_fresh:
+            return state.initial(config, len(vocabulary))
+        arrays = self._origin.arrays(config, vocabulary) if self._origin else {}
+        shapes = self._communicator.exchange([[name, array.dtype.str, array.shape]
+                                              for name, array in arrays.items()])[0]
+        if not self._origin:
+            arrays = {name: np.zeros(shape, np.dtype(kind)) for name, kind, shape in shapes}
+        return {name: self._communicator.shared(arrays[name]) for name, _, _ in shapes}
 
 
-def agreed(config, own, communicator):
+def agreed(config, start, communicator):
     """Start of a run of several processes.
 
     Args:
-      config: config.Config of this process's flags. own: the training.start.Start of rank 0; None
-      on others.
+      config: config.Config of this process's flags. start: the Start of rank 0; None on the others.
       communicator: parallel.collectives.Collectives; all its processes have come.
     Raises: ConfigError on every rank, naming the first flag that is not the same everywhere.
     """
-    said = {"asked": _common(config), "given": list(config.explicit)}
-    if own is not None:
-        position = own.position()
-        started = (own.config if own.name is not None
-                   else _scaled(own.config, communicator.ranks.size))
-        said.update(config=started.to_dict(), finished=own.is_finished, record=own.record,
-                    fresh=own.name is None and own.source is None,
-                    position=None if position is None else list(position))
-    every = communicator.exchange(said)
-    for rank, other in enumerate(every):
-        _check_same(every[0], other, communicator.name(0), communicator.name(rank))
-    found = config_module.from_dict(every[0]["config"])
-    parts = {}
+    answer = {"asked": _common(config), "given": list(config.explicit)}
+    if start is not None:
+        origin, run_config = start.origin, start.config
+        if origin.saved is None:  # a run that goes on has its factor already
+            run_config = _scaled(run_config, communicator.ranks.size)
+        answer.update(config=run_config.to_dict(), finished=start.is_finished,
+                      record=origin.record, fresh=origin is FRESH,
+                      position=None if origin.position is None else list(origin.position))
+    answers = communicator.exchange(answer)
+    first = answers[0]
+    for rank, other in enumerate(answers):
+        _check_same(first, other, communicator.name(0), communicator.name(rank))
+    origin = FromRankZero(first, None if start is None else start.origin, communicator)
+    return Start(_with_own(config, config_module.from_dict(first["config"])), origin,
+                 is_finished=first["finished"])
+
+
+def _with_own(config, run_config):
+    """The configuration of the run, with what this process has of its own (_OWN).
+
+    A path that was not given to this process is that of the run.
+    """
+    groups = {}
     for group, names in _OWN.items():
-        ours = getattr(config, group)
-        parts[group] = dataclasses.replace(getattr(found, group), **{
-            name: getattr(ours, name) for name in names
-            # else as the run had them
+        own = getattr(config, group)
+        groups[group] = dataclasses.replace(getattr(run_config, group), **{
+            name: getattr(own, name) for name in names
             if name in config.explicit or name in ("checkpoint_dir", "device")})
-    return Start(dataclasses.replace(found, explicit=config.explicit, **parts), own, every[0],
-                 communicator)
+    return dataclasses.replace(run_config, explicit=config.explicit, **groups)
 
 
 def _scaled(config, size):
@@ -136,28 +133,29 @@ def _scaled(config, size):
               "sqrt": math.sqrt(size)}.get(config.training.lr_scale)
     if factor is None:
         return config
-    return dataclasses.replace(config,
-                               training=dataclasses.replace(config.training,
-                                                            lr_scale="%.17g" % factor))
+    training = dataclasses.replace(config.training, lr_scale="%.17g" % factor)
+    return dataclasses.replace(config, training=training)
 
 
 def _common(config):
-    """What every process must be told alike."""
-    found = config.to_dict()
+    """The flags that every process must be given alike: group -> name -> value."""
+    groups = config.to_dict()
     for group, names in _OWN.items():
         for name in names:
-            del found[group][name]
-    return found
+            del groups[group][name]
+    return groups
 
 
 def _check_same(first, other, first_name, other_name):
+    """Raises: ConfigError naming the first flag that differs in the answers of two processes."""
     given = first["given"] + other["given"]
     flags = [(group, name) for group in sorted(first["asked"])
              for name in sorted(first["asked"][group])]
-    # before those that only follow from them
-    for group, name in sorted(flags, key=lambda flag: flag[1] not in given):
-        ours, theirs = (tuple(value) if isinstance(value, list) else value
-                        for value in (said["asked"][group][name] for said in (first, other)))
-        if ours != theirs:
+    flags.sort(key=lambda flag: flag[1] not in given)  # others only follow from those given
+    for group, name in flags:
+        values = [answer["asked"][group][name] for answer in (first, other)]
+        # JSON has lists where a flag has a tuple
+        first_value, value = [tuple(v) if isinstance(v, list) else v for v in values]
+        if first_value != value:
             raise ConfigError("--%s is %s in %s and %s in %s; give every process the same flags"
-                              % (name, show(ours), first_name, show(theirs), other_name))
+                              % (name, show(first_value), first_name, show(value), other_name))

@@ -1,10 +1,10 @@
 """Starting from the weights of another model (--init_from): the daily retrain on newer events.
 
-The vocabulary is that of the model with the new items appended, so old items keep their rows and
-vanished ones stay. Weights are brought up to date and copied, new items keep their fresh rows. The
-optimizer starts anew: steps and learning
-rate begin at 1, and the corrections of Adam for its first steps would be wrong for moments that
-are old."""
+The vocabulary is that of the model with the new items appended. So old items keep their rows, also
+those that have vanished. Weights are brought up to date (`model.state.caught_up`) and copied; new
+items have fresh rows. The optimizer starts anew: steps are counted from 1 again, for the learning
+rate and for Adam, whose corrections for its first steps would be wrong for old moments.
+"""
 
 import dataclasses
 import logging
@@ -21,7 +21,8 @@ from gru4rec.data.vocab import Vocabulary
 from gru4rec.model import state
 
 _log = logging.getLogger(__name__)
-_FREE = ("dropout", "embed_dropout")  # of the model group, what belongs to training alone
+# Flags of the model group that belong to training alone, so they may differ from the model's.
+_FREE = ("dropout", "embed_dropout")
 
 
 class Source(NamedTuple):
@@ -39,7 +40,7 @@ class Source(NamedTuple):
 
 
 def find(config):
-    """Source of a configuration, None without --init_from; needs no TensorFlow.
+    """The Source that --init_from names, None without; needs no TensorFlow.
 
     Raises: CheckpointError if there is no checkpoint, or none that can be read.
     """
@@ -48,21 +49,21 @@ def find(config):
         return None
     name, manifest = checkpoint.pick(directory)
     return Source(directory, name, manifest["config"],
-                  Vocabulary.load(os.path.join(directory, names.VOCABULARY)),
-                  workers(manifest))
+                  Vocabulary.load(os.path.join(directory, names.VOCABULARY)), workers(manifest))
 
 
 def with_model_of(source, config):
-    """The configuration with the model flags that were not given taken from a Source.
+    """The configuration, with the model flags that were not given taken from a Source.
 
-    Raises: CheckpointError for a model flag, given or of a preset, that contradicts the model;
-    names both values."""
+    Raises: CheckpointError for a model flag, given or of a preset, that contradicts the model; it
+      names both values.
+    """
     of_preset = tuple(presets.load(config.training.preset)) if config.training.preset else ()
     asked = dataclasses.replace(config, explicit=tuple(sorted(set(config.explicit + of_preset))))
     checkpoint.check_flags(asked, source)
     rates = {name: getattr(config.model, name) for name in _FREE if name in asked.explicit}
     config = dataclasses.replace(config, model=dataclasses.replace(source.config.model, **rates))
-    # its parts must still have a meaning together
+    # checks that the flags of both still have a meaning together
     checked = config_module.from_dict(config.to_dict())
     return dataclasses.replace(checked, explicit=config.explicit)
 
@@ -82,26 +83,25 @@ def onto(base, vocabulary, sessions):
 def report(source, vocabulary):
     """Log how many items are new and how many have vanished."""
     old = len(source.vocabulary)
+    present = int((vocabulary.support[:old] > 0).sum())
     _log.info("starting from %s: %d of its %d items occur in the training file, %d do not and keep "
-              "their rows; %d new items "
-              "have fresh rows", source.path, int((vocabulary.support[:old] > 0).sum()), old,
-              int((vocabulary.support[:old] == 0).sum()), len(vocabulary) - old)
+              "their rows; %d new items have fresh rows", source.path, present, old, old - present,
+              len(vocabulary) - old)
 
 
 def filled(source, config, arrays):
-    """A fresh state with the weights of a Source put in: rows of old items, and everything that is
-    no row.
+    """A fresh state with the weights of a Source: rows of its items, and all that are no rows.
 
     Args:
       config: config.Config of the training. arrays: model.state.initial of it; changed in place and
       returned.
     """
-    found = checkpoint.tensors(source.directory, source.name, source.config, len(source.vocabulary),
+    saved = checkpoint.tensors(source.directory, source.name, source.config, len(source.vocabulary),
                                source.workers)
-    found = state.caught_up(source.config, found)
+    saved = state.caught_up(source.config, saved)
     for name in state.weight_shapes(config.model, 0):
         if name in state.dense_shapes(config.model):
-            arrays[name] = found[name]
+            arrays[name] = saved[name]
         else:
-            arrays[name][:len(found[name])] = found[name]
+            arrays[name][:len(saved[name])] = saved[name]
     return arrays

@@ -1,6 +1,4 @@
-"""Shared by the tests of commands: one in this process, where a new one would only cost time, and
-shells.
-"""
+"""Shared by the tests of commands: one that runs in this process, to save time, and shells."""
 
 import shutil
 

@@ -1,5 +1,6 @@
-"""Processes of TF_CONFIG on this machine, as scripts/launch_local.sh starts them: training, a
-death, resuming, evaluating.
+"""Processes of TF_CONFIG on this machine: training, a death, resuming, evaluating.
+
+scripts/launch_local.sh starts them.
 """
 
 import json
@@ -20,10 +21,8 @@ from tests import tolerance
 pytestmark = [pytest.mark.tf, pytest.mark.slow, pytest.mark.once]
 
 FLAGS = ["--device", "cpu", "--batch_size", "8", "--size", "12", "--epoch", "2", "--n_sample", "16",
-         "--optimizer", "adagrad",
-         "--embedding", "shared", "--lr", "0.05", "--xla", "off", "--log_every", "50",
-         "--steps_per_run", "5",
-         "--cluster_timeout", "300"]
+         "--optimizer", "adagrad", "--embedding", "shared", "--lr", "0.05", "--xla", "off",
+         "--log_every", "50", "--steps_per_run", "5", "--cluster_timeout", "300"]
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +59,7 @@ def steps_logged(directory):
 
 @pytest.fixture(scope="module")
 def died(repo_root, events, tmp_path_factory):
-    """(checkpoint directory, exit status, stderr) of a run of two whose worker 1 was killed in the
-    first epoch.
-    """
+    """(checkpoint directory, exit status, stderr); worker 1 of 2 was killed in the first epoch."""
     out = str(tmp_path_factory.mktemp("died") / "run")
     process = launch(repo_root, 2, "--train_path", events, "--checkpoint_dir", out, "--save_every",
                      "100", *FLAGS)
@@ -104,8 +101,7 @@ def test_the_run_goes_on_with_three_and_is_evaluated_by_two_as_by_one(died, even
     made = checkpoint.newest(out, lambda n: checkpoint.verified(out, n))
     assert made["position"].divisions == () and made["position"].workers == 3
     flags = ["--train", "0", "--checkpoint_dir", out, "--test_path", events, "--device", "cpu",
-             "--metrics",
-             "recall,mrr,coverage"]
+             "--metrics", "recall,mrr,coverage"]
     capfd.readouterr()
     assert main.main(flags) == 0
     alone = capfd.readouterr().out
@@ -131,8 +127,7 @@ def test_a_process_that_dies_when_an_epoch_is_over_costs_nothing(inline, events,
         return real(self)
 
     flags = ["--train_path", events, "--checkpoint_dir", out, "--batch_size", "8", "--size", "4",
-             "--epoch", "2", "--xla",
-             "off", "--device", "cpu"]
+             "--epoch", "2", "--xla", "off", "--device", "cpu"]
     monkeypatch.setattr(loop.LoopEngine, "arrays", arrays)
     monkeypatch.setattr(loop.LoopEngine, "rescued", real)
     status, _, err = inline(*flags)
@@ -174,20 +169,20 @@ def test_other_training_events_are_refused_though_the_items_are_the_same(repo_ro
         rows = file.readlines()
     other = tmp_path / "other.tsv"
     parts = [row.split("\t", 1) for row in rows[1:]]
-    other.write_text(rows[0] + "".join("%d\t%s" % (9999 - int(session), rest) for session,
-                                       rest in parts))
+    other.write_text(rows[0] + "".join("%d\t%s" % (9999 - int(session), rest)
+                                       for session, rest in parts))
     wrapper = tmp_path / "python"  # stands for Python: worker 1 reads the other file
     wrapper.write_text('#!/bin/sh\ncase "$TF_CONFIG" in *\'"index": 1\'*) set -- "$@" --train_path '
                        '"%s" ;; esac\n'
                        'exec "%s" "$@"\n' % (other, sys.executable))
     wrapper.chmod(0o755)
     script = os.path.join(repo_root, "scripts", "launch_local.py")
-    code = "import runpy, sys; sys.executable = %r; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
-    done = subprocess.run([sys.executable, "-c", code % str(wrapper), script, "2", "--train_path",
-                           events, "--checkpoint_dir",
-                           str(tmp_path / "x")] + FLAGS, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE,
-                          universal_newlines=True, timeout=600)
+    code = ("import runpy, sys; sys.executable = %r; sys.argv = sys.argv[1:]; "
+            "runpy.run_path(sys.argv[0], run_name='__main__')" % str(wrapper))
+    done = subprocess.run([sys.executable, "-c", code, script, "2", "--train_path", events,
+                           "--checkpoint_dir", str(tmp_path / "x")] + FLAGS,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
+                          timeout=600)
     assert done.returncode == 2 and "worker 1 (127.0.0.1:" in done.stderr, done
     assert "has other training events" in done.stderr, done
     assert not os.path.exists(str(tmp_path / "x" / "vocabulary.npz"))

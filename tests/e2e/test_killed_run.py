@@ -1,6 +1,4 @@
-"""SIGKILL at random moments, inside saves too: scripts/kill_test.py with few sessions, as forks of
-one process.
-"""
+"""SIGKILL at random moments, inside saves too: scripts/kill_test.py with few sessions and forks."""
 
 import os
 import re
@@ -25,8 +23,7 @@ def test_after_many_kills_nothing_is_lost(repo_root, kills):
     flags = ["--kills", str(kills), "--fork", "1", "--sessions", "120", "--", "--valid_fraction",
              "0.2", "--refit", "1"]
     done = subprocess.run([sys.executable, script] + flags, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE,
-                          universal_newlines=True)
+                          stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = re.match(r"(\d+) kills survived: (\d+) in a save, .* bit for bit; nothing lost",
                      done.stdout)

@@ -23,12 +23,9 @@ EVAL_LINES = re.compile(r"events: \d+ sessions: \d+ unknown items: \d+ \(in \d+ 
 
 
 def command(cwd, *flags, python=sys.executable, status=0):
-    """(stdout, stderr) of `python -m gru4rec.main` in a directory; its exit status must be
-    `status`.
-    """
+    """(stdout, stderr) of `python -m gru4rec.main` in a directory, which must end with `status`."""
     done = subprocess.run([python, "-m", "gru4rec.main"] + [str(f) for f in flags], cwd=str(cwd),
-                          stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True)
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
 
@@ -183,9 +180,7 @@ def test_divergence_exits_3_and_names_the_step(tmp_path):
 
 @pytest.fixture
 def bad(tmp_path, inline):
-    """function (*flags) -> the one line of the command about them, in this process; one test below
-    starts a process.
-    """
+    """function (*flags) -> the one line of the command about them, which runs in this process."""
     def line_of(*flags):
         before = sorted(os.listdir(str(tmp_path)))
         status, out, err = inline(*flags)

@@ -1,6 +1,4 @@
-"""Interrupted and resumed by the real command: the same numbers, nothing lost, one line where it
-cannot be.
-"""
+"""Stopped and resumed by the real command: the same numbers, and nothing is lost."""
 
 import json
 import os
@@ -86,9 +84,7 @@ def stop_at(monkeypatch):
 @pytest.mark.once
 def test_a_run_stopped_again_and_again_is_the_uninterrupted_one(inline, clicks, stop_at, engine,
                                                                 share):
-    """Log lines, rows, weights, moments and states, bit for bit, whatever moments were saved on the
-    way.
-    """
+    """Log lines, rows, weights, moments and states, bit for bit, whatever was saved on the way."""
     flags = SMALL + engine
     # Compiled calls of other lengths may be other programs, which round in their own way.
     as_often = ["--save_every", 33] if "auto" in engine else []
@@ -194,8 +190,7 @@ def test_saving_by_the_clock_changes_no_number_and_moments_go_with_the_end(inlin
 
 def test_a_weight_that_is_not_finite_is_status_3_and_the_last_good_checkpoint_stays(inline, clicks,
                                                                                     monkeypatch):
-    """The loss of the steps may be finite all the same: a row no batch has read yet, or an overflow
-    in the last update.
+    """The losses may all be finite: no batch has read the row yet, or the last update overflowed.
     """
     real = engine_module.create
 
@@ -227,8 +222,8 @@ def test_a_warm_start_keeps_old_rows_and_adds_new_ones(inline, clicks):
     frame.loc[frame["ItemId"] == frame["ItemId"].iloc[0], "ItemId"] = -5
     frame.to_csv("next.tsv", sep="\t", index=False)
     new = ["--checkpoint_dir", "new", "--train_path", "next.tsv", "--init_from", "old",
-           "--batch_size", 4, "--xla", "off",
-           "--epoch", 1, "--lr", 1e-30, "--decay", 1, "--optimizer", "sgd"]
+           "--batch_size", 4, "--xla", "off", "--epoch", 1, "--lr", 1e-30, "--decay", 1,
+           "--optimizer", "sgd"]
     status, _, err = inline(*new)
     assert status == 0, err
     old, found = checkpoint.load("old"), checkpoint.load("new")
@@ -254,8 +249,7 @@ def test_a_warm_start_is_resumed_without_the_model_it_began_with(inline, clicks,
     inline("--checkpoint_dir", "old", *(SMALL + ["--xla", "off", "--epoch", 1]))
     synthetic.markov_sessions(90, 40, 2, noise=0.4).to_csv("next.tsv", sep="\t", index=False)
     flags = ["--train_path", "next.tsv", "--init_from", "old", "--batch_size", 4, "--xla", "off",
-             "--epoch", 2,
-             "--n_sample", 8, "--sample_alpha", 0, "--logq", 1, "--steps_per_run", 20]
+             "--epoch", 2, "--n_sample", 8, "--sample_alpha", 0, "--logq", 1, "--steps_per_run", 20]
     assert inline("--checkpoint_dir", "whole", *flags)[0] == 0
     stop_at(6)
     assert inline("--checkpoint_dir", "parts", *flags)[0] == 143
@@ -267,9 +261,7 @@ def test_a_warm_start_is_resumed_without_the_model_it_began_with(inline, clicks,
 
 
 def test_commands_of_the_readme(inline, tmp_path, stop_at):
-    """Saving within epochs, going on, the next day's training, with the flags the README gives
-    them.
-    """
+    """Saving within epochs, going on, the next day's training, with the flags of the README."""
     for name, seed in (("clicks.tsv", 1), ("today.tsv", 2)):
         synthetic.markov_sessions(80, 30, seed).to_csv(str(tmp_path / name), sep="\t", index=False)
     small = ["--size", 8, "--batch_size", 20, "--xla", "off"]

@@ -1,6 +1,4 @@
-"""Validation by the real command: what is measured, stopping, the epoch that is used, training
-again on everything.
-"""
+"""Validation by the real command: what is measured, when it stops, and the refit after it."""
 
 import json
 import os
@@ -39,9 +37,7 @@ def write(frame, name):
 
 @pytest.fixture
 def clicks(tmp_path):
-    """DataFrame written to clicks.tsv: 100 sessions in time order, shuffled; item -9 occurs in the
-    last one only.
-    """
+    """DataFrame, also in clicks.tsv: 100 sessions, shuffled; item -9 is in the latest one only."""
     frame = synthetic.markov_sessions(100, 30, 1, noise=0.4)
     frame.loc[len(frame) - 1, "ItemId"] = -9
     frame = frame.sample(frac=1, random_state=1)
@@ -82,8 +78,7 @@ def test_validation_measures_what_an_evaluation_of_the_held_out_sessions_prints(
     # Held out or from a file of its own: the same sessions, the same numbers.
     write(clicks[clicks["SessionId"] <= 80], "early.tsv")
     status, _, err = inline("--train_path", "early.tsv", "--valid_path", "held.tsv",
-                            "--checkpoint_dir", "other", "--epoch",
-                            3, *(SMALL + flags))
+                            "--checkpoint_dir", "other", "--epoch", 3, *(SMALL + flags))
     assert status == 0, err
     assert [dict(row, seconds=0)
             for row in rows("other", "valid")] == [dict(row, seconds=0) for row in found]
@@ -92,8 +87,7 @@ def test_validation_measures_what_an_evaluation_of_the_held_out_sessions_prints(
 def test_patience_stops_and_the_best_epoch_is_used(inline, tmp_path, clicks, scripted):
     scripted(0.1, 0.3, 0.2, 0.3, 0.9)
     status, _, err = inline("--train_path", "clicks.tsv", "--valid_days", 0.2, "--patience", 2,
-                            "--epoch", 9,
-                            "--test_path", "clicks.tsv", *SMALL)
+                            "--epoch", 9, "--test_path", "clicks.tsv", *SMALL)
     assert status == 0
     assert err.splitlines()[-1].endswith("epoch 1 was the best of 4 trained (validation Recall@20: "
                                          "0.3000)")
@@ -139,13 +133,13 @@ def test_a_refit_is_a_training_on_everything_for_the_best_number_of_epochs(inlin
                   *SMALL)[0] == 0
     assert names_module.epochs("again") == [0, 1]
     assert names_module.epochs("again/previous-1") == [0, 1, 2]
-    names = ["vocabulary.npz",
-             "rules.npz"] + ["gru-model-%d%s" % (epoch, ending) for epoch in (0, 1)
-                                               for ending in (".index", ".data-00000-of-00001")]
+    names = ["vocabulary.npz", "rules.npz"]
+    names += ["gru-model-%d%s" % (epoch, ending) for epoch in (0, 1)
+              for ending in (".index", ".data-00000-of-00001")]
     for name in names:
-        with open(os.path.join("again", name),
-                  "rb") as ours, open(os.path.join("direct", name), "rb") as theirs:
-            assert ours.read() == theirs.read(), name
+        with open(os.path.join("again", name), "rb") as ours:
+            with open(os.path.join("direct", name), "rb") as theirs:
+                assert ours.read() == theirs.read(), name
     ours, theirs = manifest("again", 1), manifest("direct", 1)
     assert ours["validation"] is None and not config.from_dict(ours["config"]).validation.is_on
     for group in ("model", "training", "validation", "evaluation"):
@@ -168,8 +162,7 @@ def test_a_signal_during_validation_stops_and_keeps_the_epoch(inline, clicks, mo
 
     monkeypatch.setattr(evaluator.Evaluator, "run", run)
     found, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 9,
-                           "--refit", 1,
-                           "--test_path", "clicks.tsv", *SMALL)
+                           "--refit", 1, "--test_path", "clicks.tsv", *SMALL)
     assert found == status and err.splitlines()[-1].startswith("error: interrupted")
     assert names_module.epochs("checkpoint") == [0, 1]
     assert not os.path.exists("checkpoint/previous-1")
@@ -178,7 +171,7 @@ def test_a_signal_during_validation_stops_and_keeps_the_epoch(inline, clicks, mo
     assert inline("--train", 0)[0] == 0 and rows("checkpoint", "eval")[0]["epoch"] == 0
 
 
-def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_one_in_the_refit_stops_it(
+def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_in_the_refit_stops_it(
         inline, clicks, monkeypatch, scripted):
     real, saves = checkpoint.save, []
 
@@ -193,8 +186,7 @@ def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_one_i
         del saves[:]
         scripted(0.1, 0.2)
         status, _, err = inline("--train_path", "clicks.tsv", "--valid_fraction", 0.2, "--epoch", 2,
-                                "--refit", 1,
-                                "--checkpoint_dir", "run-%d" % wanted, *SMALL)
+                                "--refit", 1, "--checkpoint_dir", "run-%d" % wanted, *SMALL)
         assert status == 143 and saves == expected, err
         assert ("training again" in err) == (wanted == 3), err
     assert names_module.epochs("run-2") == [0, 1] and names_module.epochs("run-3") == [0]
@@ -212,9 +204,8 @@ def test_a_signal_while_the_last_epoch_is_saved_comes_before_the_refit_and_one_i
     (["--valid_path", "other.tsv"], ["other.tsv: none of its 2 items is known"])])
 def test_what_cannot_be_is_one_line_and_nothing_is_written(inline, tmp_path, clicks, flags, words,
                                                            monkeypatch):
-    monkeypatch.setattr("gru4rec.training.run.device_for",
-                        lambda
-                        *_: pytest.fail("found too late: TensorFlow is about to be imported"))
+    monkeypatch.setattr("gru4rec.training.run.device_for", lambda *_: pytest.fail(
+        "found too late: TensorFlow is about to be imported"))
     (tmp_path / "other.tsv").write_text("SessionId\tItemId\tTime\n1\t-5\t1\n1\t-6\t2\n")
     status, out, err = inline("--train_path", "clicks.tsv", *(flags + SMALL))
     errors = [line for line in err.splitlines() if not line.startswith("I gru4rec.")]
@@ -229,7 +220,8 @@ def test_commands_of_the_readme(inline, tmp_path):
     """Choosing the number of epochs, with its flags as the README gives them."""
     for name, seed in (("clicks.tsv", 1), ("next_day.tsv", 2)):
         write(synthetic.markov_sessions(80, 30, seed), tmp_path / name)
-    command = "--train_path clicks.tsv --valid_fraction 0.1 --epoch 20 --patience 2 --refit 1 --checkpoint_dir runs/b"
+    command = ("--train_path clicks.tsv --valid_fraction 0.1 --epoch 20 --patience 2 --refit 1 "
+               "--checkpoint_dir runs/b")
     status, _, err = inline(*(command.split() + SMALL))
     assert status == 0 and "trained again on all sessions" in err.splitlines()[-1]
     assert inline(*"--train 0 --checkpoint_dir runs/b --test_path next_day.tsv".split())[0] == 0

@@ -1,6 +1,4 @@
-"""Devices that train together: ranks are threads of this process, and the fake's collectives make
-them meet.
-"""
+"""Devices that train together: ranks are threads here, and the fake's collectives connect them."""
 
 import contextlib
 import json
@@ -169,8 +167,9 @@ def test_one_process_builds_no_collective(monkeypatch, sessions):
 
 @pytest.fixture
 def command(monkeypatch, tmp_path, capsys):
-    """function (rank, flags) -> (exit status, stdout, stderr, files of the checkpoint directory) of
-    one rank of two.
+    """function (rank, flags): one rank of two runs the command.
+
+    It returns (exit status, stdout, stderr, files of the checkpoint directory).
     """
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     events = tmp_path / "events.tsv"
@@ -205,7 +204,7 @@ def test_rank_0_alone_writes_what_can_be_read_and_both_print(command, tmp_path):
     (["--device", "npu", "--npu_nums", "8"], "--npu_nums 8 contradicts RANK_SIZE 2"),
     (["--device", "cpu", "--npu_nums", "2"], "--npu_nums 2 needs --device npu"),
     (["--device", "npu", "--engine", "loop"], "--engine loop cannot train on 2 devices"),
-    (["--device", "npu", "--valid_fraction", "0.2"], "a validation has no meaning on 2 devices"),
+    (["--device", "npu", "--valid_fraction", "0.2"], "no validation is possible on 2 devices"),
     (["--device", "npu", "--save_every", "5"], "--resume and --save_every")])
 def test_what_several_devices_cannot_do_is_one_line(command, flags, words):
     status, out, err, files = command(0, *flags)

@@ -15,13 +15,13 @@ from gru4rec.errors import ConfigError
 
 # The packages whose absence the listing must not notice.
 BLOCKED = "import sys\nfor name in ('numpy', 'pandas', 'tensorflow'): sys.modules[name] = None\n"
-AS_SCRIPT = "import sys\nsys.argv[0] = '/usr/bin/gru4rec'\nfrom gru4rec.cli import main\nsys.exit(main())\n"
+AS_SCRIPT = ("import sys\nsys.argv[0] = '/usr/bin/gru4rec'\nfrom gru4rec.cli import main\n"
+             "sys.exit(main())\n")
 
 
 def run(code, *argv, **env):
     return subprocess.run([sys.executable, "-c", code] + list(argv), stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, universal_newlines=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True,
                           env=dict(os.environ, **env))
 
 
@@ -80,19 +80,16 @@ def test_what_cannot_be_is_refused_in_one_line(argv, words):
 
 
 def test_train_and_evaluate_are_main_with_its_flag():
-    assert cli.find("gru4rec",
-                    ["train", "--epoch", "1"]) == ("gru4rec.main", ["--train", "1", "--epoch", "1"])
-    assert cli.find("gru4rec",
-                    ["evaluate", "--train", "0"]) == ("gru4rec.main",
-                                                      ["--train", "0", "--train", "0"])
-    assert cli.find("gru4rec", ["train", "--train=1"])[1] == ["--train", "1", "--train=1"]
+    for argv, flags in ((["train", "--epoch", "1"], ["--train", "1", "--epoch", "1"]),
+                        (["evaluate", "--train", "0"], ["--train", "0", "--train", "0"]),
+                        (["train", "--train=1"], ["--train", "1", "--train=1"])):
+        assert cli.find("gru4rec", argv) == ("gru4rec.main", flags)
     with pytest.raises(ConfigError):
         cli.find("gru4rec", ["train", "--train", "1", "--train", "0"])
 
 
-@pytest.mark.parametrize("name,argv",
-                         [("train", ["A", "B"]), ("compare", ["A.parquet", "B.parquet"]),
-                          ("prepare", [])])
+@pytest.mark.parametrize("name,argv", [
+    ("train", ["A", "B"]), ("compare", ["A.parquet", "B.parquet"]), ("prepare", [])])
 def test_help_of_a_subcommand_is_under_the_name_that_was_typed(name, argv):
     done = script(name, "--help")
     assert done.returncode == 0, done.stderr
@@ -106,22 +103,20 @@ def test_help_of_a_subcommand_is_under_the_name_that_was_typed(name, argv):
 
 def test_the_same_module_without_the_script_keeps_its_name():
     done = subprocess.run([sys.executable, "-m", "gru4rec.compare", "--help"],
-                          stdout=subprocess.PIPE,
-                          universal_newlines=True)
+                          stdout=subprocess.PIPE, universal_newlines=True)
     assert done.stdout.startswith("usage: python -m gru4rec.compare A.parquet B.parquet")
 
 
 def test_only_the_subcommand_that_was_chosen_is_imported(tmp_path):
     """And it gets what `python -m` gives it: numpy with one thread, set before numpy is there."""
-    show = ("import atexit, os, sys\natexit.register(lambda: print(sorted(name for name in "
-            "sys.modules if name in "
-            "('gru4rec.config', 'gru4rec.recommend.cli', 'gru4rec.prepare.cli')), "
-            "os.environ.get('OMP_NUM_THREADS')))\n")
+    show = ("import atexit, os, sys\n"
+            "names = 'gru4rec.config', 'gru4rec.recommend.cli', 'gru4rec.prepare.cli'\n"
+            "atexit.register(lambda: print(sorted(name for name in sys.modules if name in names),"
+            " os.environ.get('OMP_NUM_THREADS')))\n")
     left = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run([sys.executable, "-c", show + AS_SCRIPT, "recommend", "--items", "1",
-                           "--checkpoint_dir",
-                           str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True, env=left)
+                           "--checkpoint_dir", str(tmp_path)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True, env=left)
     assert done.returncode == 2 and str(tmp_path) in done.stderr
     assert "'gru4rec.recommend.cli'" in done.stdout and "prepare" not in done.stdout
     assert done.stdout.endswith(" 1\n")

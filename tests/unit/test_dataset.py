@@ -26,6 +26,7 @@ from gru4rec.files import hashes  # noqa: E402
 from gru4rec.parallel.workers import ALONE, Workers  # noqa: E402
 from gru4rec.prepare import cli, engine, job, partitions  # noqa: E402
 from gru4rec.training import events as training_events  # noqa: E402
+from gru4rec.training.start import Fresh  # noqa: E402
 
 START = 1396861869
 KEEP_ALL = ("--min_support", "1", "--min_length", "1", "--drop_repeats", "0", "--split", "none")
@@ -442,10 +443,8 @@ def test_without_pyarrow_one_line_says_what_to_install(copy, tmp_path, monkeypat
 
 # Training by one process
 
-class Fresh:
-    """What training.events.index asks of training.start.Start."""
-
-    source = None
+class OfBase(Fresh):
+    """Weights that have the item indices of a vocabulary."""
 
     def __init__(self, base=None):
         self.base_vocabulary = lambda: base
@@ -458,7 +457,7 @@ def test_training_has_the_same_events_as_from_the_plain_file(prepared, base):
         options = config.from_flags({"train_path": os.path.join(prepared, name),
                                      "valid_path": os.path.join(prepared, "rsc15_test.txt")})
         events, held_out, everything = training_events.training_events(options)
-        vocabulary, trained = training_events.index(events, options, Fresh(base), ALONE)
+        vocabulary, trained = training_events.index(events, options, OfBase(base), ALONE)
         found.append((vocabulary, trained.sessions if isinstance(trained, Share) else trained))
         assert len(held_out.item) and everything is None
     for ours, theirs in zip(*found):

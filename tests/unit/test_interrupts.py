@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import types
 
 import numpy as np
 import pytest
@@ -15,8 +14,10 @@ from gru4rec.command.interrupts import StopRequest
 from gru4rec.data.sessions import Sessions
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import Interrupted
-from gru4rec.parallel import workers
 from gru4rec.training import loop
+from gru4rec.training.directory import RunDirectory
+from gru4rec.training.start import Start
+from tests.stand_ins import DEVICE
 
 
 def test_the_suite_hears_sigint_though_it_was_started_in_the_background():
@@ -107,7 +108,6 @@ def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monk
                              "checkpoint_dir": str(tmp_path / "new")})
     sessions = Sessions(np.array([0, 1, 2, 1], np.int32), np.array([0, 2, 4]))
     with pytest.raises(Interrupted):
-        device = types.SimpleNamespace(ranks=workers.ALONE,
-                                       communicator=types.SimpleNamespace(exchange=None))
-        loop.train(cfg, device, Vocabulary.build(np.arange(3)), sessions)
+        loop.train(Start(cfg), DEVICE, Vocabulary.build(np.arange(3)), sessions,
+                   RunDirectory(cfg.run.checkpoint_dir))
     assert len(closed) == 1 and os.listdir(str(tmp_path)) == []

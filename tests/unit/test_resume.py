@@ -1,6 +1,4 @@
-"""Where a resumed run goes on, which flags may differ, what is saved when: without TensorFlow,
-whose files are stand-ins.
-"""
+"""Where a resumed run goes on, which flags may differ, what is saved; without TensorFlow."""
 
 import errno
 import json
@@ -8,6 +6,7 @@ import logging
 import os
 import shutil
 import time
+import types
 
 import numpy as np
 import pytest
@@ -22,9 +21,10 @@ from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ConfigError, DivergenceError
 from gru4rec.model import state
 from gru4rec.training import fingerprint, resume, validation
-from gru4rec.training import saver as saver_module
 from gru4rec.training.directory import RunDirectory
 from gru4rec.training.saver import Saver
+from gru4rec.training.start import FRESH
+from tests.stand_ins import DEVICE
 
 VOCABULARY = Vocabulary(np.arange(3), np.array([2, 1, 1]))
 SESSIONS = Sessions(np.array([0, 1, 2, 0], np.int32), np.array([0, 2, 4]))
@@ -68,9 +68,8 @@ class Measured:
 
 
 def saver(cfg, validation_=None, phase="train"):
-    return Saver(cfg, cfg.run.checkpoint_dir, VOCABULARY, 100,
-                 lambda: fingerprint.data_of(VOCABULARY, SESSIONS), phase,
-                 validation_)
+    return Saver(cfg, DEVICE, VOCABULARY, 100, lambda: fingerprint.data_of(VOCABULARY, SESSIONS),
+                 phase, validation_)
 
 
 def save(cfg, epoch, step, is_moment=False, validation_=None, phase="train"):
@@ -91,7 +90,7 @@ def ask(cfg, *flags):
 def test_nothing_to_resume_is_said_and_a_run_begins(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "gru4rec"):
         start = find(make(tmp_path / "none"))
-    assert start.name is None and start.position() is None and "nothing to resume in" in caplog.text
+    assert start.origin is FRESH and "nothing to resume in" in caplog.text
 
 
 def test_flags_that_are_not_given_are_those_of_the_run(tmp_path):
@@ -99,8 +98,8 @@ def test_flags_that_are_not_given_are_those_of_the_run(tmp_path):
                "--device", "cpu")
     save(cfg, 1, 13, is_moment=True)
     start = find(ask(cfg, "--log_every", 9, "--train_path", "b.tsv"))
-    assert start.name == names_module.Name(1, 13) and not start.is_finished
-    assert start.position() == Position(1, 3, 1.5, 2.0)
+    assert start.origin.name == names_module.Name(1, 13) and not start.is_finished
+    assert start.origin.position == Position(1, 3, 1.5, 2.0)
     found = start.config
     assert (found.training, found.model) == (cfg.training, cfg.model)
     assert (found.run.log_every, found.run.device, found.data.train_path) == (9, "cpu", "b.tsv")
@@ -130,13 +129,13 @@ def test_a_flag_that_changes_numbers_and_differs_is_named_with_both_values(tmp_p
 def test_flags_that_say_the_same_or_change_no_number_are_taken(tmp_path, flags):
     cfg = make(tmp_path)
     save(cfg, 1, 13, is_moment=True)
-    assert find(ask(cfg, *flags)).name == names_module.Name(1, 13)
+    assert find(ask(cfg, *flags)).origin.name == names_module.Name(1, 13)
 
 
 def test_one_size_stands_for_each_layer(tmp_path):
     cfg = make(tmp_path, "--layer", 2)
     save(cfg, 0, 10)
-    assert find(ask(cfg, "--size", 4, "--dropout", 0.5)).name == names_module.Name(0)
+    assert find(ask(cfg, "--size", 4, "--dropout", 0.5)).origin.name == names_module.Name(0)
     with pytest.raises(ConfigError, match="--size 4,5 contradicts"):
         find(ask(cfg, "--size", "4,5"))
 
@@ -153,18 +152,18 @@ def test_the_end_of_an_epoch_is_the_start_of_the_next_and_the_last_is_the_end(tm
     cfg = make(tmp_path, "--epoch", 2)
     save(cfg, 0, 10)
     start = find(ask(cfg))
-    assert start.position() == Position(1, 0, 0.0, 0.0) and not start.is_finished
+    assert start.origin.position == Position(1, 0, 0.0, 0.0) and not start.is_finished
     save(cfg, 1, 20)
     assert find(ask(cfg)).is_finished
     longer = find(ask(cfg, "--epoch", 5))
-    assert longer.position() == Position(2, 0, 0.0, 0.0) and longer.config.training.epoch == 5
+    assert longer.origin.position == Position(2, 0, 0.0, 0.0) and longer.config.training.epoch == 5
 
 
 @pytest.mark.parametrize("is_moment", [False, True])
 def test_what_a_loss_is_compared_with_is_kept_to_the_last_bit(tmp_path, is_moment):
     cfg, known = make(tmp_path, "--epoch", 5), dict(mean_loss=1.0 / 3.0, best_loss=0.1 + 0.2)
     saver(cfg).save(arrays(cfg, 14), Position(1, 4, 1.5, 2.0, **known), is_moment)
-    found = find(ask(cfg)).position()
+    found = find(ask(cfg)).origin.position
     assert (found.mean_loss, found.best_loss) == (known["mean_loss"], known["best_loss"])
     assert (found.epoch, found.steps) == ((1, 4) if is_moment else (2, 0))
 
@@ -173,7 +172,7 @@ def test_an_epoch_whose_validation_did_not_end_is_validated(tmp_path):
     cfg = make(tmp_path, "--valid_fraction", 0.5, "--epoch", 2)
     save(cfg, 1, 20, validation_=Measured(0.5))
     start = find(ask(cfg))
-    assert start.position() == Position(1, 10, 1.5, 2.0) and not start.is_finished
+    assert start.origin.position == Position(1, 10, 1.5, 2.0) and not start.is_finished
     checkpoint.record_validation(str(tmp_path), 1, Measured(0.5, 0.4).record(1))
     assert find(ask(cfg)).is_finished
 
@@ -191,20 +190,20 @@ def test_the_second_part_of_a_refit_is_found_in_every_state(tmp_path):
     for epoch in range(2):
         save(cfg, epoch, 10 * epoch + 10, validation_=Measured(0.4, 0.5))
     start = find(ask(cfg))  # validated, and no more
-    assert start.refit.best_epoch == 1 and start.position() is None
+    assert start.refit.best_epoch == 1 and start.origin.position is None
     assert not start.config.validation.is_on
     assert start.refit.summary == "epoch 1 was the best of 2 trained (validation Recall@20: 0.5000)"
     with RunDirectory(str(tmp_path)) as directory:
         (tmp_path / "refit.json").write_text(start.refit.text())  # and no more
-        assert resume.find(ask(cfg), directory)._replace(source=None) == start._replace(
-            config=start.config, refit=resume.find(ask(cfg), directory).refit)
+        assert resume.find(ask(cfg), directory) == start
         directory.begin(start.refit.text())
     start = find(ask(cfg))  # the first part moved aside
-    assert start.phase == "refit" and start.name is None
+    assert start.phase == "refit" and start.origin is FRESH
     assert os.listdir(str(tmp_path / "previous-1"))
     save(start.config, 0, 4, is_moment=True, phase="refit")
     again = find(ask(cfg))
-    assert again.name == names_module.Name(0, 4) and again.config.training == start.config.training
+    assert again.origin.name == names_module.Name(0, 4)
+    assert again.config.training == start.config.training
     with pytest.raises(ConfigError, match="--epoch 9 contradicts .*--epoch 2"):
         find(ask(cfg, "--epoch", 9))
     save(start.config, 1, 20, phase="refit")
@@ -228,7 +227,7 @@ def test_the_newest_that_is_damaged_is_reported_and_the_one_before_it_used(tmp_p
     (tmp_path / "gru-model-1-step17.index").write_bytes(b"x")
     (tmp_path / "gru-model-1-step13.json").write_text("{")
     with caplog.at_level(logging.WARNING, "gru4rec"):
-        assert find(ask(cfg)).name == names_module.Name(0)
+        assert find(ask(cfg)).origin.name == names_module.Name(0)
     text = [record.getMessage() for record in caplog.records]
     assert len(text) == 2 and "gru-model-1-step17.index is damaged" in text[0]
     assert "step13.json is damaged" in text[1]
@@ -256,14 +255,34 @@ def test_other_events_are_refused_and_both_files_named(tmp_path):
     cfg = make(tmp_path, "--train_path", "a.tsv")
     save(cfg, 1, 13, is_moment=True)
     start = find(ask(cfg, "--train_path", "b.tsv"))
-    start.check_data(VOCABULARY, SESSIONS)
+
+    def check(*data):
+        start.origin.check_data(start.config, *data)
+
+    check(VOCABULARY, SESSIONS)
     for other in (Sessions(SESSIONS.items[::-1].copy(), SESSIONS.offsets),
                   Sessions(SESSIONS.items, np.array([0, 4]))):
         with pytest.raises(CheckpointError,
                            match="--train_path b.tsv does not hold .*--train_path a.tsv;"):
-            start.check_data(VOCABULARY, other)
+            check(VOCABULARY, other)
     with pytest.raises(CheckpointError):
-        start.check_data(Vocabulary(np.arange(3), np.array([2, 1, 2])), SESSIONS)
+        check(Vocabulary(np.arange(3), np.array([2, 1, 2])), SESSIONS)
+
+
+def test_other_events_to_validate_with_are_refused(tmp_path):
+    def held_out(*items):
+        return types.SimpleNamespace(sessions=types.SimpleNamespace(
+            items=np.array(items, np.int32), offsets=np.array([0, 2]), leading_skip=np.zeros(1)))
+
+    cfg = make(tmp_path, "--valid_path", "v.tsv")
+    Saver(cfg, DEVICE, VOCABULARY, 100,
+          lambda: fingerprint.data_of(VOCABULARY, SESSIONS, held_out(0, 1)),
+          validation=Measured(0.5)).save(arrays(cfg, 10), Position(0, 10, 1.5, 2.0), False)
+    start = find(ask(cfg, "--valid_path", "w.tsv"))
+    start.origin.check_data(start.config, VOCABULARY, SESSIONS, held_out(0, 1))
+    with pytest.raises(CheckpointError,
+                       match="--valid_path w.tsv does not hold .*--valid_path v.tsv;"):
+        start.origin.check_data(start.config, VOCABULARY, SESSIONS, held_out(1, 0))
 
 
 # --- saving ---------------------------------------------------------------------------------------
@@ -271,8 +290,6 @@ def test_other_events_are_refused_and_both_files_named(tmp_path):
 def test_when_a_save_is_due(tmp_path, monkeypatch):
     none, steps, seconds = (saver(make(tmp_path, *flags))
                             for flags in ([], ["--save_every", 4], ["--save_every", "90s"]))
-    assert [none.next_step(0), steps.next_step(0), steps.next_step(4),
-            steps.next_step(7)] == [saver_module.NEVER, 4, 8, 8]
     assert [s.is_due(8) for s in (none, steps, seconds)] == [False, True, False]
     steps.saved_step = 8
     assert [steps.is_due(done) for done in (9, 12, 14)] == [False, True, True]
@@ -382,7 +399,7 @@ def test_a_step_that_is_saved_is_not_saved_again(tmp_path, monkeypatch):
 def test_what_the_manifest_says_of_a_validation_is_what_it_goes_on_with(tmp_path):
     cfg = make(tmp_path, "--valid_fraction", 0.5)
     measured = validation.Validation(cfg, None, None)
-    measured._values, measured.best_epoch, measured.num_epochs = {0: 0.1, 1: 0.3, 2: 0.2}, 1, 3
+    measured._values, measured.best_epoch = {0: 0.1, 1: 0.3, 2: 0.2}, 1
     again = validation.Validation(cfg, None, None)
     again.restore(json.loads(json.dumps(measured.record(2))))
     assert again.record(3) == measured.record(3) and again.summary() == measured.summary()

@@ -73,9 +73,9 @@ def test_a_directory_that_does_not_exist_is_made_by_begin_only(tmp_path):
 
 def test_what_cannot_be_a_directory_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with RunDirectory(str(tmp_path / "file")) as directory, pytest.raises(InputError,
-                                                                          match="--checkpoint_dir .*file cannot"):
-        directory.begin()
+    with RunDirectory(str(tmp_path / "file")) as directory:
+        with pytest.raises(InputError, match="--checkpoint_dir .*file cannot"):
+            directory.begin()
 
 
 def test_an_earlier_run_is_moved_aside_each_time_and_nothing_else(tmp_path):
@@ -92,9 +92,7 @@ def test_an_earlier_run_is_moved_aside_each_time_and_nothing_else(tmp_path):
 
 
 def begin_cut_short(directory, monkeypatch, moves, refit=None):
-    """`begin`, ended as by a signal before the move after so many; where there are fewer it comes
-    to its end.
-    """
+    """`begin`, ended as by a signal after so many moves; where there are fewer it ends itself."""
     real, calls = os.replace, []
 
     def replace(source, target):
@@ -129,9 +127,7 @@ def test_moving_that_was_cut_short_is_finished_by_whoever_comes_next(tmp_path, m
 
 @pytest.mark.parametrize("moves", range(1, 6))
 def test_the_mark_of_a_refit_goes_with_the_run_it_belongs_to(tmp_path, monkeypatch, moves):
-    """A new run moves a finished refit aside and is cut short: its mark must not turn up in the new
-    run.
-    """
+    """A new run that moves a finished refit aside and is cut short must not have its mark."""
     put(tmp_path, RUN + [REFIT])
     with RunDirectory(str(tmp_path)) as directory:
         begin_cut_short(directory, monkeypatch, moves)

@@ -1,6 +1,4 @@
-"""How several processes begin a run: what each says, and what all then know; the wire is a list
-here, no TensorFlow.
-"""
+"""How several processes begin a run, without TensorFlow: a list stands for the network."""
 
 import json
 
@@ -14,13 +12,11 @@ from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ClusterError, ConfigError
 from gru4rec.parallel import workers
 from gru4rec.training import resume, together
-from gru4rec.training import start as start_module
+from gru4rec.training.start import Fresh, Start
 
 
 class Wire:
-    """Stands for collectives.Collectives of a rank; `others` are what the other ranks say, in the
-    order of asking.
-    """
+    """Stands for collectives.Collectives of a rank; others: what the other ranks say, each time."""
 
     def __init__(self, rank, size, others):
         self.ranks, self._others = workers.Workers(size, rank), list(others)
@@ -47,7 +43,7 @@ def said_by_rank_0(asked):
             heard.append(value)
             return [value, value]
 
-    together.agreed(asked, start_module.Start(asked), Listening(0, 2, []))
+    together.agreed(asked, Start(asked), Listening(0, 2, []))
     return heard[0]
 
 
@@ -56,7 +52,7 @@ def test_the_learning_rate_is_scaled_once_when_a_run_begins(given, factor):
     asked = flags(lr="0.5", lr_scale=given)
     assert asked.training.base_lr == 0.5  # one process alone
     others = [together._common(asked)] * 3
-    start = together.agreed(asked, start_module.Start(asked),
+    start = together.agreed(asked, Start(asked),
                             Wire(0, 4, [[{"asked": other, "given": []} for other in others]]))
     assert start.config.training.lr == 0.5 and start.config.training.base_lr == 0.5 * factor
     begun = config.from_dict(start.config.to_dict())
@@ -71,7 +67,8 @@ def test_other_ranks_have_what_rank_0_has_but_for_where_their_files_lie():
     start = together.agreed(own, None, Wire(1, 2, [[said_by_rank_0(first)]]))
     assert start.config.training.base_lr == 0.002
     assert (start.config.data.train_path, start.config.run.checkpoint_dir) == ("b.tsv", "elsewhere")
-    assert start.position() is None and start.base_vocabulary() is None and not start.is_finished
+    assert start.origin.position is None and start.origin.base_vocabulary() is None
+    assert not start.is_finished
 
 
 def test_a_path_that_is_not_given_is_that_of_rank_0():
@@ -90,38 +87,72 @@ def test_flags_that_differ_are_named_with_both_values(ours, theirs, words):
     assert words in str(error.value) and "give every process the same flags" in str(error.value)
 
 
-VOCABULARY, SESSIONS = Vocabulary.build(np.array([3, 5, 3])), Sessions(np.array([0, 1], np.int32),
-                                                                       np.array([0, 2]))
+VOCABULARY = Vocabulary.build(np.array([3, 5, 3]))
+SESSIONS = Sessions(np.array([0, 1], np.int32), np.array([0, 2]))
 
 
-def start_of(rank, others, own=None):
-    return together.Start(flags(), own,
-                          dict(finished=False, record=None, fresh=True, position=None),
-                          Wire(rank, 2, others))
+def origin_of(rank, others, own=None, **answer):
+    answer = dict(dict(record=None, fresh=True, position=None), **answer)
+    return together.FromRankZero(answer, own, Wire(rank, 2, others))
+
+
+def check_data(origin):
+    origin.check_data(flags(), VOCABULARY, SESSIONS)
 
 
 def test_every_rank_goes_on_at_the_position_of_rank_0():
-    ours = Position(1, 3, 1.5, 2.0, 2, ((3, 4, 5),), 1.0 / 3.0, 0.25)
-    said = dict(finished=False, record=None, fresh=False, position=json.loads(json.dumps(ours)))
-    assert together.Start(flags(), None, said, Wire(1, 2, [])).position() == ours
+    position = Position(1, 3, 1.5, 2.0, 2, ((3, 4, 5),), 1.0 / 3.0, 0.25)
+    said = json.loads(json.dumps(position))
+    assert origin_of(1, [], fresh=False, position=said).position == position
+
+
+class OfWeights(Fresh):
+    """What rank 0 goes on from."""
+
+    def base_vocabulary(self):
+        return VOCABULARY
+
+    def arrays(self, config_, vocabulary):
+        return {"a": np.ones((2, 3), np.float32), "global_step": np.array(7, np.int64)}
+
+
+@pytest.mark.parametrize("rank, own, others", [(0, OfWeights(), []), (1, None, [3, 5])])
+def test_every_rank_knows_the_items_of_rank_0(rank, own, others):
+    vocabulary = origin_of(rank, [[others]], own, fresh=False).base_vocabulary()
+    assert vocabulary.ids.tolist() == [3, 5] and vocabulary.is_integer
+
+
+def test_items_of_rank_0_that_are_text_stay_text():
+    vocabulary = origin_of(1, [[["3", "x"]]], fresh=False).base_vocabulary()
+    assert vocabulary.ids.tolist() == ["3", "x"] and not vocabulary.is_integer
+
+
+@pytest.mark.parametrize("rank, own, others", [
+    (0, OfWeights(), []), (1, None, [["a", "<f4", [2, 3]], ["global_step", "<i8", []]])])
+def test_every_rank_has_the_weights_of_rank_0(rank, own, others):
+    origin = origin_of(rank, [[others]], own, fresh=False)
+    given = []  # to the sum over the ranks, which is what rank 0 gives
+    origin._communicator.shared = lambda array: given.append(array) or array
+    arrays = origin.arrays(flags(), VOCABULARY)
+    expected = OfWeights().arrays(None, None)
+    assert {name: (array.dtype, array.shape) for name, array in arrays.items()} == {
+        name: (array.dtype, array.shape) for name, array in expected.items()}
+    assert [array.any() for array in given] == [rank == 0] * 2
 
 
 def test_processes_with_other_events_are_refused():
-    with pytest.raises(ConfigError,
-                       match=r"worker 1 has other training events \(of 2 items\) than worker 0 "
-                             r"\(of 9\)"):
-        start_of(1, [[["other", 9, None]]]).check_data(VOCABULARY, SESSIONS)
+    words = r"worker 1 has other training events \(of 2 items\) than worker 0 \(of 9\)"
+    with pytest.raises(ConfigError, match=words):
+        check_data(origin_of(1, [[["other", 9, None]]]))
 
 
 def test_what_rank_0_finds_wrong_is_said_by_all():
     with pytest.raises(ClusterError, match="worker 0 cannot go on: not the events of the run"):
-        start_of(1, [[["x", 2, "not the events of the run"]]]).check_data(VOCABULARY, SESSIONS)
+        check_data(origin_of(1, [[["x", 2, "not the events of the run"]]]))
 
-    class Wrong:
-        name = manifest = source = None
-
+    class Wrong(Fresh):
         def check_data(self, *_):
             raise CheckpointError("not the events of the run")
 
     with pytest.raises(CheckpointError, match="not the events of the run"):
-        start_of(0, [[["x", 2, None]]], Wrong()).check_data(VOCABULARY, SESSIONS)
+        check_data(origin_of(0, [[["x", 2, None]]], Wrong()))

@@ -1,6 +1,4 @@
-"""The clock of the log lines, without TensorFlow: mean wall seconds a step since the previous line,
-saving left out.
-"""
+"""The clock of the log lines: mean seconds per step since the previous line, without saving."""
 
 import json
 import time
@@ -12,9 +10,7 @@ from gru4rec.training import log
 
 
 class Clock:
-    """A log whose time is told, and the steps that are put into it; each has two live lanes of
-    three.
-    """
+    """A log with a clock that the test sets; each step has two live lanes of three."""
 
     def __init__(self, tmp_path, monkeypatch, *flags):
         self.now = 100.0

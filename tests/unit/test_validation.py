@@ -2,7 +2,6 @@
 
 import json
 import logging
-import types
 
 import numpy as np
 import pytest
@@ -11,27 +10,23 @@ from gru4rec import config
 from gru4rec.data.reading.loader import Events
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.evaluation import protocol
-from gru4rec.parallel import workers
 from gru4rec.training import validation
-
-# a device
-ALONE = types.SimpleNamespace(ranks=workers.ALONE,
-                              communicator=types.SimpleNamespace(exchange=None))
+from tests.stand_ins import DEVICE
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """function (values, *flags) -> (Validation told of epochs with these (recall, mrr), epoch it
-    stopped at or None).
+    """function (values, *flags) -> (Validation, epoch it stopped at or None).
+
+    values: (recall, mrr) that it measures, epoch by epoch.
     """
     events = Events(np.array([1, 1]), np.array([0, 1]), np.array([1.0, 2.0]), "v.tsv", "s")
 
     def told(values, *flags):
         cfg = config.parse([str(flag) for flag in flags]
                            + ["--valid_fraction", "0.1", "--checkpoint_dir", str(tmp_path)])
-        found = validation.Validation(cfg, ALONE,
-                                      protocol.load(events, Vocabulary.build(np.arange(2)),
-                                                    cfg.evaluation))
+        test = protocol.load(events, Vocabulary.build(np.arange(2)), cfg.evaluation)
+        found = validation.Validation(cfg, DEVICE, test)
         measured = iter(values)
         monkeypatch.setattr(validation, "measure",
                             lambda *_: dict(zip(("recall", "mrr"), next(measured))))
@@ -55,7 +50,8 @@ VALUES = [(0.1, 0.3), (0.3, 0.1), (0.3, 0.2), (0.2, 0.2), (0.25, 0.4), (0.1, 0.1
 def test_the_best_epoch_and_the_end(run, flags, best, stopped):
     found, end = run(VALUES, *flags)
     assert (found.best_epoch, end) == (best, stopped)
-    assert found.num_epochs == (len(VALUES) if stopped is None else stopped + 1)
+    measured = found.record(0)["values"]
+    assert len(measured) == (len(VALUES) if stopped is None else stopped + 1)
 
 
 def test_what_the_manifest_says(run):

@@ -1,5 +1,4 @@
-"""Item indices of a warm start, without TensorFlow: old items keep theirs, new ones are appended.
-"""
+"""Item indices of a warm start: old items keep theirs, new ones are appended. No TensorFlow."""
 
 import numpy as np
 import pytest
