@@ -36,13 +36,13 @@ def constants(source):
         raise InputError("the weights take %.1f GiB, a TensorFlow graph holds at most 2 GiB; train "
                          "with a smaller --size or "
                          "fewer items, or take --format onnx" % (source.num_bytes / 2.0 ** 30))
-    output_ih = tf.constant(source.output_rows(), name="output_rows")
+    output_ih = tf.constant(source.output_rows, name="output_rows")
     embedding = (output_ih if source.shares_table
-                 else tf.constant(source.input_rows(), name="input_rows"))
-    dense = tuple(tf.constant(source.weights[name], name=name.replace("/", "_"))
+                 else tf.constant(source.input_rows, name="input_rows"))
+    dense = tuple(tf.constant(source.dense[name], name=name.replace("/", "_"))
                   for name in state.dense_shapes(source.model))
     return Weights(source.model, source.num_items, dense, embedding, output_ih,
-                   tf.constant(source.bias(), name="bias"))
+                   tf.constant(source.bias, name="bias"))
 
 
 def step(weights, id_b, states):

@@ -74,7 +74,7 @@ class _Writer:
     def weight(self, name, array=None):
         """A weight of the model under its own name, or another constant."""
         self.weights.setdefault(name,
-                                self.source.weights[name] if array is None else np.asarray(array))
+                                self.source.dense[name] if array is None else np.asarray(array))
         return name
 
     def output(self, name, tensor):
@@ -164,9 +164,10 @@ def _advance(writer, ids, states):
                writer.weight("axis_1", np.array([1], np.int64)))
     unknown = op("Sub", writer.weight("one_float", np.float32(1)), known)
     source = writer.source
-    table = writer.weight("output_rows",
-                          source.output_rows()) if source.shares_table else writer.weight(
-        "input_rows", source.input_rows())
+    if source.shares_table:
+        table = writer.weight("output_rows", source.output_rows)
+    else:
+        table = writer.weight("input_rows", source.input_rows)
     x, new = op("Gather", table, rows, axis=0), []
     for layer, old in enumerate(states):
         x = _cell(writer, layer, x, old)
@@ -220,9 +221,8 @@ def _scores(writer, states):
         length = op("Sqrt",
                     op("Add", squares, writer.weight("epsilon", np.float32(similarity.EPSILON))))
         output = op("Div", output, length)
-    return op("Gemm", output, writer.weight("output_rows", source.output_rows()),
-              writer.weight("bias", source.bias()),
-              transB=1)
+    return op("Gemm", output, writer.weight("output_rows", source.output_rows),
+              writer.weight("bias", source.bias), transB=1)
 
 
 def _best(writer, scores, k):
