@@ -37,7 +37,7 @@ def _to_evaluate(config):
     found = checkpoint.load(config.run.checkpoint_dir, options.test)
     checkpoint.check_flags(config, found)
     path, keys = _test_source(config, found.config)
-    outputs.check_ranks_out(options.ranks_out, path)
+    outputs.check("--ranks_out", options.ranks_out, path)
     return found, protocol.load(loader.load_events(path, *keys), found.vocabulary, options), path
 
 

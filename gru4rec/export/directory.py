@@ -15,7 +15,7 @@ import tempfile
 import numpy as np
 
 from gru4rec.errors import InputError
-from gru4rec.files import durable
+from gru4rec.files import durable, outputs
 from gru4rec.files.hashes import sha256
 from gru4rec.version import __version__
 
@@ -28,10 +28,7 @@ def check(out, overwrite):
 
     Raises: InputError naming the flag.
     """
-    parent = os.path.dirname(os.path.abspath(out))
-    if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
-        raise InputError("--out %s cannot be written: %s is no directory that can be written; make "
-                         "it first" % (out, parent))
+    outputs.check("--out", out, directory=True)
     if not os.path.lexists(out):
         return
     if not overwrite:

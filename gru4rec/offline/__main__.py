@@ -90,7 +90,7 @@ def run(which, options):
                               "or use --graph step"
                               % (max(options.cut_off), k, max(options.cut_off)))
     path = which.test_path or found.config.data.test_path or _bundled(found.config)
-    outputs.check_ranks_out(options.ranks_out, path)
+    outputs.check("--ranks_out", options.ranks_out, path)
     keys = [getattr(which, key) or getattr(found.config.data, key) for key in KEYS]
     test = protocol.load(loader.load_events(path, *keys), found.vocabulary, options)
     ranks = _ranks(found, graph, which, test)

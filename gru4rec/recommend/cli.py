@@ -86,8 +86,7 @@ def run(model_options, options):
     """Rank and print or write; the options are those of `parse`."""
     from gru4rec.files import outputs
     from gru4rec.recommend import model
-    if options.out is not None:
-        outputs.check(options.out, options.sessions_path)
+    outputs.check("--out", options.out, options.sessions_path)
     found = model.load(model_options.checkpoint_dir, model_options.backend, model_options.epoch)
     if options.items is not None:
         _one(found, options)

@@ -27,7 +27,7 @@ def writer(path):
     form.
     """
     made = {".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}[os.path.splitext(path)[1].lower()]
-    with replacing(path) as file, contextlib.closing(made(file)) as lists:
+    with replacing("--out", path) as file, contextlib.closing(made(file)) as lists:
         yield lists
 
 
