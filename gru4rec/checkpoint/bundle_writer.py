@@ -44,5 +44,5 @@ def _reason(error):
 
 
 def _tf_path(path):
-    """A local path for TensorFlow: bytes, and absolute, so that a name such as "s3:x" stays local."""
+    """A local path for TensorFlow: bytes, and absolute, so that even "s3:x" is local."""
     return os.fsencode(os.path.abspath(path))

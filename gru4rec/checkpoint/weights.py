@@ -70,7 +70,7 @@ def of(saved):
 
 
 def current(config, arrays):
-    """The weights of a state after its last step: name -> array, names of model.state.weight_shapes.
+    """The weights of a state after its last step: dict with the names of model.state.weight_shapes.
 
     They are those of `model.state.caught_up`, which makes the missed updates of the moments too.
 
