@@ -14,8 +14,8 @@ from gru4rec.export.directory import MANIFEST, VERSION, VOCABULARY
 from gru4rec.export.signature import Signature
 from gru4rec.files.hashes import sha256
 
-# Sessions of a call where a graph takes any number of them; fewer if their scores of all items would
-# take more than SCORE_BYTES.
+# Sessions of a call to a graph that takes any number of them; fewer if their scores of all items
+# would take more than SCORE_BYTES.
 ANY_LANES = 512
 SCORE_BYTES = 64 << 20
 

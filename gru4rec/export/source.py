@@ -10,7 +10,7 @@ from gru4rec.data.vocab import Vocabulary
 
 
 class Source(NamedTuple):
-    """The model of one checkpoint as the constants of a graph; arrays are float32 and contiguous."""
+    """The model of one checkpoint as the constants of a graph: contiguous float32 arrays."""
 
     model: Any  # config.ModelConfig, resolved
     dense: Dict[str, np.ndarray]  # names of model.state.dense_shapes

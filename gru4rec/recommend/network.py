@@ -31,7 +31,7 @@ def activation(name, alpha):
 
 
 class NumpyNetwork:
-    """Hidden states and scores of many sessions at a time; it never changes, so threads share it."""
+    """Hidden states and scores of many sessions at a time; threads may share it."""
 
     def __init__(self, weights, threads=1):
         """weights: checkpoint.weights.Weights. threads: for scores of SHARED_FROM items or more."""
@@ -104,7 +104,7 @@ class NumpyNetwork:
 
 
 def _layer(dense, number, hidden):
-    """The _Layer of a layer's kernels, whose upper rows belong to the input, the lower to the state."""
+    """The _Layer of a layer's kernels, whose upper rows belong to the input."""
     scope = "gru_layer_%d/" % number
     gates, candidate = dense[scope + "gates/kernel"], dense[scope + "candidate/kernel"]
     width = len(candidate) - hidden
