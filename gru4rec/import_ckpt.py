@@ -98,8 +98,9 @@ def read(path):
         return prefix, {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
                         if name.startswith("gru_layer/")}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        what = str(error).splitlines()[0]
         raise CheckpointError("%s cannot be read as a TensorFlow checkpoint: %s; give the prefix "
-                              "of its .index file" % (prefix, str(error).splitlines()[0])) from error
+                              "of its .index file" % (prefix, what)) from error
 
 
 def convert(tensors, num_items, options, path):

@@ -30,7 +30,7 @@ MODELS = {
 
 
 def source(name, seed=3, text_ids=False):
-    """export.source.Source of a model with random weights, large enough to bend every activation."""
+    """export.source.Source of random weights that are large enough to bend every activation."""
     config, arrays = config_and_arrays(name, seed)
     ids = np.arange(NUM_ITEMS) * 10 + 100
     ids = np.array(["it\u00e9m %d" % i for i in ids], object) if text_ids else ids.astype(np.int64)

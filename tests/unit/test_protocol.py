@@ -214,3 +214,12 @@ def test_no_list_at_all_has_no_popularity():
     (values,) = metrics.of_lists([[0, 0]], [2, 1])
     assert values == {"coverage": 0, "popularity": None}
     assert protocol.result_lines([(20, values)]) == ["Coverage@20: 0.0000\tPopularity@20: -"]
+
+
+def test_a_directory_to_be_made_needs_a_place_that_can_be_written(tmp_path):
+    for directory in (True, False):
+        with pytest.raises(InputError, match="--out .*none/a cannot be written: .*none is no dir"):
+            outputs.check("--out", str(tmp_path / "none" / "a"), directory=directory)
+    outputs.check("--out", str(tmp_path), directory=True)
+    with pytest.raises(InputError, match="it is a directory; give the name of a file"):
+        outputs.check("--out", str(tmp_path))
