@@ -37,7 +37,7 @@ def make_model(args):
     vectors = state.output_rows(cfg.model, arrays)
     vocabulary = Vocabulary(np.arange(args.items, dtype=np.int64), np.ones(args.items, np.int64))
     found = Weights(cfg, vocabulary, {name: arrays[name] for name in state.dense_shapes(cfg.model)},
-                    arrays[state.EMBEDDING], vectors, "", 0, "random")
+                    arrays[state.EMBEDDING], vectors, "", 0, 0, "random")
     return Model(found, NumpyNetwork(found))
 
 

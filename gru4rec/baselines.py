@@ -104,7 +104,7 @@ def run(which, data, options):
     keys = data.session_key, data.item_key, data.time_key
     train_path = data.train_path or sample.path("train")
     test_path = data.test_path or sample.path("test")
-    outputs.check_ranks_out(options.ranks_out, train_path, test_path)
+    outputs.check("--ranks_out", options.ranks_out, train_path, test_path)
     vocabulary, train, report = sessions.index_train(loader.load_events(train_path, *keys), "time")
     _log.info("%s: %d events, %d sessions, %d items", train_path, report.events, report.sessions,
               report.items)

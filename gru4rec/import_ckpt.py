@@ -1,10 +1,9 @@
-"""`python -m gru4rec.import_ckpt`: a TensorFlow 1 checkpoint of the older port, and its training
-file, as one of ours.
+"""Command `python -m gru4rec.import_ckpt`: a checkpoint of the older TensorFlow 1 port as ours.
 
 The older port saves `gru_layer/embedding`, `gru_layer/softmax_w`, `gru_layer/softmax_b` and the
 kernels and biases of one GRUCell, which all its layers share. It saves no vocabulary: item indices
-are the order of first appearance in the training
-file, so that file is needed, and it must be the one the model was trained on.
+are the order of first appearance in the training file. So the training file is needed too, and it
+must be the one that the model was trained on.
 """
 
 import logging
@@ -33,20 +32,19 @@ _CELL = re.compile(r"gru_layer/(?:.*/)?cell_(\d+)/.*(gates|candidate)/(kernel|bi
 
 @dataclass(frozen=True)
 class ImportConfig:
-    """What to import."""
+    """What is imported, and where to."""
 
-    old: Optional[str] = flag(None,
-                              "old checkpoint: its prefix (…/gru-model-2), or its directory for "
-                              "the newest", "path",
-                              shown="required")
+    old: Optional[str] = flag(None, "old checkpoint: its prefix (…/gru-model-2), or its directory "
+                              "for the newest one", "path", shown="required")
     train_path: Optional[str] = flag(None, "training file of the old model", "file",
                                      shown="required")
     checkpoint_dir: Optional[str] = flag(None, "directory of the new checkpoint", "directory",
                                          shown="required")
     layer: int = flag(1, "layers of the old model, which shared one cell", "layers", kind=whole,
                       low=1, high=1000)
-    hidden_act: str = flag("tanh", "its --hidden_act", choices=("tanh", "relu"))
-    loss: str = flag("cross-entropy", "its --loss", choices=("cross-entropy", "bpr", "top1"))
+    hidden_act: str = flag("tanh", "--hidden_act of the old model", choices=("tanh", "relu"))
+    loss: str = flag("cross-entropy", "--loss of the old model",
+                     choices=("cross-entropy", "bpr", "top1"))
     session_key: str = flag("SessionId", "column of the session id", "column")
     item_key: str = flag("ItemId", "column of the item id", "column")
     time_key: str = flag("Time", "column of the event time", "column")
@@ -58,7 +56,7 @@ COMMAND = Command("python -m gru4rec.import_ckpt",
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (0 done, 2 input)."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging()
     return exit_status(lambda: _run(sys.argv[1:] if argv is None else argv))
 
@@ -85,7 +83,7 @@ def _run(argv):
 
 
 def read(path):
-    """(prefix, dict name -> array) of an old checkpoint.
+    """Read an old checkpoint -> (prefix, dict of old name -> array).
 
     Args:
       path: prefix of the files, or a directory.
@@ -103,38 +101,34 @@ def read(path):
         return prefix, {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()
                         if name.startswith("gru_layer/")}
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        what = str(error).splitlines()[0]
         raise CheckpointError("%s cannot be read as a TensorFlow checkpoint: %s; give the prefix "
-                              "of its .index file"
-                              % (prefix, str(error).splitlines()[0])) from error
+                              "of its .index file" % (prefix, what)) from error
 
 
 def convert(tensors, num_items, options, path):
     """Old tensors -> (arrays under our names, config.Config of a model that has them).
 
     Args:
-      tensors: dict of old name -> array. num_items: items of the training file. options:
-      ImportConfig.
-      path: of the old checkpoint, for messages.
+      tensors: dict of old name -> array. num_items: items of the training file.
+      options: ImportConfig. path: of the old checkpoint, for error texts.
     Raises: CheckpointError naming the tensor that is missing or of another shape; InputError for
-    another training file."""
-    found, cells = _weights(tensors, path)
-    items, hidden = found[state.SOFTMAX_W].shape
+      another training file.
+    """
+    tables, cells = _weights(tensors, path)
+    items, hidden = tables[state.SOFTMAX_W].shape
     if items != num_items:
         raise InputError("%s was trained on %d items, --train_path has %d; give the file it was "
-                         "trained on"
-                         % (path, items, num_items))
+                         "trained on" % (path, items, num_items))
     asked = config_module.from_flags({
         "size": str(hidden), "layer": str(options.layer), "hidden_act": options.hidden_act,
-        "loss": options.loss,
-        "embed_size": str(found[state.EMBEDDING].shape[1]), "dropout": "0",
-        "train_path": options.train_path,
-        "checkpoint_dir": options.checkpoint_dir, "session_key": options.session_key,
-        "item_key": options.item_key,
+        "loss": options.loss, "embed_size": str(tables[state.EMBEDDING].shape[1]), "dropout": "0",
+        "train_path": options.train_path, "checkpoint_dir": options.checkpoint_dir,
+        "session_key": options.session_key, "item_key": options.item_key,
         "time_key": options.time_key})
     config = replace(asked, explicit=())
     arrays = state.initial(config, items)
-    for name, value in found.items():
-        arrays[name] = value
+    arrays.update(tables)
     for layer in range(options.layer):
         cell = cells[layer if layer in cells else 0]
         for part, value in cell.items():
@@ -149,13 +143,13 @@ def convert(tensors, num_items, options, path):
 
 
 def _weights(tensors, path):
-    """({our table name: array}, {cell number: {"gates/kernel": array, ...}}), float32."""
-    found, cells = {}, {}
-    for ours, theirs in _TABLES.items():
-        if theirs not in tensors:
+    """({our name of a table: array}, {number of a cell: {"gates/kernel": array, ...}}), float32."""
+    tables, cells = {}, {}
+    for name, old_name in _TABLES.items():
+        if old_name not in tensors:
             raise CheckpointError("%s has no tensor %s; it is no checkpoint of the older port"
-                                  % (path, theirs))
-        found[ours] = np.asarray(tensors[theirs], np.float32)
+                                  % (path, old_name))
+        tables[name] = np.asarray(tensors[old_name], np.float32)
     for name, value in tensors.items():
         matched = _CELL.match(name)
         if matched:
@@ -165,7 +159,7 @@ def _weights(tensors, path):
                                     "gates/kernel"]:
         raise CheckpointError("%s has no GRUCell under gru_layer/…/cell_0; it is no checkpoint of "
                               "the older port" % path)
-    return found, cells
+    return tables, cells
 
 
 if __name__ == "__main__":

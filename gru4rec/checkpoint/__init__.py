@@ -1,17 +1,18 @@
 """Checkpoints, complete or absent. Imports config, data, model, files; TensorFlow to write only.
 
-In the checkpoint directory lie, for epoch 2,
+The files of a checkpoint directory, here after epoch 2:
 
-    gru-model-2.index  gru-model-2.data-00000-of-00001   tensors under the names of model.state, as a TF Saver writes
-    vocabulary.npz                                       item ids and support (data.vocab)
-    gru-model-2.json                                     manifest (module of that name)
-    rules.npz                                            sequential rules to compare with (rules), if asked for
-    checkpoint                                           names the newest, for tf.train.latest_checkpoint
+    gru-model-2.index, gru-model-2.data-00000-of-00001
+                      tensors under the names of model.state, in TensorFlow's own format
+    gru-model-2.json  the manifest (checkpoint.manifest)
+    vocabulary.npz    item ids and their support (data.vocab), one for all checkpoints
+    rules.npz         sequential rules, if asked for (evaluation.baselines.rules)
+    checkpoint        names the newest checkpoint, for tf.train.latest_checkpoint
 
-A moment within an epoch is called gru-model-2-step5000, by the number of updates made. Everything
-is written to a temporary directory, synced and renamed; the manifest comes last, so a checkpoint
-without one was never finished and is not seen.
-Tensors are read as arrays: no engine, optimizer layout or device is baked in.
+A checkpoint within an epoch is called gru-model-2-step5000, by the number of updates made.
+Everything is written to a temporary directory, synced and renamed. The manifest comes last: without
+one a checkpoint was never finished, and it is ignored.
+Tensors are saved and read as arrays, so any engine, device and TensorFlow can go on with them.
 """
 
 import logging
@@ -33,21 +34,22 @@ from gru4rec.model import state
 
 _log = logging.getLogger(__name__)
 
-ATTEMPTS = 5  # to read a checkpoint that is being removed meanwhile
+ATTEMPTS = 5  # to read a checkpoint from a directory whose run removes old ones meanwhile
 
 
 class Checkpoint(NamedTuple):
-    """One saved moment of a run, read back."""
+    """One checkpoint, read back."""
 
-    path: str  # directory/gru-model-<epoch>, the prefix TensorFlow knows it by
+    path: str  # directory/gru-model-<epoch>, the prefix of its file names
     config: Any  # config.Config it was trained with
     vocabulary: Vocabulary
     arrays: Dict[str, np.ndarray]  # names and dtypes of model.state
     epoch: int  # 0-based
     num_steps: int  # steps of the whole run it belongs to
-    # validation.Validation.record of its epoch; None without a validation
+    # training.validation.Validation.record of its epoch; None without a validation
     validation: Optional[Dict[str, Any]] = None
-    version: Optional[str] = None  # epoch and checksum of the manifest, and so of everything in it
+    # name and checksum of the manifest, which holds the checksums of the other files
+    version: Optional[str] = None
 
     @property
     def step(self):
@@ -56,14 +58,14 @@ class Checkpoint(NamedTuple):
 
 
 def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=None, **more):
-    """Write a checkpoint; the others are not touched, whatever happens.
+    """Write a checkpoint; earlier ones stay as they are, whatever happens.
 
     Args:
       directory: exists. config: config.Config. vocabulary: Vocabulary. arrays: engine.arrays().
       epoch: int, 0-based. num_steps: int, steps of the whole run.
       validation: None, or training.validation.Validation.record of the epoch.
-      more: `position`, `data` and `phase` of the manifest, and `is_moment`: whether the epoch is
-      not at its end.
+      more: `position`, `data` and `phase` of the manifest, and `is_moment`: True for a checkpoint
+        within the epoch, False at its end.
     Returns: path prefix.
     Raises: CheckpointError if the disk refuses.
     """
@@ -74,26 +76,26 @@ def save(directory, config, vocabulary, arrays, epoch, num_steps, validation=Non
         try:
             files = _write_parts(temporary, name, directory, vocabulary, arrays)
             manifest = manifests.make(epoch=epoch, step=step, num_steps=num_steps,
-                                      num_items=len(vocabulary),
-                                      config=config.to_dict(), files=files, validation=validation,
-                                      **more)
+                                      num_items=len(vocabulary), config=config.to_dict(),
+                                      files=files, validation=validation, **more)
             _write_text(os.path.join(temporary, name.manifest), manifests.dump(manifest))
             _write_text(os.path.join(temporary, STATE_FILE),
                         'model_checkpoint_path: "%s"\nall_model_checkpoint_paths: "%s"\n'
                         % (name, name))
+            for part in os.listdir(temporary):
+                durable.sync(os.path.join(temporary, part))
             _move_into_place(temporary, directory, name)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except OSError as error:
-        raise CheckpointError("checkpoint %s cannot be written: %s; free space or give another "
-                              "--checkpoint_dir"
-                              % (os.path.join(directory, str(name)), error)) from error
+        raise _not_written("checkpoint " + os.path.join(directory, str(name)), error) from error
     return os.path.join(directory, str(name))
 
 
 def _write_parts(temporary, name, directory, vocabulary, arrays):
-    """Tensor files, and the vocabulary unless the directory has the same; returns name -> [size,
-    sha256].
+    """Write the tensors, and the vocabulary unless `directory` has the same.
+
+    Returns: name of each file -> [size, SHA-256].
     """
     bundle_writer.write(os.path.join(temporary, str(name)), arrays)
     vocabulary_path = os.path.join(temporary, VOCABULARY)
@@ -103,21 +105,23 @@ def _write_parts(temporary, name, directory, vocabulary, arrays):
     existing = os.path.join(directory, VOCABULARY)
     if os.path.exists(existing) and hashes.fingerprint(existing) == files[VOCABULARY]:
         os.remove(vocabulary_path)
-    for part in os.listdir(temporary):
-        durable.sync(os.path.join(temporary, part))
     return files
 
 
 def _write_text(path, text):
     with open(path, "w", encoding="utf-8") as out:
         out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
+
+
+def _not_written(what, error):
+    """The CheckpointError for an OSError in writing."""
+    return CheckpointError("%s cannot be written: %s; free space or give another --checkpoint_dir"
+                           % (what, error))
 
 
 def _move_into_place(temporary, directory, name):
     last = [name.manifest, STATE_FILE]
-    # of the same name: its manifest must not speak of other files
+    # a checkpoint of the same name loses its manifest before its files are replaced
     if os.path.exists(os.path.join(directory, last[0])):
         os.remove(os.path.join(directory, last[0]))
     for part in sorted(set(os.listdir(temporary)) - set(last)):
@@ -129,85 +133,88 @@ def _move_into_place(temporary, directory, name):
 
 
 def record_validation(directory, epoch, record):
-    """Put validation.Validation.record into the manifest of an epoch that is saved; CheckpointError
-    if it cannot be.
+    """Add the result of a validation to the manifest of an epoch that is saved.
+
+    Args:
+      record: training.validation.Validation.record.
+    Raises: CheckpointError if it cannot be written.
     """
     path = os.path.join(directory, Name(epoch).manifest)
     try:
         manifests.amend(path, validation=record)
     except OSError as error:
-        raise CheckpointError("%s cannot be written: %s; free space or give another "
-                              "--checkpoint_dir"
-                              % (path, error)) from error
+        raise _not_written(path, error) from error
 
 
 def load(directory, epoch=None, checksums=True):
-    """Read a checkpoint, chosen as by `pick` -> Checkpoint; needs no TensorFlow.
+    """Read a checkpoint -> Checkpoint; needs no TensorFlow.
 
     Args:
-      checksums: False compares sizes only, for files too large to be read twice.
+      epoch: as for `pick`, which chooses the checkpoint.
+      checksums: False compares only the sizes of the files, which are then not read twice.
     Raises: CheckpointError if it does not exist, is damaged, or is not what its manifest says.
     """
     attempts = ATTEMPTS
     while True:
-        name, found = pick(directory, epoch, checksums)
+        name, manifest = pick(directory, epoch, checksums)
         try:
             vocabulary = Vocabulary.load(os.path.join(directory, VOCABULARY))
-            arrays = tensors(directory, name, found["config"], len(vocabulary),
-                             manifests.workers(found))
-            return Checkpoint(os.path.join(directory, str(name)), found["config"], vocabulary,
-                              arrays, name.epoch,
-                              found["num_steps"], found.get("validation"), _version(name, found))
+            arrays = tensors(directory, name, manifest["config"], len(vocabulary),
+                             manifests.workers(manifest))
+            return Checkpoint(os.path.join(directory, str(name)), manifest["config"], vocabulary,
+                              arrays, name.epoch, manifest["num_steps"],
+                              manifest.get("validation"), _version(name, manifest))
         except CheckpointError:
-            # else a run that is training here has removed it
+            # if it is no longer listed, the run that trains here has removed it: choose again
             if attempts == 0 or name in listing(directory):
                 raise
             attempts -= 1
 
 
 def version(directory, epoch=None):
-    """What `load` would give as `version`, without reading the files; CheckpointError as there."""
+    """The `version` that `load` would give, from the manifest alone; CheckpointError as there."""
     return _version(*pick(directory, epoch, checksums=False, level=logging.DEBUG))
 
 
-def _version(name, found):
-    return "%s-%s" % (str(name)[len(PREFIX):], found["sha256"][:12])
+def _version(name, manifest):
+    return "%s-%s" % (str(name)[len(PREFIX):], manifest["sha256"][:12])
 
 
 def pick(directory, epoch=None, checksums=True, level=logging.INFO):
-    """The checkpoint to use, also in a directory in which a run is training; needs no TensorFlow.
+    """Choose a checkpoint, also while a run is training in the directory; needs no TensorFlow.
 
     Args:
-      epoch: 0-based, or None for the best of a run with validation, else the newest epoch; where no
-      epoch is finished the
-        newest moment. One that is damaged is reported, and the one before it used.
+      epoch: 0-based, or None for the best epoch of a run with validation, else the newest epoch,
+        and where no epoch is finished the newest checkpoint within one. A damaged one is logged,
+        and the one before it used.
       checksums: as for `load`. level: at which the choice is logged.
     Returns: (Name, its manifest as from `verified`).
     """
     if epoch is None:
         def read(name):
             best = _best(directory, name, level)
-            return (name,
-                    verified(directory, name,
-                             checksums)) if best in (None, name.epoch) else (Name(best), None)
+            if best is None or best == name.epoch:
+                return name, verified(directory, name, checksums)
+            return Name(best), None
 
-        name, found = newest(directory, read, epochs_first=True)
+        name, manifest = newest(directory, read, epochs_first=True)
         if not name.is_epoch:
             _log.log(level, "%s of %s is used, a moment within epoch %d: no epoch is finished",
                      name, directory, name.epoch)
-        if found:
-            return name, found
+        if manifest:
+            return name, manifest
         epoch = name.epoch
     return _named(directory, epoch), verified(directory, Name(epoch), checksums)
 
 
 def newest(directory, read, epochs_first=False):
-    """What `read(Name)` returns for the newest checkpoint that is not damaged; those that are, are
-    reported.
+    """What `read(Name)` returns for the newest checkpoint that is not damaged.
+
+    Damaged ones, for which `read` raises CheckpointError, are logged.
 
     Args:
-      epochs_first: whether the end of any epoch comes before all moments within one.
-    Raises: CheckpointError if there is none, or each is damaged.
+      epochs_first: True takes a checkpoint at the end of an epoch before any within one.
+    Raises: CheckpointError if there is none, or all are damaged.
     """
     for _ in range(ATTEMPTS):
         names = listing(directory)[::-1]
@@ -216,21 +223,23 @@ def newest(directory, read, epochs_first=False):
         errors, removed = [], False
         for name in names:
             try:
-                found = read(name)
+                result = read(name)
             except CheckpointError as error:
                 if name in listing(directory):
                     errors.append(error)
-                else:  # by a run that is training here
+                else:  # the run that trains here has removed it
                     removed = True
                 continue
             for error in errors:
                 _log.warning("%s",
                              str(error).replace(manifests.REMEDY, "the one before it is used"))
-            return found
+            return result
         if not removed:
             break
-    raise errors[0] if errors else CheckpointError(
-        "%s holds no checkpoint; train first (--train 1) or give --checkpoint_dir" % directory)
+    if errors:
+        raise errors[0]
+    raise CheckpointError("%s holds no checkpoint; train first (--train 1) or give "
+                          "--checkpoint_dir" % directory)
 
 
 def _named(directory, epoch):
@@ -242,20 +251,18 @@ def _named(directory, epoch):
 
 
 def _best(directory, name, level):
-    """The best epoch by validation, as the manifest of a newer one says; None without a validation.
-    """
-    found = manifests.read(os.path.join(directory, name.manifest)).get("validation") or {}
-    best = found.get("best_epoch")
+    """The best epoch by validation that a manifest names; None without a validation."""
+    record = manifests.read(os.path.join(directory, name.manifest)).get("validation") or {}
+    best = record.get("best_epoch")
     if best is not None:
         _log.log(level,
                  "epoch %d of %s is used, the best by validation (%s %.4f); --test takes another",
-                 best, directory,
-                 found["metric"], found["best_value"])
+                 best, directory, record["metric"], record["best_value"])
     return best
 
 
 def verified(directory, name, checksums=True):
-    """Manifest of a checkpoint whose files are what it says; needs no TensorFlow.
+    """Read the manifest of a checkpoint and compare the files with it; needs no TensorFlow.
 
     Args:
       checksums: as for `load`.
@@ -263,21 +270,19 @@ def verified(directory, name, checksums=True):
     Raises: CheckpointError naming the file that is damaged.
     """
     path = os.path.join(directory, name.manifest)
-    found = manifests.read(path)
-    manifests.verify(directory, name.files()[:-1] + [VOCABULARY], found, path, checksums)
+    manifest = manifests.read(path)
+    manifests.verify(directory, name.files()[:-1] + [VOCABULARY], manifest, path, checksums)
     try:
-        return dict(found, config=config_module.from_dict(found["config"]))
+        return dict(manifest, config=config_module.from_dict(manifest["config"]))
     except ConfigError as error:
         raise manifests.damaged(path, str(error)) from error
 
 
 def tensors(directory, name, config, num_items, workers=1):
-    """name -> array, everything model.state says a run of this configuration has, as
-    `bundle_reader.read` gives it.
+    """All arrays of a checkpoint (names of model.state.shapes), as `bundle_reader.read` gives them.
 
     Args:
       workers: processes that trained together (Position.workers).
-
     Raises: CheckpointError if the files are damaged, or hold something else.
     """
     prefix = os.path.join(directory, str(name))
@@ -298,10 +303,9 @@ def check_flags(asked, checkpoint):
     """Refuse flags that contradict a saved model.
 
     Args:
-      asked: config.Config of the command; only explicitly given flags count.
-    Raises: CheckpointError naming flag, both values and the checkpoint.
+      asked: config.Config of the command; only flags that were given on the command line count.
+    Raises: CheckpointError naming the flag, both values and the checkpoint.
     """
-    for flag, ours, theirs in config_module.contradictions(asked, checkpoint.config):
+    for flag, given, trained in config_module.contradictions(asked, checkpoint.config):
         raise CheckpointError("--%s %s contradicts %s, which was trained with --%s %s; leave the "
-                              "flag out"
-                              % (flag, ours, checkpoint.path, flag, theirs))
+                              "flag out" % (flag, given, checkpoint.path, flag, trained))

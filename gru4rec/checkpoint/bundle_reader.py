@@ -1,14 +1,12 @@
-"""Tensors of a TensorFlow V2 checkpoint (`.index` and one `.data` file) as arrays, without
-TensorFlow.
+"""Tensors of a TensorFlow V2 checkpoint (`.index` and one `.data` file), without TensorFlow.
 
-The index is a sorted table of LevelDB: blocks of (key, value) whose keys share prefixes, and a
-footer that says where the block of blocks lies. A value is a BundleEntryProto: type, shape, and
-where in the data file the tensor's bytes lie. Only
-what TensorFlow's SaveV2 writes on a little-endian machine is read: uncompressed blocks, whole
-tensors, one shard.
+The index is a sorted LevelDB table: blocks of (key, value) whose keys share prefixes, and a footer
+that says where the root block lies, which lists the other blocks. A value is a BundleEntryProto:
+type and shape of a tensor, and where in the data file its bytes lie. Only what TensorFlow's SaveV2
+writes on a little-endian machine is read: uncompressed blocks, whole tensors, one shard.
 
 Source: leveldb doc/table_format.md; tensorflow/core/protobuf/tensor_bundle.proto. Differs:
-checksums of blocks and tensors are left to the caller, whose manifest has one for each file.
+checksums of blocks and tensors are not checked; the manifest has a checksum of each file.
 """
 
 import struct
@@ -32,19 +30,17 @@ class Entry(NamedTuple):
 
 
 def read(prefix, shapes):
-    """Arrays of the tensors in `shapes`: read-only views of the mapped data file, so nothing is
-    read before it is used.
+    """The tensors in `shapes` as read-only views of the mapped data file: read when they are used.
 
     Args:
-      prefix: path without the endings. shapes: name -> (shape, dtype) as they must be found.
+      prefix: path without the endings. shapes: name -> (shape, dtype) that the tensor must have.
     Returns: dict name -> array.
     Raises: ValueError saying why the files cannot be read, or naming the first tensor that is
-    missing or of another type
-      or shape.
+      missing or of another type or shape.
     """
     try:
         with open(prefix + INDEX, "rb") as file:
-            found = _entries(file.read())
+            entries = _entries(file.read())
         data = np.memmap(prefix + DATA, np.uint8, "r")
     except OSError as error:
         raise ValueError(error.strerror or "cannot be read") from error
@@ -53,7 +49,7 @@ def read(prefix, shapes):
                          % (" ".join(str(error).split()) or type(error).__name__)) from error
     arrays = {}
     for name, (shape, dtype) in shapes.items():
-        entry = found.get(name)
+        entry = entries.get(name)
         if entry is None:
             raise ValueError("tensor %s is missing" % name)
         if (entry.shape, entry.dtype) != (tuple(shape), dtype):
@@ -68,21 +64,22 @@ def read(prefix, shapes):
 
 
 def _entries(content):
+    """Name of each tensor -> its Entry, from the bytes of an index."""
     if len(content) < _FOOTER or struct.unpack("<Q", content[-8:])[0] != _MAGIC:
         raise ValueError("the end is not that of a table")
     footer = content[-_FOOTER:]
     _, at = _handle(footer, 0)  # of the metaindex, which TensorFlow leaves empty
     root, _ = _handle(footer, at)
-    found = {}
+    entries = {}
     for _, value in _pairs(content, *root):
         for key, entry in _pairs(content, *_handle(value, 0)[0]):
             if key:  # the empty key is the header
                 fields = _message(entry)
                 if fields.get(1, [0])[0] in _DTYPES:
-                    found[key.decode("utf-8")] = _entry(fields)
+                    entries[key.decode("utf-8")] = _entry(fields)
             else:
                 _check_header(_message(entry))
-    return found
+    return entries
 
 
 def _check_header(fields):
@@ -91,19 +88,18 @@ def _check_header(fields):
 
 
 def _entry(fields):
-    """Entry of the fields of a BundleEntryProto."""
+    """The Entry of a BundleEntryProto, given its fields by number."""
     if fields.get(3, [0])[0] or 7 in fields:
         raise ValueError("a tensor lies in another shard or in slices")
     if not all(isinstance(value, int) for number in (4, 5) for value in fields.get(number, [])):
         raise ValueError("a place is no number")
     dims = _message(fields[2][0]).get(2, []) if 2 in fields else []
     return Entry(_DTYPES[fields[1][0]], tuple(_message(dim).get(1, [0])[0] for dim in dims),
-                 fields.get(4, [0])[0],
-                 fields.get(5, [0])[0])
+                 fields.get(4, [0])[0], fields.get(5, [0])[0])
 
 
 def _handle(data, at):
-    """((offset, size) of a block, where the next bytes are)."""
+    """((offset, size) of a block, where the bytes after this handle start)."""
     offset, at = _varint(data, at)
     size, at = _varint(data, at)
     return (offset, size), at
@@ -126,7 +122,7 @@ def _pairs(content, offset, size):
 
 
 def _varint(data, at):
-    """(number, where the next bytes are)."""
+    """(a number of variable length, where the bytes after it start)."""
     value = shift = 0
     while True:
         byte = data[at]
@@ -137,7 +133,7 @@ def _varint(data, at):
 
 
 def _message(data):
-    """Field number -> list of its values (int, or bytes) of one protocol buffer."""
+    """One protocol buffer: field number -> list of its values (int, or bytes)."""
     fields, at = {}, 0
     while at < len(data):
         tag, at = _varint(data, at)

@@ -1,5 +1,6 @@
-"""Arrays -> TensorFlow's V2 checkpoint files, by TensorFlow; `checkpoint.bundle_reader` reads them,
-without it.
+"""Arrays -> files in TensorFlow's V2 checkpoint format, by TensorFlow.
+
+`checkpoint.bundle_reader` reads them without TensorFlow.
 """
 
 import errno
@@ -20,8 +21,7 @@ def write(prefix, arrays):
     with tf.Graph().as_default():
         placeholders = [tf.placeholder(a.dtype, a.shape) for a in arrays.values()]
         op = tf.raw_ops.SaveV2(prefix=_tf_path(prefix), tensor_names=list(arrays),
-                               shape_and_slices=[""] * len(arrays),
-                               tensors=placeholders)
+                               shape_and_slices=[""] * len(arrays), tensors=placeholders)
         with tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
             try:
                 session.run(op, dict(zip(placeholders, arrays.values())))
@@ -32,15 +32,17 @@ def write(prefix, arrays):
 
 
 def _reason(error):
-    """The line of TensorFlow's that says what was wrong; a whole page goes before it in version 2.
+    """The line of TensorFlow's error text that says what was wrong.
+
+    It is the first; in TensorFlow 2, the one after the line "Node: ...".
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return next((line for before, line in zip(lines, lines[1:]) if before.startswith("Node:")),
-                lines[0])
+    for before, line in zip(lines, lines[1:]):
+        if before.startswith("Node:"):
+            return line
+    return lines[0]
 
 
 def _tf_path(path):
-    """A local path as TensorFlow must be told it: bytes, and absolute, so that no "s3:" in front
-    means anything.
-    """
+    """A local path for TensorFlow: bytes, and absolute, so that even "s3:x" is local."""
     return os.fsencode(os.path.abspath(path))

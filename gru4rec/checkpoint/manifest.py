@@ -1,15 +1,14 @@
-"""The manifest of a checkpoint: one JSON file that says what the others hold and what their bytes
-must be.
+"""The manifest of a checkpoint: a JSON file with its configuration and the checksum of each file.
 
 Keys: format, epoch, step, num_steps, num_items, config, files (name -> [size, SHA-256]), sha256 (of
-all the rest), and
+all other keys), and
 
-    position    Position of the run, None for a checkpoint that no run can go on from
-    data        what was trained on (`training.fingerprint.data_of`), None likewise
+    position    Position of the run; None for a checkpoint from which no run can go on
+    data        what was trained on (`training.fingerprint.data_of`); None likewise
     phase       "train", or "refit" for the second part of a run with --refit 1
-    validation  training.validation.Validation.record, None without a validation
+    validation  training.validation.Validation.record; None without a validation
 
-No name in it is ever opened: which files belong to a checkpoint follows from its own name.
+File names are never taken from it: they follow from the name of the checkpoint.
 """
 
 import hashlib
@@ -29,43 +28,40 @@ REMEDY = "use another epoch (--test) or train again"
 
 
 class Position(NamedTuple):
-    """Where a run is; what its log lines need to go on as if nothing had happened."""
+    """How far a run was, with what its log lines need to go on as if it had not stopped."""
 
     epoch: int  # 0-based, the one being trained
-    steps: int  # made in it
-    loss_sum: float  # of the losses of these steps
-    seconds: float  # spent on them
+    steps: int  # made in this epoch since it was last divided
+    loss_sum: float  # sum of the losses of these steps
+    seconds: float  # spent on these steps
     workers: int = 1  # processes that trained together
-    # how the epoch was trained before these steps: (workers, lanes of each, steps), see
-    # data/epochs.py
+    # how the epoch was trained before that: (workers, lanes of each, steps), see data/epochs.py
     divisions: tuple = ()
-    # of a model.divergence.Watch; None where it was told of nothing
+    # of the model.divergence.Watch; None before its first loss
     mean_loss: Optional[float] = None
-    best_loss: Optional[float] = None  # likewise
+    best_loss: Optional[float] = None
 
 
 def make(**values):
-    """dict of a manifest with its checksum."""
+    """A manifest of these keys: dict with `format` and `sha256`."""
     manifest = dict(values, format=FORMAT)
     manifest["sha256"] = checksum(manifest)
     return manifest
 
 
 def dump(manifest):
-    """Its text."""
+    """The text of a manifest."""
     return json.dumps(manifest, indent=1, sort_keys=True)
 
 
 def checksum(manifest):
-    """SHA-256 of everything else in a manifest: a changed configuration would change what the
-    tensors mean.
-    """
+    """SHA-256 of all other keys: a changed configuration would change what the tensors mean."""
     rest = {key: value for key, value in manifest.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def read(path):
-    """Read and check a manifest -> dict, `position` a Position or None.
+    """Read and check a manifest -> dict, in which `position` is a Position or None.
 
     Raises: CheckpointError naming the file and what is wrong with it.
     """
@@ -81,7 +77,7 @@ def read(path):
             raise damaged(path, "%s is missing or of the wrong type" % key)
     if manifest.get("sha256") != checksum(manifest):
         raise damaged(path, "its checksum is not that of its content")
-    # absent where nothing can go on from it
+    # keys that may be absent
     for key in ("position", "data", "phase", "validation"):
         manifest.setdefault(key, None)
     if manifest["position"]:
@@ -92,41 +88,42 @@ def read(path):
 
 
 def workers(manifest):
-    """Processes that trained together when it was saved: their hidden states lie one below the
-    other.
-    """
+    """Processes that trained together when it was saved; their hidden states are stacked."""
     return manifest["position"].workers if manifest["position"] else 1
 
 
 def amend(path, **values):
-    """Change keys of a manifest; OSError if the disk refuses, and then it is as it was."""
+    """Change keys of a manifest; if the disk refuses (OSError) it stays as it was."""
     manifest = dict(read(path), **values)
     if manifest["position"]:
         manifest["position"] = manifest["position"]._asdict()
-    durable.write_text(path,
-                       dump(make(**{key: value for key,
-                                    value in manifest.items() if key != "sha256"})))
+    del manifest["sha256"]
+    durable.write_text(path, dump(make(**manifest)))
 
 
 def verify(directory, names, manifest, where, checksums=True):
-    """CheckpointError unless each of these files is there with its size and checksum; `where` is
-    the manifest's path.
+    """Compare files with what the manifest says of them.
 
-    checksums: False compares sizes only.
+    Args:
+      names: of the files. where: path of the manifest.
+      checksums: False compares sizes only.
+    Raises: CheckpointError if one is missing, or its size or checksum is another.
     """
     for name in names:
         path = os.path.join(directory, name)
         try:
-            found = fingerprint(path) if checksums else [os.path.getsize(path)]
+            actual = fingerprint(path) if checksums else [os.path.getsize(path)]
         except OSError as error:
             raise damaged(path, error.strerror or "cannot be read") from error
-        said = manifest["files"].get(name)
-        if not isinstance(said, list) or found != (said if checksums else said[:1]):
+        expected = manifest["files"].get(name)
+        if isinstance(expected, list) and not checksums:
+            expected = expected[:1]
+        if actual != expected:
             raise damaged(path, "size or checksum is not what %s says" % os.path.basename(where))
 
 
 def damaged(path, what):
-    """The CheckpointError of a file."""
+    """The CheckpointError for a damaged file."""
     return CheckpointError("%s is damaged: %s; %s" % (path, what, REMEDY))
 
 
@@ -135,10 +132,8 @@ def _divisions(value):
 
 
 def _division(value):
-    return isinstance(value,
-                      (list,
-                       tuple)) and len(value) == 3 and all(map(positive,
-                                                               value[:2])) and whole(value[2])
+    return (isinstance(value, (list, tuple)) and len(value) == 3
+            and all(map(positive, value[:2])) and whole(value[2]))
 
 
 def _history(value):

@@ -1,6 +1,4 @@
-"""What the files of a checkpoint are called, which checkpoints a directory has, and which are
-removed.
-"""
+"""Names of a checkpoint's files; which checkpoints a directory has, and which are removed."""
 
 import contextlib
 import os
@@ -14,22 +12,25 @@ from gru4rec.files import durable
 PREFIX = "gru-model-"
 VOCABULARY = "vocabulary.npz"
 STATE_FILE = "checkpoint"
-MOMENTS = 2  # that stay with --keep 0: the newest, and one before it should it be damaged
+# checkpoints within an epoch that stay with --keep 0: the newest, and one in case it is damaged
+MOMENTS = 2
 _NAME = re.compile(r"gru-model-(0|[1-9][0-9]*)(?:-step([1-9][0-9]*))?\.json\Z")
 
 
 class Name(NamedTuple):
-    """What a checkpoint is called after; ordered by age."""
+    """What a checkpoint is named after; the older is the smaller."""
 
     epoch: int  # 0-based
-    step: float = float("inf")  # updates made, of a moment within the epoch; infinite for its end
+    step: float = float("inf")  # updates made, within the epoch; infinite at its end
 
     @property
     def is_epoch(self):
         return self.step == float("inf")
 
     def __str__(self):
-        return PREFIX + ("%d" % self.epoch if self.is_epoch else "%d-step%d" % self)
+        if self.is_epoch:
+            return "%s%d" % (PREFIX, self.epoch)
+        return "%s%d-step%d" % ((PREFIX,) + self)
 
     @property
     def manifest(self):
@@ -37,7 +38,7 @@ class Name(NamedTuple):
         return str(self) + ".json"
 
     def files(self):
-        """Names of the files that belong to it alone, the manifest last."""
+        """Names of the files that belong to this checkpoint alone, the manifest last."""
         return [str(self) + ending for ending in bundle_writer.ENDINGS] + [self.manifest]
 
 
@@ -45,9 +46,9 @@ def prune(directory, keep, spare=None):
     """Remove all but the newest checkpoints.
 
     Args:
-      keep: int, how many of epochs and how many of moments within one stay; 0 for all epochs and
-      two moments.
-      spare: None, or the epoch (0-based) that stays however old.
+      keep: int, how many stay, counted apart for the ends of epochs and for checkpoints within
+        one; 0 keeps the ends of all epochs and two within one.
+      spare: None, or the epoch (0-based) that stays however old it is.
     """
     names = listing(directory)
     ends, moments = [n for n in names if n.is_epoch], [n for n in names if not n.is_epoch]
@@ -94,8 +95,9 @@ def remove_halves(directory):
 
 
 def listing(directory):
-    """Names of all checkpoints that were finished, oldest first; CheckpointError if the directory
-    cannot be read.
+    """Names of all finished checkpoints, oldest first.
+
+    Raises: CheckpointError if the directory cannot be read.
     """
     if not os.path.isdir(directory):
         return []
@@ -109,5 +111,5 @@ def listing(directory):
 
 
 def epochs(directory):
-    """Sorted epochs that have a checkpoint of their end."""
+    """Sorted epochs that have a checkpoint at their end."""
     return [name.epoch for name in listing(directory) if name.is_epoch]

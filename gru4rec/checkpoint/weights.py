@@ -1,4 +1,8 @@
-"""A checkpoint -> the arrays inference needs, up to date, without TensorFlow."""
+"""The one way from a checkpoint to weights that can be used; without TensorFlow.
+
+With Adam, a row of a table that got no gradient is not updated in every step (`model.lazy_adam`).
+Its missed updates are made here, in blocks of rows, so that no second copy of a table is needed.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, NamedTuple
@@ -10,14 +14,13 @@ from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import DivergenceError
 from gru4rec.model import lazy_adam, similarity, state
 
-# of a table that are brought up to date at once: float64 copies of three times as many stay near
-# the cores
+# rows brought up to date at once: their values and two moments, in float64, fit in a core's cache
 ROWS = 16384
 THREADS = 2
 
 
 class Weights(NamedTuple):
-    """What the network is made of."""
+    """The weights of one checkpoint, as inference needs them; its arrays are read-only."""
 
     config: Any  # config.Config it was trained with
     vocabulary: Vocabulary
@@ -25,50 +28,78 @@ class Weights(NamedTuple):
     input_rows: np.ndarray  # [I, E] float32
     item_vectors: np.ndarray  # [I, H + 1] float32, model.state.output_rows
     path: str  # prefix of the checkpoint
-    epoch: int
+    epoch: int  # 0-based
+    step: int  # updates made
     version: str  # differs between any two checkpoints
 
 
 def load(directory, epoch=None, checksums=True):
-    """Read the weights of a checkpoint and catch up rows that lazy Adam left behind
-    (model.state.caught_up, bit for bit).
+    """Read the weights of a checkpoint.
 
     Args:
-      directory: checkpoint directory. epoch: 0-based, or None for the best of a run with
-      validation, else the newest.
+      directory: checkpoint directory.
+      epoch: 0-based, or None for the best of a run with validation, else the newest.
       checksums: False compares file sizes only.
     Returns: Weights.
-    Raises: CheckpointError if it does not exist or is damaged; DivergenceError if a weight is
-    not finite."""
-    found = checkpoint.load(directory, epoch, checksums)
-    model, num_items = found.config.model, len(found.vocabulary)
-    arrays = found.arrays
-    vectors = np.empty((num_items, model.size[-1] + 1), np.float32)
-    rates = None
-    if state.last_steps(found.config):
-        rates = state.rate_tables(found.config.training, int(arrays[state.GLOBAL_STEP]))
-    _current(found.config, arrays, state.SOFTMAX_W, rates, vectors[:, :-1])
-    _current(found.config, arrays, state.SOFTMAX_B, rates, vectors[:, -1:])
-    if model.embedding == "shared":
-        inputs = vectors[:, :-1].copy() if model.score == "cosine" else vectors[:, :-1]
-    else:
-        inputs = np.empty(arrays[state.EMBEDDING].shape, np.float32)
-        _current(found.config, arrays, state.EMBEDDING, rates, inputs)
-    if model.score == "cosine":  # as model.state.output_rows
-        vectors[:, :-1] = np.float32(model.score_scale) * similarity.unit(vectors[:, :-1])
-    dense = {name: np.array(arrays[name]) for name in state.dense_shapes(model)}
-    for name, values in list(dense.items()) + [("of items", vectors), ("of inputs", inputs)]:
+    Raises: CheckpointError if there is none or it is damaged; DivergenceError as `of`.
+    """
+    return of(checkpoint.load(directory, epoch, checksums))
+
+
+def of(saved):
+    """Weights of a checkpoint.Checkpoint.
+
+    Raises: DivergenceError naming a weight that is not finite.
+    """
+    model, vectors = saved.config.model, _item_vectors(saved.config.model, saved.arrays)
+    weights = _current(saved.config, saved.arrays, vectors)
+    for name, values in weights.items():
         if not np.isfinite(values).all():
             raise DivergenceError("%s: weight %s is not finite; use an earlier epoch, or train "
-                                  "with a lower --lr"
-                                  % (found.path, name))
+                                  "with a lower --lr" % (saved.path, name))
+    inputs = state.input_rows(model, weights)
+    if model.score == "cosine":  # as model.state.output_rows, but in place
+        if model.embedding == "shared":
+            inputs = inputs.copy()
+        vectors[:, :-1] = np.float32(model.score_scale) * similarity.unit(vectors[:, :-1])
+    dense = {name: np.array(weights[name]) for name in state.dense_shapes(model)}
     for values in list(dense.values()) + [vectors, inputs]:
         values.setflags(write=False)
-    return Weights(found.config, found.vocabulary, dense, inputs, vectors, found.path, found.epoch,
-                   found.version)
+    return Weights(saved.config, saved.vocabulary, dense, inputs, vectors, saved.path, saved.epoch,
+                   saved.step, saved.version)
 
 
-def _current(config, arrays, name, rates, out):
+def current(config, arrays):
+    """The weights of a state after its last step: dict with the names of model.state.weight_shapes.
+
+    They are those of `model.state.caught_up`, which makes the missed updates of the moments too.
+
+    Args:
+      config: config.Config. arrays: name -> array, names of model.state.shapes; not changed.
+    """
+    return _current(config, arrays, _item_vectors(config.model, arrays))
+
+
+def _item_vectors(model, arrays):
+    """Room for the [I, H + 1] float32 rows that rank items, bias last."""
+    return np.empty((len(arrays[state.SOFTMAX_B]), model.size[-1] + 1), np.float32)
+
+
+def _current(config, arrays, vectors):
+    """As `current`; softmax_w and softmax_b are views of `vectors` [I, H + 1], which is filled."""
+    tables = {state.SOFTMAX_W: vectors[:, :-1], state.SOFTMAX_B: vectors[:, -1]}
+    if config.model.embedding != "shared":
+        tables[state.EMBEDDING] = np.empty(arrays[state.EMBEDDING].shape, np.float32)
+    rates = None
+    if state.last_steps(config):
+        rates = state.rate_tables(config.training, int(arrays[state.GLOBAL_STEP]))
+    for name, rows in tables.items():
+        _fill(config, arrays, name, rates, rows[:, None] if rows.ndim == 1 else rows)
+    return {name: tables[name] if name in tables else arrays[name]
+            for name in state.weight_shapes(config.model, len(vectors))}
+
+
+def _fill(config, arrays, name, rates, out):
     """Fill `out` [I, D] with the rows of a table as they are after the last step."""
     now, row_step = int(arrays[state.GLOBAL_STEP]), state.last_steps(config).get(name)
     columns = [arrays[name + ending].reshape(out.shape)

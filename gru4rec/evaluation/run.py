@@ -37,7 +37,7 @@ def _to_evaluate(config):
     found = checkpoint.load(config.run.checkpoint_dir, options.test)
     checkpoint.check_flags(config, found)
     path, keys = _test_source(config, found.config)
-    outputs.check_ranks_out(options.ranks_out, path)
+    outputs.check("--ranks_out", options.ranks_out, path)
     return found, protocol.load(loader.load_events(path, *keys), found.vocabulary, options), path
 
 
@@ -83,12 +83,12 @@ def _ranked(config, found, test):
     """
     device = device_for(config, "infer")
     from gru4rec import tf_compat
+    from gru4rec.checkpoint import weights
     from gru4rec.evaluation import evaluator as evaluator_module
-    from gru4rec.model import state
     options = config.evaluation
     with tf_compat.memory_errors():
         evaluator = evaluator_module.Evaluator(found.config, device,
-                                               state.caught_up(found.config, found.arrays),
+                                               weights.current(found.config, found.arrays),
                                                options.eval_batch_size, _list_lengths(options),
                                                config.run.xla != "off")
         with progress("evaluate", "event")(test.report.events) as bar:
@@ -104,9 +104,11 @@ def _ranked_together(config, together, found=None, test=None):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     device = device_for(config, "infer", together)
     from gru4rec import tf_compat
+    from gru4rec.checkpoint import weights as weights_module
     from gru4rec.evaluation import sharded
-    from gru4rec.model import state
-    weights = None if found is None else (found.config, state.caught_up(found.config, found.arrays))
+    weights = None
+    if found is not None:
+        weights = found.config, weights_module.current(found.config, found.arrays)
     with tf_compat.memory_errors(), left_behind(device.communicator), StopRequest() as stop:
         device.communicator.wait(stop.check)
         ranked = sharded.ranked(config, device, weights, test, _list_lengths(config.evaluation),

@@ -22,31 +22,26 @@ BATCH_SIZE, MAX_LENGTH = 50, 20  # of frozen_pb, where no flag is given
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """What is exported, and how."""
+    """Which checkpoint is exported, as what and where to."""
 
     checkpoint_dir: str = flag("checkpoint", "directory of the checkpoint", "directory")
     test: Optional[int] = flag(None, "epoch of the checkpoint (0-based)", "epoch", kind=whole,
-                               low=0,
-                               shown="the best by validation, without it the newest")
-    format: Optional[str] = flag(None, "kind of the files", choices=FORMATS,
+                               low=0, shown="the best by validation, without it the newest")
+    format: Optional[str] = flag(None, "format of the graphs", choices=FORMATS,
                                  shown="none, must be given")
     out: Optional[str] = flag(None, "directory to make", "directory", shown="none, must be given")
     overwrite: int = flag(0, "1 replaces an earlier export there", choices=(0, 1), kind=whole)
-    k: int = flag(20, "length of the lists", "items", kind=whole, low=1, high=10 ** 6)
+    k: int = flag(20, "length of the recommended lists", "items", kind=whole, low=1, high=10 ** 6)
     batch_size: Optional[Tuple[int, ...]] = flag(
-        None,
-        "sessions of a call; several such as 1,8,64 make graphs of any number, which atc compiles "
-        "for those "
-        "(frozen_pb; the others take any number)", "sessions", kind=int_list, low=1, high=10 ** 6,
-        shown=str(BATCH_SIZE))
-    max_length: Optional[int] = flag(None,
-                                     "ids of the longest prefix (frozen_pb; the others take any "
-                                     "number)", "ids",
-                                     kind=whole, low=1, high=1000, shown=str(MAX_LENGTH))
-    soc_version: Optional[str] = flag(None,
-                                      "chip that atc compiles for unless the environment has "
-                                      "SOC_VERSION (frozen_pb)",
-                                      shown="Ascend310")
+        None, "sessions of a call; with several sizes such as 1,8,64 the graphs take any number, "
+        "and atc compiles them for those (frozen_pb; the other formats take any number)",
+        "sessions", kind=int_list, low=1, high=10 ** 6, shown=str(BATCH_SIZE))
+    max_length: Optional[int] = flag(
+        None, "most items of a session that the prefix graph takes (frozen_pb; the other formats "
+        "take any number)", "ids", kind=whole, low=1, high=1000, shown=str(MAX_LENGTH))
+    soc_version: Optional[str] = flag(
+        None, "chip that atc compiles for, if the environment has no SOC_VERSION (frozen_pb)",
+        shown="Ascend310")
 
 
 COMMAND = Command("python -m gru4rec.export", __doc__.splitlines()[0], (("export", ExportConfig),))
@@ -58,18 +53,17 @@ def parse(argv):
     Raises: ConfigError.
     """
     options, = COMMAND.parse(argv)
-    for name in ("format", "out"):
-        if getattr(options, name) is None:
-            raise ConfigError("--%s is missing%s" % (name, "; use one of: " + ", ".join(FORMATS)
-                                                     if name == "format" else
-                                                     "; give the directory to make"))
+    if options.format is None:
+        raise ConfigError("--format is missing; use one of: " + ", ".join(FORMATS))
+    if options.out is None:
+        raise ConfigError("--out is missing; give the directory to make")
     if options.format != "frozen_pb":
-        for name in ("batch_size", "max_length", "soc_version"):
+        for name in ("batch_size", "max_length"):
             if getattr(options, name) is not None:
                 raise ConfigError("--%s belongs to --format frozen_pb; %s takes any number"
-                                  % (name, options.format)
-                                  if name != "soc_version"
-                                  else "--soc_version belongs to --format frozen_pb")
+                                  % (name, options.format))
+        if options.soc_version is not None:
+            raise ConfigError("--soc_version belongs to --format frozen_pb")
     if options.batch_size and len(set(options.batch_size)) < len(options.batch_size):
         raise ConfigError("--batch_size %s names a size twice"
                           % ",".join(map(str, options.batch_size)))
@@ -80,7 +74,7 @@ def parse(argv):
 
 
 def run(options):
-    """Write the export that `options` (ExportConfig) ask for, complete or not at all."""
+    """Write the export that `options` (ExportConfig) ask for, whole or not at all."""
     directory.check(options.out, options.overwrite)
     from gru4rec.export import source as source_module
     with _library(options.format), StopRequest() as stop:
@@ -91,15 +85,18 @@ def run(options):
             graphs, versions = _write(place, source, options)
             directory.write_manifest(place, options.format, source, graphs, versions)
             stop.check()
-    say("%s: %d items, epoch %d, step %d -> %s" % (options.format, source.num_items,
-                                                   source.record["epoch"],
-                                                   source.record["step"], options.out))
+    say("%s: %d items, epoch %d, step %d -> %s"
+        % (options.format, source.num_items, source.record["epoch"], source.record["step"],
+           options.out))
     for name, entry in graphs.items():
         say("%s: %s -> %s" % (name, _text(entry["inputs"]), _text(entry["outputs"])))
 
 
 def _library(export_format):
-    """Import what writes the format -> context in which its lack of memory is a MemoryError."""
+    """Import the library that writes a format.
+
+    Returns: context in which the library's errors for lack of memory become a MemoryError.
+    """
     if export_format == "onnx":
         from gru4rec.export import onnx_model
         onnx_model.import_onnx()
@@ -110,23 +107,24 @@ def _library(export_format):
 
 
 def _write(place, source, options):
-    """(entries of the manifest by graph, versions of the libraries that wrote them)."""
+    """Write the graphs -> (manifest entry by graph, version by library that wrote them)."""
     if options.format == "onnx":
         from gru4rec.export import onnx_model
-        return onnx_model.write(place, source,
-                                options.k), {"onnx": onnx_model.import_onnx().__version__}
+        versions = {"onnx": onnx_model.import_onnx().__version__}
+        return onnx_model.write(place, source, options.k), versions
     from gru4rec.export import frozen_pb, saved_model
     from gru4rec.tf_compat import tf
     versions = {"tensorflow": tf.__version__}
     if options.format == "saved_model":
         return saved_model.write(place, source, options.k), versions
-    return frozen_pb.write(place, source, options.batch_size or (BATCH_SIZE,),
-                           options.max_length or MAX_LENGTH,
-                           options.k, options.soc_version or "Ascend310"), versions
+    graphs = frozen_pb.write(place, source, options.batch_size or (BATCH_SIZE,),
+                             options.max_length or MAX_LENGTH, options.k,
+                             options.soc_version or "Ascend310")
+    return graphs, versions
 
 
 def _text(tensors):
-    """`input int32 [50], rnn_state float32 [50, 100]`."""
+    """Tensors of a manifest entry as `input int32 [50], rnn_state float32 [50, 100]`."""
     return ", ".join("%s %s [%s]" % (t["name"], t["dtype"],
                                      ", ".join("any" if n is None else str(n) for n in t["shape"]))
                      for t in tensors)

@@ -1,6 +1,4 @@
-"""The shell script that compiles a frozen graph for an Ascend NPU, and the list of nodes that keep
-their precision.
-"""
+"""The shell script that compiles a frozen graph for an Ascend NPU with atc, and its node list."""
 
 import os
 
@@ -21,23 +19,23 @@ exec atc --framework=3 --model={name}.pb --output={name} \\
     --out_nodes="{out_nodes}" \\
 {more}    --log=error "$@"
 """
-KEEP = "keep_dtype.txt"
+KEEP = "keep_dtype.txt"  # lists the nodes that must stay float32
 
 
 def write(folder, name, expected, batch_sizes, soc_version):
     """Write `atc.sh`, and `keep_dtype.txt` where a node must stay float32.
 
     Args:
-      folder: where `name`.pb lies. expected: export.signature.Signature. batch_sizes: several
-      become the gears of
-        --dynamic_batch_size. soc_version: default of the script.
+      folder: where `name`.pb lies. expected: export.signature.Signature.
+      batch_sizes: of a call; several become those of atc's --dynamic_batch_size.
+      soc_version: chip that the script compiles for by default.
     """
     dynamic = len(batch_sizes) > 1
     shapes = ["%s:%s" % (t.name, ",".join(str(-1 if n is None else n) for n in t.shape))
               for t in expected.inputs]
     more = ['--dynamic_batch_size="%s"' % ",".join(map(str, batch_sizes))] if dynamic else []
-    # The softmax of a large catalogue has values below float16's smallest number: in float16 their
-    # order is lost.
+    # The softmax of a large catalogue has values below the smallest float16: their order would be
+    # lost.
     softmax = [t.name for t in expected.outputs if t.role == signature.SCORES]
     if softmax:
         more.append("--keep_dtype=" + KEEP)

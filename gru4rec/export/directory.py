@@ -1,8 +1,8 @@
-"""The directory of an export: written beside its place and renamed into it, with vocabulary and
-manifest.
+"""The directory of an export: written under a temporary name, then renamed.
 
-    vocabulary.json   the item ids by index: a JSON array, numbers or strings as in the training file
-    manifest.json     format, versions, source checkpoint, configuration, and of each graph its file, inputs and outputs
+    vocabulary.json   item ids by index: a JSON array of numbers or strings, as in the training file
+    manifest.json     format, versions, source checkpoint, configuration, SHA-256 of the files, and
+                      the file, inputs and outputs of each graph
 """
 
 import contextlib
@@ -15,7 +15,7 @@ import tempfile
 import numpy as np
 
 from gru4rec.errors import InputError
-from gru4rec.files import durable
+from gru4rec.files import durable, outputs
 from gru4rec.files.hashes import sha256
 from gru4rec.version import __version__
 
@@ -24,28 +24,28 @@ MANIFEST, VOCABULARY = "manifest.json", "vocabulary.json"
 
 
 def check(out, overwrite):
-    """Refuse, before anything is read, an output that is not to be replaced or cannot be written.
+    """Refuse, before anything is read, a directory that must not be replaced or cannot be made.
+
+    Args:
+      out: the directory, of --out. overwrite: whether an earlier export there may be replaced.
 
     Raises: InputError naming the flag.
     """
-    parent = os.path.dirname(os.path.abspath(out))
-    if not os.path.isdir(parent) or not os.access(parent, os.W_OK):
-        raise InputError("--out %s cannot be written: %s is no directory that can be written; make "
-                         "it first" % (out, parent))
+    outputs.check("--out", out, directory=True)
     if not os.path.lexists(out):
         return
     if not overwrite:
         raise InputError("--out %s exists; give another, or --overwrite 1" % out)
     if os.path.islink(out) or not os.path.isfile(os.path.join(out, MANIFEST)):
         raise InputError("--out %s exists and holds no export (no %s), so --overwrite 1 leaves it "
-                         "alone; give another"
-                         % (out, MANIFEST))
+                         "alone; give another" % (out, MANIFEST))
 
 
 @contextlib.contextmanager
 def replacing(out):
-    """A temporary directory beside `out` that takes its place when the block ends well, and is gone
-    otherwise.
+    """Context with a temporary directory that becomes `out` if the block ends well.
+
+    Otherwise it is removed, and an earlier `out` stays.
 
     Raises: InputError if the disk refuses.
     """
@@ -76,7 +76,7 @@ def replacing(out):
 
 
 def write_vocabulary(path, vocabulary):
-    """The ids by index as a JSON array, one a line."""
+    """Write the item ids by index as a JSON array, one to a line."""
     with open(path, "w", encoding="ascii") as out:
         out.write("[\n%s\n]\n" % ",\n".join(map(json.dumps, vocabulary.ids.tolist())))
 
@@ -85,14 +85,13 @@ def write_manifest(directory, export_format, source, graphs, versions):
     """Write the manifest.
 
     Args:
-      directory: holds every other file. export_format: of export.FORMATS. source:
-      export.source.Source.
-      graphs: name -> entry. versions: name -> version of the libraries that wrote the graphs.
+      directory: holds every other file. export_format: one of export.FORMATS.
+      source: export.source.Source. graphs: name of a graph -> its entry, a dict.
+      versions: name of a library that wrote the graphs -> its version.
     """
     files = {name: sha256(os.path.join(directory, name)) for name in _files(directory)}
     manifest = dict(version=VERSION, format=export_format, num_items=source.num_items,
-                    source=source.record,
-                    config=source.config, graphs=graphs, sha256=files,
+                    source=source.record, config=source.config, graphs=graphs, sha256=files,
                     versions=dict(versions, gru4rec=__version__, numpy=np.__version__,
                                   python=platform.python_version()))
     with open(os.path.join(directory, MANIFEST), "w", encoding="ascii") as out:
@@ -101,6 +100,6 @@ def write_manifest(directory, export_format, source, graphs, versions):
 
 
 def _files(directory):
-    """Paths of all files below a directory, relative to it, with "/"."""
+    """Sorted paths of all files below a directory, relative to it, with "/"."""
     return sorted(os.path.relpath(os.path.join(folder, name), directory).replace(os.sep, "/")
                   for folder, _, names in os.walk(directory) for name in names)

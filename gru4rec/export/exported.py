@@ -1,4 +1,4 @@
-"""An export read back: manifest, checksums, vocabulary; no TensorFlow."""
+"""Read an export: manifest, checksums, vocabulary; without TensorFlow."""
 
 import json
 import os
@@ -14,10 +14,10 @@ from gru4rec.export.directory import MANIFEST, VERSION, VOCABULARY
 from gru4rec.export.signature import Signature
 from gru4rec.files.hashes import sha256
 
-ANY_LANES = 512  # where a graph takes any number,
-
-
-SCORE_BYTES = 64 << 20  # and the scores of so many take no more than this
+# Sessions of a call to a graph that takes any number of them; fewer if their scores of all items
+# would take more than SCORE_BYTES.
+ANY_LANES = 512
+SCORE_BYTES = 64 << 20
 
 
 class Graph(NamedTuple):
@@ -26,23 +26,23 @@ class Graph(NamedTuple):
     name: str
     path: str
     signature: Signature
-    batch_sizes: Tuple[int, ...]  # that it was made for; empty: any
+    batch_sizes: Tuple[int, ...]  # sessions of a call that it was made for; empty: any number
     num_items: int
 
 
 class Exported(NamedTuple):
-    """The content of an export's directory."""
+    """The content of the directory of an export."""
 
     directory: str
-    format: str  # of export.FORMATS
+    format: str  # one of export.FORMATS
     config: Any  # config.Config of the checkpoint
-    vocabulary: Vocabulary  # support is 1 throughout: an export does not hold it
+    vocabulary: Vocabulary  # every support is 1: an export does not hold them
     graphs: Dict[str, Graph]
     manifest: Dict[str, Any]
 
 
 def read(directory):
-    """Read an export.
+    """Read and check an export -> Exported.
 
     Raises: CheckpointError naming the file that is missing, damaged, or not what the manifest says.
     """
@@ -53,8 +53,8 @@ def read(directory):
         if manifest["version"] != VERSION or manifest["format"] not in FORMATS:
             raise ValueError("not an export of version %d" % VERSION)
         graphs = {name: Graph(name, os.path.join(directory, entry["file"]),
-                              Signature.from_dict(entry),
-                              tuple(entry.get("batch_sizes", ())), int(manifest["num_items"]))
+                              Signature.from_dict(entry), tuple(entry.get("batch_sizes", ())),
+                              int(manifest["num_items"]))
                   for name, entry in manifest["graphs"].items()}
         config = config_module.from_dict(manifest["config"])
         _verify(directory, manifest["sha256"])
@@ -65,9 +65,8 @@ def read(directory):
             ConfigError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise _damaged(path,
-                       "%s: %s" % (type(error).__name__,
-                                   " ".join(str(error).split())[:120])) from error
+        what = "%s: %s" % (type(error).__name__, " ".join(str(error).split())[:120])
+        raise _damaged(path, what) from error
     return Exported(directory, manifest["format"], config,
                     vocabulary(os.path.join(directory, VOCABULARY)), graphs, manifest)
 
@@ -80,15 +79,15 @@ def _verify(directory, digests):
     for name, digest in digests.items():
         path = os.path.join(directory, name)
         try:
-            found = sha256(path)
+            actual = sha256(path)
         except OSError as error:
             raise _damaged(path, error.strerror or "cannot be read") from error
-        if found != digest:
+        if actual != digest:
             raise _damaged(path, "its checksum is not what the manifest says")
 
 
 def vocabulary(path):
-    """data.vocab.Vocabulary of a vocabulary.json.
+    """The data.vocab.Vocabulary in a vocabulary.json.
 
     Raises: CheckpointError if it is no list of whole numbers, or of strings.
     """
@@ -98,24 +97,25 @@ def vocabulary(path):
         kinds = {type(value) for value in ids}
         if not ids or kinds not in ({int}, {str}):
             raise ValueError("not a list of whole numbers, or of strings")
-        array = np.array(ids, np.int64 if kinds == {int} else object)
-        return Vocabulary(array, np.ones(len(array), np.int64))
+        kind = np.int64 if kinds == {int} else object
+        return Vocabulary(np.array(ids, kind), np.ones(len(ids), np.int64))
     except (OSError, ValueError, TypeError, OverflowError) as error:
         raise _damaged(path, str(error).splitlines()[0]) from error
 
 
-def graph(found, name):
-    """Graph `name` of an Exported.
+def graph(export, name):
+    """The Graph of this name of an Exported.
 
     Raises: InputError if there is none.
     """
-    if name not in found.graphs:
+    if name not in export.graphs:
         raise InputError("--graph %s: %s holds %s; use one of them"
-                         % (name, found.directory, ", ".join(sorted(found.graphs))))
-    return found.graphs[name]
+                         % (name, export.directory, ", ".join(sorted(export.graphs))))
+    return export.graphs[name]
 
 
 def lanes_of(graph):
-    """Sessions side by side: as many as the graph was made for, its most where several."""
-    return max(graph.batch_sizes,
-               default=min(ANY_LANES, max(1, SCORE_BYTES // (4 * graph.num_items))))
+    """Sessions of a call: the largest number that the graph was made for, else see ANY_LANES."""
+    if graph.batch_sizes:
+        return max(graph.batch_sizes)
+    return min(ANY_LANES, max(1, SCORE_BYTES // (4 * graph.num_items)))

@@ -1,8 +1,7 @@
-"""--format frozen_pb: a GraphDef of one step and one of whole prefixes, and how atc compiles each
-for an NPU.
+"""--format frozen_pb: a GraphDef of one step and one of whole sessions, each with a script for atc.
 
-The names of the step are those of the older port: `input`, `rnn_state` -> `logits`, which is a
-softmax; the new state, which its graph did not give, is `new_state`.
+The names in the step graph are those of the older TensorFlow 1 port: `input`, `rnn_state` ->
+`logits`, which is a softmax. The new state, which that port's graph did not give, is `new_state`.
 """
 
 import os
@@ -15,20 +14,20 @@ def write(directory, source, batch_sizes, max_length, k, soc_version):
     """Write `step/` and `prefix/`.
 
     Args:
-      directory: exists. source: export.source.Source. batch_sizes: one for graphs of that B alone,
-      several for graphs of
-        any B of which atc compiles those. max_length: T of the prefix. k: items of a list.
-        soc_version: for atc.
+      directory: exists. source: export.source.Source.
+      batch_sizes: sessions of a call; with one the graphs take this number alone, with several any
+        number, and atc compiles them for these.
+      max_length: most items of a session (T of the prefix graph). k: items of a list.
+      soc_version: chip for atc.
     Returns: dict name -> entry of the manifest.
     """
     batch = batch_sizes[0] if len(batch_sizes) == 1 else None
+    step = signature.of_step(source.model.size, source.num_items, batch, ids="input",
+                             state="rnn_state", scores="logits")
+    prefix = signature.of_prefix(source.num_items, batch, max_length, k)
     entries = {}
-    for name, build, expected in (
-            (signature.STEP, _step,
-             signature.of_step(source.model.size, source.num_items, batch, ids="input",
-                                                      state="rnn_state", scores="logits")),
-            (signature.PREFIX, _prefix,
-             signature.of_prefix(source.num_items, batch, max_length, k))):
+    for name, build, expected in ((signature.STEP, _step, step),
+                                  (signature.PREFIX, _prefix, prefix)):
         folder = os.path.join(directory, name)
         os.mkdir(folder)
         with tf.Graph().as_default():

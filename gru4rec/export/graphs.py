@@ -1,8 +1,8 @@
-"""The inference graphs in TensorFlow: one step, and whole prefixes; weights are constants, nothing
-of training is in them.
+"""The inference graphs in TensorFlow: one step, and whole sessions (prefixes).
 
-Ids are item indices. Any id outside 0..I-1 stands for an item the model does not know: it leaves
-the state as it is."""
+Weights are constants, and nothing of training is in the graphs. Ids are item indices. Any id
+outside 0..I-1 stands for an item that the model does not know: it leaves the state as it is.
+"""
 
 from typing import Any, NamedTuple, Tuple
 
@@ -13,11 +13,11 @@ from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
 
-MAX_BYTES = 2 ** 31 - 2 ** 20  # protobuf's limit of a message, less room for the nodes
+MAX_BYTES = 2 ** 31 - 2 ** 20  # protobuf's limit for a message, less 1 MiB for the nodes
 
 
 class Weights(NamedTuple):
-    """Constants of a graph."""
+    """The weights as constants of a graph."""
 
     model: Any  # config.ModelConfig
     num_items: int
@@ -28,25 +28,29 @@ class Weights(NamedTuple):
 
 
 def constants(source):
-    """Weights of an export.source.Source, in the default graph.
+    """Put the weights of an export.source.Source into the default graph -> Weights.
 
     Raises: InputError if a graph cannot hold them.
     """
     if source.num_bytes > MAX_BYTES:
         raise InputError("the weights take %.1f GiB, a TensorFlow graph holds at most 2 GiB; train "
-                         "with a smaller --size or "
-                         "fewer items, or take --format onnx" % (source.num_bytes / 2.0 ** 30))
-    output_ih = tf.constant(source.output_rows(), name="output_rows")
-    embedding = (output_ih if source.shares_table
-                 else tf.constant(source.input_rows(), name="input_rows"))
-    dense = tuple(tf.constant(source.weights[name], name=name.replace("/", "_"))
+                         "with a smaller --size or fewer items, or take --format onnx"
+                         % (source.num_bytes / 2.0 ** 30))
+    output_ih = tf.constant(source.output_rows, name="output_rows")
+    if source.shares_table:
+        embedding = output_ih
+    else:
+        embedding = tf.constant(source.input_rows, name="input_rows")
+    dense = tuple(tf.constant(source.dense[name], name=name.replace("/", "_"))
                   for name in state.dense_shapes(source.model))
     return Weights(source.model, source.num_items, dense, embedding, output_ih,
-                   tf.constant(source.bias(), name="bias"))
+                   tf.constant(source.bias, name="bias"))
 
 
 def step(weights, id_b, states):
-    """New states [B, H] per layer after one input each. id_b: [B] int32; states: per layer [B, H].
+    """States [B, H] of each layer after one more id.
+
+    Args: id_b: [B] int32. states: per layer [B, H].
     """
     row_b = tf.minimum(tf.maximum(id_b, 0), weights.num_items - 1)
     known_b1 = tf.expand_dims(tf.cast(tf.equal(row_b, id_b), tf.float32), 1)
@@ -55,7 +59,7 @@ def step(weights, id_b, states):
 
 
 def unrolled(weights, ids_bt, length_b):
-    """States after the first `length_b` ids of each row, T steps written out: no loop, no shape op.
+    """States after the first `length_b` ids of each row, as T steps: no loop, no op for shapes.
 
     Args: ids_bt: [B, T] int32, T static. length_b: [B] int32.
     """
@@ -77,13 +81,12 @@ def looped(weights, ids_bt, length_b):
         return (t + 1,) + step(weights, id_b, states)
 
     end = tf.while_loop(lambda t, *_: t < tf.shape(ids_tb)[0], body,
-                        (tf.constant(0),) + _zero_states(weights, length_b),
-                        back_prop=False)
+                        (tf.constant(0),) + _zero_states(weights, length_b), back_prop=False)
     return end[1:]
 
 
 def _zero_states(weights, length_b):
-    """Per layer [B, H] of zeros, B being that of length_b, static or not."""
+    """Zeros [B, H] for each layer, with the B of length_b, static or not."""
     zero_b1 = tf.cast(tf.expand_dims(length_b * 0, 1), tf.float32)
     return tuple(zero_b1 * tf.zeros([1, hidden]) for hidden in weights.model.size)
 
@@ -95,28 +98,30 @@ def scores(weights, states):
 
 
 def best(weights, scores_bi, k):
-    """(item indices [B, k'] int32, their scores), best first, the lower index first among equals;
-    k' = min(k, I).
+    """(item indices [B, k'] int32, their scores), best first, k' = min(k, I).
+
+    Of equal scores the lower index comes first.
     """
     top = tf.nn.top_k(scores_bi, min(k, weights.num_items), name="top_k")
     return top.indices, top.values
 
 
 def placeholders(signature):
-    """One placeholder per input of an export.signature.Signature, under its name."""
+    """A placeholder for each input of an export.signature.Signature, under its name."""
     return [tf.placeholder(t.dtype, t.shape, name=t.name) for t in signature.inputs]
 
 
 def named(tensors, signature):
-    """The tensors under the names of the signature's outputs."""
+    """The tensors once more, under the names of the signature's outputs."""
     return [tf.identity(tensor, name=t.name) for tensor, t in zip(tensors, signature.outputs)]
 
 
 def graph_def():
-    """GraphDef of the default graph: no devices, no attribute at its default, which another
-    TensorFlow may not know.
+    """The GraphDef of the default graph, without devices.
+
+    Attributes at their default are left out: another version of TensorFlow may not know them.
     """
     definition = tf.train.export_meta_graph(strip_default_attrs=True, clear_devices=True).graph_def
     for node in definition.node:
-        node.attr.pop("_output_shapes", None)  # a note of the exporter's
+        node.attr.pop("_output_shapes", None)  # added by export_meta_graph; nobody needs it
     return definition

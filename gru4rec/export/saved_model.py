@@ -1,14 +1,14 @@
-"""--format saved_model: one SavedModel, version 1 of a model's directory as TensorFlow Serving
-wants it.
+"""--format saved_model: one SavedModel, in the directory `1` that TensorFlow Serving looks for.
 
-Signatures: `step` (ids, states -> scores of all items, the k best, new states), `step_top` (the
-same without the scores of all items, which are much to send) and `prefix` (padded ids, lengths ->
-the k best), which is the default too. Any number
-of sessions, any length. The vocabulary is an asset.
+Signatures, for any number of sessions of any length:
+    step      ids, states -> scores of all items, the k best, new states
+    step_top  the same without the scores of all items, which are much to send
+    prefix    padded ids, lengths -> the k best; also the default signature
+
+The vocabulary is an asset.
 """
 
 import os
-import shutil
 
 from gru4rec.export import graphs, signature
 from gru4rec.export.directory import VOCABULARY
@@ -30,7 +30,8 @@ def write(directory, source, k):
     step = signature.of_step(source.model.size, source.num_items, None, k)
     step_top = step._replace(outputs=tuple(t for t in step.outputs if t.role != signature.SCORES))
     prefix = signature.of_prefix(source.num_items, None, None, k)
-    with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+    on_cpu = tf.ConfigProto(device_count={"GPU": 0})
+    with tf.Graph().as_default(), tf.Session(config=on_cpu) as session:
         weights = graphs.constants(source)
         of_step, of_prefix = _step(weights, step), _prefix(weights, prefix)
         definitions = {signature.STEP: _definition(step, *of_step),
@@ -43,19 +44,17 @@ def write(directory, source, k):
         try:
             builder = tf.saved_model.Builder(place)
             builder.add_meta_graph_and_variables(session, [tf.saved_model.tag_constants.SERVING],
-                                                 definitions,
-                                                 assets_collection=[vocabulary],
+                                                 definitions, assets_collection=[vocabulary],
                                                  strip_default_attrs=True)
             builder.save()
         except tf.errors.OpError as error:
             raise OSError(str(error).splitlines()[0]) from error
-    if os.path.isdir(os.path.join(place,
-                                  "variables")) and not os.listdir(os.path.join(place,
-                                                                                "variables")):
-        shutil.rmtree(os.path.join(place, "variables"))
-    found = ((signature.STEP, step), (STEP_TOP, step_top), (signature.PREFIX, prefix))
-    return {name: dict(expected.to_dict(), file=VERSION, signature=name) for name,
-            expected in found}
+    variables = os.path.join(place, "variables")
+    if os.path.isdir(variables) and not os.listdir(variables):
+        os.rmdir(variables)
+    signatures = ((signature.STEP, step), (STEP_TOP, step_top), (signature.PREFIX, prefix))
+    return {name: dict(expected.to_dict(), file=VERSION, signature=name)
+            for name, expected in signatures}
 
 
 def _step(weights, expected):
@@ -64,10 +63,8 @@ def _step(weights, expected):
         inputs = graphs.placeholders(expected)
         new = graphs.step(weights, inputs[0], inputs[1:])
         scores_bi = graphs.scores(weights, new)
-        outputs = (scores_bi,) + tuple(graphs.best(weights, scores_bi,
-                                                   expected.outputs[1].shape[1])) + new
-        return inputs, dict(zip([t.name for t in expected.outputs],
-                                graphs.named(outputs, expected)))
+        top = graphs.best(weights, scores_bi, expected.outputs[1].shape[1])
+        return inputs, _by_name((scores_bi,) + tuple(top) + new, expected)
 
 
 def _prefix(weights, expected):
@@ -75,9 +72,13 @@ def _prefix(weights, expected):
     with tf.name_scope("prefix"):
         inputs = graphs.placeholders(expected)
         scores_bi = graphs.scores(weights, graphs.looped(weights, *inputs))
-        outputs = graphs.best(weights, scores_bi, expected.outputs[0].shape[1])
-        return inputs, dict(zip([t.name for t in expected.outputs],
-                                graphs.named(outputs, expected)))
+        return inputs, _by_name(graphs.best(weights, scores_bi, expected.outputs[0].shape[1]),
+                                expected)
+
+
+def _by_name(outputs, expected):
+    """Name of an output -> its tensor."""
+    return dict(zip([t.name for t in expected.outputs], graphs.named(outputs, expected)))
 
 
 def _definition(expected, inputs, outputs):

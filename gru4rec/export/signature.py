@@ -1,20 +1,18 @@
-"""Names, types and shapes of what goes in and comes out of an exported graph, for every format
-alike.
-"""
+"""Names, types and shapes of the inputs and outputs of an exported graph, in every format."""
 
 from typing import NamedTuple, Optional, Tuple
 
-IDS, LENGTHS, STATE = "ids", "lengths", "state"  # what an input is
-# what an output is
+# Roles of inputs and outputs.
+IDS, LENGTHS, STATE = "ids", "lengths", "state"
 SCORES, TOP_IDS, TOP_SCORES, NEW_STATE = "scores", "top_ids", "top_scores", "new_state"
-STEP, PREFIX = "step", "prefix"
+STEP, PREFIX = "step", "prefix"  # names of graphs: one click, or a whole session
 
 
 class Tensor(NamedTuple):
     """One input or output."""
 
     name: str  # as the graph calls it
-    role: str  # what it is, whatever the graph calls it
+    role: str  # what it is, whatever its name; of the roles above
     dtype: str  # "int32" | "float32"
     shape: Tuple[Optional[int], ...]  # None: any
     layer: int = 0  # of a state
@@ -46,24 +44,25 @@ class Signature(NamedTuple):
 
 
 def numbered(name, layer):
-    """Name of a layer's state: rnn_state, rnn_state_1, rnn_state_2."""
+    """Name of the state of a layer: rnn_state, rnn_state_1, rnn_state_2."""
     return "%s_%d" % (name, layer) if layer else name
 
 
 def states(name, role, size, batch):
-    """One Tensor per layer. name: of the first layer's. size: units of each layer. batch: B, or
-    None for any.
+    """The state Tensor of each layer.
+
+    Args: name: of the first one. size: units of each layer. batch: B, or None for any.
     """
-    return tuple(Tensor(numbered(name, i), role, "float32", (batch, hidden), i) for i,
-                 hidden in enumerate(size))
+    return tuple(Tensor(numbered(name, i), role, "float32", (batch, hidden), i)
+                 for i, hidden in enumerate(size))
 
 
 def of_step(size, num_items, batch, k=None, ids="ids", state="state", scores="scores"):
-    """Signature of one step: ids, states -> scores, with `k` the k best items, new states.
+    """Signature of one step: ids, states -> scores, the k best items, new states.
 
     Args:
-      size: units of each layer. num_items: I. batch: B, or None for any. ids, state, scores: their
-      names.
+      size: units of each layer. num_items: I. batch: B, or None for any.
+      k: length of the list; None: no list is an output. ids, state, scores: their names.
     """
     top = () if k is None else _top(batch, min(k, num_items))
     return Signature(
@@ -73,8 +72,9 @@ def of_step(size, num_items, batch, k=None, ids="ids", state="state", scores="sc
 
 
 def of_prefix(num_items, batch, length, k):
-    """Signature of whole prefixes: ids [B, T], lengths [B] -> the k best items. batch, length: None
-    for any.
+    """Signature of whole sessions: ids [B, T], lengths [B] -> the k best items.
+
+    Args: num_items: I. batch, length: B and T, None for any. k: length of the list.
     """
     return Signature((Tensor("ids", IDS, "int32", (batch, length)),
                       Tensor("lengths", LENGTHS, "int32", (batch,))),
@@ -82,5 +82,5 @@ def of_prefix(num_items, batch, length, k):
 
 
 def _top(batch, k):
-    return Tensor("top_ids", TOP_IDS, "int32",
-                  (batch, k)), Tensor("top_scores", TOP_SCORES, "float32", (batch, k))
+    return (Tensor("top_ids", TOP_IDS, "int32", (batch, k)),
+            Tensor("top_scores", TOP_SCORES, "float32", (batch, k)))

@@ -1,1 +1,1 @@
-"""Files that are whole or not there: writing, locks, checksums, archives. Imports errors."""
+"""Files that are written whole or not at all: writing, locks, checksums, .npz. Imports errors."""

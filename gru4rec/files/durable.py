@@ -1,4 +1,4 @@
-"""Files that are on the disk whole or not there at all: written aside, synced, renamed."""
+"""Files that are on the disk whole or not at all: write a temporary file, sync it, rename it."""
 
 import contextlib
 import errno
@@ -7,35 +7,32 @@ import shutil
 import tempfile
 import uuid
 
-TEMPORARY = ".tmp-"  # what begins so is being written; where no run is alive it is rubbish
+TEMPORARY = ".tmp-"  # a name that begins so is being written, or was left by a process that died
 
 
 def sync(path):
     """Wait until a file is on the disk."""
-    _fsync(path, os.O_RDONLY)
-
-
-def sync_directory(path):
-    """Wait until the names in a directory are on the disk, where its file system can say so."""
-    try:
-        _fsync(path, os.O_RDONLY)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-
-
-def _fsync(path, flags):
-    handle = os.open(path, flags)
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
+def sync_directory(path):
+    """Wait until the names in a directory are on the disk, if its file system can do that."""
+    try:
+        sync(path)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
 @contextlib.contextmanager
 def replacing(path):
-    """Context of a temporary path beside `path`; it is renamed to `path` if the block ends well,
-    else removed.
+    """Context with a temporary path beside `path`.
+
+    If the block ends well the temporary file is renamed to `path`; otherwise it is removed.
     """
     directory = os.path.dirname(path) or "."
     temporary = os.path.join(directory, TEMPORARY + uuid.uuid4().hex[:12])
@@ -61,6 +58,6 @@ def aside(directory):
 
 
 def write_text(path, text):
-    """Give a file this content, or leave it as it was; OSError if the disk refuses."""
+    """Write a text file; if the disk refuses it stays as it was (OSError)."""
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as out:
         out.write(text)

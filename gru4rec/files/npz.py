@@ -1,5 +1,6 @@
-"""Reading .npz files that somebody else may have written: nothing in them is executed, none unpacks
-to more than it is.
+"""Read .npz files that somebody else may have written.
+
+Nothing in them is executed, and compressed ones, which may unpack to any size, are refused.
 """
 
 import struct
@@ -10,9 +11,8 @@ import numpy as np
 
 # The zip and .npy readers raise any of these on damaged bytes.
 ERRORS = (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, IndexError,
-          MemoryError, OverflowError,
-          RuntimeError, SyntaxError, NotImplementedError, struct.error, zipfile.BadZipFile,
-          zlib.error)
+          MemoryError, OverflowError, RuntimeError, SyntaxError, NotImplementedError,
+          struct.error, zipfile.BadZipFile, zlib.error)
 
 
 def read(path):

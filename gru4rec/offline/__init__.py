@@ -1,1 +1,1 @@
-"""Test events through an exported graph. Imports export and evaluation."""
+"""Evaluates an exported graph on test events. Imports export and evaluation."""

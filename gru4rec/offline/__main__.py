@@ -1,5 +1,4 @@
-"""Command: an export and a test file -> the Recall and MRR that `--train 0` prints, by the exported
-graph.
+"""Command: an export and a test file -> Recall and MRR of the exported graph, as of `--train 0`.
 
     python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv
 """
@@ -27,18 +26,14 @@ _OF_A_CHECKPOINT = ("test", "eval_batch_size", "compare_rules")
 
 @dataclass(frozen=True)
 class OfflineConfig:
-    """What is replayed, and by what."""
+    """Which graph runs on which events, and in what."""
 
     model_dir: Optional[str] = flag(None, "directory that gru4rec.export made", "directory",
                                     shown="none, must be given")
-    graph: str = flag(STEP,
-                      "step: one call a click, ranks among all items; prefix: one call a target, "
-                      "places in its lists",
-                      choices=(STEP, PREFIX))
-    runtime: str = flag("auto",
-                        "auto: TensorFlow or ONNX Runtime on the CPU; acl: the .om on an NPU, "
-                        "through pyACL",
-                        choices=("auto", "acl"))
+    graph: str = flag(STEP, "step: a call for each click, ranks among all items; prefix: a call "
+                      "for each target, places in its list", choices=(STEP, PREFIX))
+    runtime: str = flag("auto", "auto: TensorFlow or ONNX Runtime on the CPU; acl: the .om on an "
+                        "NPU, through pyACL", choices=("auto", "acl"))
     device_id: int = flag(0, "NPU of --runtime acl", kind=whole, low=0, high=10 ** 4)
     test_path: Optional[str] = flag(None, "test events", "file", shown="that of training")
     session_key: Optional[str] = flag(None, "column of the session id", "column",
@@ -70,32 +65,31 @@ def parse(argv):
         raise ConfigError("--tie %s: lists of --graph prefix put the lower item index first; use "
                           "--graph step" % options.tie)
     if which.graph == PREFIX and options.ranks_out is not None:
-        raise ConfigError("--ranks_out: --graph prefix knows no rank beyond its lists; use --graph "
-                          "step")
+        raise ConfigError("--ranks_out: --graph prefix gives no rank beyond its lists; use "
+                          "--graph step")
     return which, options
 
 
 def run(which, options):
-    """Replay and print; the configurations are those of `parse`."""
+    """Evaluate and print; the arguments are those of `parse`."""
     from gru4rec.data.reading import loader
     from gru4rec.evaluation import protocol, ranks_file
     from gru4rec.export import exported
     from gru4rec.files import outputs
     from gru4rec.offline import runtimes
-    found = exported.read(which.model_dir)
-    graph = exported.graph(found, which.graph)
-    runtimes.check(found, graph, which.runtime)
+    export = exported.read(which.model_dir)
+    graph = exported.graph(export, which.graph)
+    runtimes.check(export, graph, which.runtime)
     if which.graph == PREFIX:
-        k = graph.signature.outputs[0].shape[1]
-        if max(options.cut_off) > k and k < len(found.vocabulary):
+        k, longest = graph.signature.outputs[0].shape[1], max(options.cut_off)
+        if longest > k and k < len(export.vocabulary):
             raise ConfigError("--cut_off %d is beyond the lists of %d items; export with --k %d, "
-                              "or use --graph step"
-                              % (max(options.cut_off), k, max(options.cut_off)))
-    path = which.test_path or found.config.data.test_path or _bundled(found.config)
-    outputs.check_ranks_out(options.ranks_out, path)
-    keys = [getattr(which, key) or getattr(found.config.data, key) for key in KEYS]
-    test = protocol.load(loader.load_events(path, *keys), found.vocabulary, options)
-    ranks = _ranks(found, graph, which, test)
+                              "or use --graph step" % (longest, k, longest))
+    path = which.test_path or export.config.data.test_path or _bundled(export.config)
+    outputs.check("--ranks_out", options.ranks_out, path)
+    keys = [getattr(which, key) or getattr(export.config.data, key) for key in KEYS]
+    test = protocol.load(loader.load_events(path, *keys), export.vocabulary, options)
+    ranks = _ranks(export, graph, which, test)
     say(counts_line(test.report, options.unknown))
     for line in protocol.result_lines(protocol.results(test, ranks)):
         say(line)
@@ -105,7 +99,7 @@ def run(which, options):
 
 
 def _bundled(config):
-    """The bundled sample, if the model was trained on it."""
+    """Path of the bundled test sample, if the model was trained on the bundled sample."""
     from gru4rec.data import sample
     if config.data.train_path is not None:
         raise InputError("--test_path is missing: the model was trained without a test file; give "
@@ -114,7 +108,7 @@ def _bundled(config):
 
 
 class _Between:
-    """What happens between two calls of a graph: a signal is obeyed, the progress bar moves."""
+    """The `progress` of a replay: between two calls it moves the bar and obeys a signal."""
 
     def __init__(self, stop, bar):
         self._stop, self._bar = stop, bar
@@ -126,27 +120,26 @@ class _Between:
             self._bar.update(count)
 
 
-def _ranks(found, graph, which, test):
-    """[counted targets] float64 ranks; those not in a list of a prefix graph have the last place.
-    """
+def _ranks(export, graph, which, test):
+    """[counted targets] float64 ranks; a target outside its list of a prefix graph has the last."""
     from gru4rec.evaluation import protocol
     from gru4rec.offline import replay, runtimes
-    runner = runtimes.open_graph(found, graph, which.runtime, which.device_id)
+    runner = runtimes.open_graph(export, graph, which.runtime, which.device_id)
     try:
-        with StopRequest() as stop, progress("replay", "event")(test.report.events) as shown:
-            bar = _Between(stop, shown)
+        with StopRequest() as stop, progress("replay", "event")(test.report.events) as bar:
+            between = _Between(stop, bar)
             if which.graph == STEP:
-                return protocol.ranks(test,
-                                      protocol.counted(test,
-                                                       replay.by_step(runner, test.sessions, bar)))
-            places = replay.by_prefix(runner, test.sessions, len(found.vocabulary), bar)
+                counts = replay.by_step(runner, test.sessions, between)
+                return protocol.ranks(test, protocol.counted(test, counts))
+            places = replay.by_prefix(runner, test.sessions, len(export.vocabulary), between)
     finally:
         runner.close()
     if places.num_cut:
         _log.warning("%d of %d prefixes are longer than the graph takes; their last ids alone were "
-                     "used (export with a "
-                     "larger --max_length)", places.num_cut, len(places.rank))
-    return places.rank if test.wanted is None else places.rank[test.wanted]
+                     "used (export with a larger --max_length)", places.num_cut, len(places.rank))
+    if test.wanted is None:
+        return places.rank
+    return places.rank[test.wanted]
 
 
 def main(argv=None):

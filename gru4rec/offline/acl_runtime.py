@@ -1,5 +1,6 @@
-"""An .om on an Ascend NPU through pyACL. Tested against a fake of `acl` alone, never run on a
-device.
+"""Runs an .om on an Ascend NPU through pyACL.
+
+Tested with a fake of the module `acl` only; it has never run on a device.
 """
 
 import os
@@ -15,7 +16,7 @@ GEAR = "ascend_mbatch_shape_data"  # the input that atc --dynamic_batch_size add
 
 
 def om_path(graph):
-    """The .om that lies beside the .pb of an export.exported.Graph.
+    """Path of the .om beside the .pb of an export.exported.Graph.
 
     Raises: DeviceError if there is none.
     """
@@ -27,13 +28,14 @@ def om_path(graph):
 
 
 class OmModel:
-    """A model that atc compiled, with one device buffer for each input and output, made once."""
+    """A model that atc compiled; each input and output has one device buffer, made once."""
 
     def __init__(self, graph, device_id=0):
         """graph: export.exported.Graph of the .pb; the .om lies beside it.
 
-        Raises: DeviceError if pyACL, the device or the file cannot be had, or the .om is not of
-        this graph."""
+        Raises: DeviceError if pyACL, the device or the file cannot be used, or the .om was not
+          made from this graph.
+        """
         path = om_path(graph)
         try:
             import acl
@@ -41,8 +43,9 @@ class OmModel:
             raise DeviceError("pyACL cannot be imported (%s); source CANN's set_env.sh in this "
                               "shell" % error) from None
         self._acl, self._path, self._device_id = acl, path, device_id
-        self.signature, self.lanes, self._gears = graph.signature, lanes_of(graph), graph.batch_sizes
-        self._undo = []
+        self.signature, self.lanes = graph.signature, lanes_of(graph)
+        self._gears = graph.batch_sizes  # several: the batch size is set before each call
+        self._undo = []  # what `close` calls, last first
         try:
             self._open()
         except BaseException:
@@ -50,7 +53,7 @@ class OmModel:
             raise
 
     def _check(self, call, status):
-        """Raises: DeviceError naming the call, unless the status is 0."""
+        """Raise DeviceError naming the call, unless its status is 0."""
         if status != 0:
             raise DeviceError("%s: %s failed with status %s; look at npu-smi info and at CANN's log"
                               % (self._path, call, status))
@@ -79,7 +82,7 @@ class OmModel:
         self._check_sizes()
 
     def _dataset(self, count, size_of):
-        """(dataset handle, [(device pointer, bytes)]) with a buffer of its own for each tensor."""
+        """(dataset handle, [(device pointer, bytes)]) with a buffer for each tensor."""
         acl, buffers = self._acl, []
         dataset = acl.mdl.create_dataset()
         self._undo.append(lambda: acl.mdl.destroy_dataset(dataset))
@@ -101,49 +104,53 @@ class OmModel:
         return index
 
     def _check_sizes(self):
-        """An .om of another export is refused; a float output may be float16, by half its bytes."""
-        found = [self._inputs[1][self._at[t.name]][1] for t in self.signature.inputs]
-        wanted = [4 * self._count(t, self.lanes) for t in self.signature.inputs]
-        sizes = [size for _, size in self._outputs[1]]
-        most = [4 * self._count(t, self.lanes) for t in self.signature.outputs]
-        self._dtypes = [np.dtype("float16" if t.dtype == "float32"
-                                 and 2 * size == full else t.dtype)
-                        for t, size, full in zip(self.signature.outputs, sizes, most)]
-        if found != wanted or len(sizes) != len(most) or any(
-                size != full and dtype != np.float16 for size, full,
-            dtype in zip(sizes, most, self._dtypes)):
+        """Refuse an .om of another export, by the bytes of its inputs and outputs.
+
+        A float output of half the bytes is float16.
+        """
+        inputs = [self._inputs[1][self._at[t.name]][1] for t in self.signature.inputs]
+        outputs = [size for _, size in self._outputs[1]]
+        expected = [[4 * self._count(t, self.lanes) for t in tensors]
+                    for tensors in (self.signature.inputs, self.signature.outputs)]
+        fits = inputs == expected[0] and len(outputs) == len(expected[1])
+        self._dtypes = []
+        for t, size, full in zip(self.signature.outputs, outputs, expected[1]):
+            is_half = t.dtype == "float32" and 2 * size == full
+            self._dtypes.append(np.dtype("float16" if is_half else t.dtype))
+            fits = fits and (is_half or size == full)
+        if not fits:
             raise DeviceError("%s is not of this export: inputs and outputs of %s and %s bytes, "
-                              "expected %s and %s; run its "
-                              "atc.sh again" % (self._path, found, sizes, wanted, most))
+                              "expected %s and %s; run its atc.sh again"
+                              % (self._path, inputs, outputs, expected[0], expected[1]))
 
     @staticmethod
     def _count(tensor, lanes):
+        """Elements of a tensor in a call of `lanes` sessions."""
         return int(np.prod([lanes if n is None else n for n in tensor.shape]))
 
     def run(self, values):
         """dict name -> array of every input -> dict name -> array of every output."""
         acl, lanes = self._acl, len(next(iter(values.values())))
         for t in self.signature.inputs:
-            host, (pointer,
-                   size) = np.ascontiguousarray(values[t.name],
-                                                t.dtype), self._inputs[1][self._at[t.name]]
+            host = np.ascontiguousarray(values[t.name], t.dtype)
+            pointer, size = self._inputs[1][self._at[t.name]]
             self._check("acl.rt.memcpy",
                         acl.rt.memcpy(pointer, size, host.ctypes.data, host.nbytes, TO_DEVICE))
         if self._gear_at is not None:
-            self._check("acl.mdl.set_dynamic_batch_size(%d)" % lanes,
-                        acl.mdl.set_dynamic_batch_size(
-                self._model, self._inputs[0], self._gear_at, lanes))
+            status = acl.mdl.set_dynamic_batch_size(self._model, self._inputs[0], self._gear_at,
+                                                    lanes)
+            self._check("acl.mdl.set_dynamic_batch_size(%d)" % lanes, status)
         self._check("acl.mdl.execute",
                     acl.mdl.execute(self._model, self._inputs[0], self._outputs[0]))
-        found = {}
+        outputs = {}
         for t, dtype, (pointer, _) in zip(self.signature.outputs, self._dtypes, self._outputs[1]):
             host = np.empty([lanes if n is None else n for n in t.shape], dtype)
             self._check("acl.rt.memcpy",
                         acl.rt.memcpy(host.ctypes.data, host.nbytes, pointer, host.nbytes, TO_HOST))
-            found[t.name] = host.astype(t.dtype, copy=False)
-        return found
+            outputs[t.name] = host.astype(t.dtype, copy=False)
+        return outputs
 
     def close(self):
-        """Give back everything, in the reverse order."""
+        """Give back everything that was taken, the last first."""
         while self._undo:
             self._undo.pop()()

@@ -1,46 +1,45 @@
 """What runs an exported graph: TensorFlow or ONNX Runtime on the CPU, or pyACL on an NPU.
 
-Each is an object with `signature`, `lanes` (sessions of a call) and `run`.
+Each is an object with `signature`, `lanes` (sessions of a call), `run` and `close`.
 """
-
 
 from gru4rec.errors import InputError
 from gru4rec.export.exported import lanes_of
 
 
-def check(found, graph, runtime):
-    """Refuse a runtime for which the files are not there.
+def check(export, graph, runtime):
+    """Refuse a runtime whose files are missing.
 
     Args:
-      found: export.exported.Exported. graph: one of its graphs. runtime: as `open_graph`.
+      export: export.exported.Exported. graph: one of its graphs. runtime: as for `open_graph`.
     Raises: InputError, DeviceError.
     """
     if runtime == "acl":
         from gru4rec.offline.acl_runtime import om_path
-        if found.format != "frozen_pb":
+        if export.format != "frozen_pb":
             raise InputError("--runtime acl runs what atc made of --format frozen_pb; %s holds %s"
-                             % (found.directory, found.format))
+                             % (export.directory, export.format))
         om_path(graph)
 
 
-def open_graph(found, graph, runtime="auto", device_id=0):
-    """The runtime of a graph of an export.exported.Exported.
+def open_graph(export, graph, runtime="auto", device_id=0):
+    """Load a graph of an export.exported.Exported -> its runtime.
 
     Args:
-      runtime: "auto" (by the format, on the CPU) or "acl" (the .om beside a .pb, on NPU
-      `device_id`).
-    Raises: InputError, DeviceError if it cannot be had.
+      runtime: "auto" (on the CPU, in what its format needs) or "acl" (the .om beside a .pb, on the
+        NPU `device_id`).
+    Raises: InputError or DeviceError if the runtime cannot be used.
     """
-    check(found, graph, runtime)
+    check(export, graph, runtime)
     if runtime == "acl":
         from gru4rec.offline.acl_runtime import OmModel
         return OmModel(graph, device_id)
-    return {"frozen_pb": FrozenGraph, "saved_model": SavedModel,
-            "onnx": OnnxModel}[found.format](graph)
+    runtimes = {"frozen_pb": FrozenGraph, "saved_model": SavedModel, "onnx": OnnxModel}
+    return runtimes[export.format](graph)
 
 
 class _InTensorFlow:
-    """Names of the signature are fed and fetched in a session."""
+    """A TensorFlow session that is fed and fetched by the names of the signature."""
 
     def __init__(self, graph):
         from gru4rec import tf_compat

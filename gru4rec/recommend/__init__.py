@@ -1,2 +1,1 @@
-"""Recommendations in Python and in the shell. Imports checkpoint and below; numpy alone by default.
-"""
+"""Recommendations in Python and in the shell. Imports checkpoint and below; needs numpy only."""

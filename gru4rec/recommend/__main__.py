@@ -1,5 +1,6 @@
-"""Command: items of a session, or a file of sessions -> what may come next. `python -m
-gru4rec.recommend --help`.
+"""Command `python -m gru4rec.recommend`: see recommend.cli.
+
+Nothing here imports numpy before its number of threads is set.
 """
 
 import sys

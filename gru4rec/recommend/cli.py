@@ -1,8 +1,7 @@
-"""Command: items of a session, or a file of sessions -> what may come next.
+"""Command: items of a session, or a file of sessions -> the items that may come next.
 
-    python -m gru4rec.recommend --checkpoint_dir checkpoint --items 214536502,214536500 -k 10
-    python -m gru4rec.recommend --checkpoint_dir checkpoint --sessions_path sessions.tsv --out
-    recs.parquet
+    python -m gru4rec.recommend --checkpoint_dir runs/a --items 214536502,214536500 -k 10
+    python -m gru4rec.recommend --checkpoint_dir runs/a --sessions_path new.tsv --out lists.parquet
 """
 
 import collections
@@ -22,7 +21,7 @@ from gru4rec.recommend.threads import cores
 _log = logging.getLogger("gru4rec.recommend")
 
 BLOCK = 4096  # sessions ranked and written at once
-MANY = 10 ** 5
+MAX_K = 10 ** 5
 
 
 @dataclass(frozen=True)
@@ -31,26 +30,23 @@ class ModelOptions:
 
     checkpoint_dir: str = flag("checkpoint", "directory of a trained model", "directory")
     epoch: Optional[int] = flag(None, "epoch of the checkpoint (0-based)", "epoch", kind=whole,
-                                low=0,
-                                shown="the best by validation, without it the newest")
+                                low=0, shown="the best by validation, without it the newest")
     backend: str = flag("numpy", "numpy needs no TensorFlow; tf runs the graph of the evaluation",
                         choices=("numpy", "tf"))
 
 
 @dataclass(frozen=True)
 class ListOptions:
-    """Of which sessions, and what may be recommended."""
+    """For which sessions, and what may be recommended."""
 
     items: Optional[Tuple[str, ...]] = flag(None, "item ids of one session, oldest first", "ids",
                                             kind=id_list, shown="none")
-    sessions_path: Optional[str] = flag(None,
-                                        "events of many sessions instead, a file as for "
-                                        "--train_path", "file",
-                                        shown="none")
-    out: Optional[str] = flag(None, "file of the lists of --sessions_path (.parquet .csv .jsonl)",
-                              "file", kind=lists_path,
-                              shown="none")
-    k: int = flag(20, "length of a list", "items", kind=whole, low=1, high=MANY)
+    sessions_path: Optional[str] = flag(
+        None, "events of many sessions instead of --items, a file as for --train_path", "file",
+        shown="none")
+    out: Optional[str] = flag(None, "file for the lists of --sessions_path (.parquet .csv .jsonl)",
+                              "file", kind=lists_path, shown="none")
+    k: int = flag(20, "length of each list", "items", kind=whole, low=1, high=MAX_K)
     exclude_seen: int = flag(0, "1 leaves out the items of the session", choices=(0, 1), kind=whole)
     candidates: Optional[Tuple[str, ...]] = flag(None, "the only items to recommend", "ids",
                                                  kind=id_list, shown="every item")
@@ -62,8 +58,7 @@ class ListOptions:
     time_key: Optional[str] = flag(None, "column of the event time", "column",
                                    shown="as in training")
     threads: Optional[int] = flag(None, "blocks of sessions ranked side by side", "threads",
-                                  kind=whole, low=1, high=1000,
-                                  shown="one per core")
+                                  kind=whole, low=1, high=1000, shown="one per core")
 
 
 COMMAND = Command("python -m gru4rec.recommend", __doc__.splitlines()[0],
@@ -78,38 +73,40 @@ def parse(argv):
     model, lists = COMMAND.parse(argv)
     if (lists.items is None) == (lists.sessions_path is None):
         raise ConfigError("give the items of one session with --items, or a file with "
-                          "--sessions_path and --out; one of them")
+                          "--sessions_path and --out; give one of them")
     if (lists.sessions_path is None) != (lists.out is None):
         raise ConfigError("--sessions_path and --out go together; --items prints its list")
     return model, lists
 
 
 def run(model_options, options):
-    """Rank and print or write; the options are those of `parse`."""
+    """Recommend, and print the list or write the file; the options are those of `parse`."""
     from gru4rec.files import outputs
     from gru4rec.recommend import model
-    if options.out is not None:
-        outputs.check(options.out, options.sessions_path)
-    found = model.load(model_options.checkpoint_dir, model_options.backend, model_options.epoch)
+    outputs.check("--out", options.out, options.sessions_path)
+    trained = model.load(model_options.checkpoint_dir, model_options.backend, model_options.epoch)
     if options.items is not None:
-        _one(found, options)
+        _print_list(trained, options)
     else:
-        _many(found, options)
+        _write_lists(trained, options)
 
 
-def _one(model, options):
-    found = model.recommend(options.items, options.k, bool(options.exclude_seen),
-                            options.candidates, options.exclude)
-    if found.unknown:
-        _log.warning("the model does not know %s; skipped", ", ".join(map(str, found.unknown)))
-    if found.by_popularity:
+def _print_list(model, options):
+    """Print what comes next in the session of --items."""
+    recommendation = model.recommend(options.items, options.k, bool(options.exclude_seen),
+                                     options.candidates, options.exclude)
+    if recommendation.unknown:
+        _log.warning("the model does not know %s; skipped",
+                     ", ".join(map(str, recommendation.unknown)))
+    if recommendation.by_popularity:
         _log.warning("no item of the session is known: these are the most popular, with their "
                      "events in the training file")
-    for item, score in zip(*found):
+    for item, score in zip(*recommendation):
         say("%s\t%.6g" % (item, score))
 
 
-def _many(model, options):
+def _write_lists(model, options):
+    """Write what comes next in each session of --sessions_path."""
     from gru4rec.data import sessions
     from gru4rec.data.reading import loader
     from gru4rec.recommend import list_files
@@ -128,24 +125,21 @@ def _many(model, options):
         return start, model.rank(codes[part[0]:part[-1]], part - part[0], query,
                                  bool(options.exclude_seen))
 
-    popular = 0
-    with StopRequest() as stop, list_files.writer(options.out) as out, progress("recommend",
-                                                                                "session")(len(ids)) as bar:
-        for start, (index, scores,
-                    by_popularity) in _in_order(rank, range(0, len(ids), BLOCK),
-                                                options.threads or cores()):
+    num_popular, show = 0, progress("recommend", "session")
+    with StopRequest() as stop, list_files.writer(options.out) as out, show(len(ids)) as bar:
+        blocks = _in_order(rank, range(0, len(ids), BLOCK), options.threads or cores())
+        for start, (index, scores, by_popularity) in blocks:
             stop.check()
             out.add(ids[start:start + BLOCK], index, scores, by_popularity, model.ids)
-            popular += int(by_popularity.sum())
+            num_popular += int(by_popularity.sum())
             if bar is not None:
                 bar.update(len(index))
     _log.info("%s: lists of %d sessions; %d events of unknown items skipped; %d sessions with no "
-              "known item got the most "
-              "popular", options.out, len(ids), unknown, popular)
+              "known item got the most popular", options.out, len(ids), unknown, num_popular)
 
 
 def _in_order(function, arguments, threads):
-    """Results of a function in the order of its arguments; a few calls run ahead, in threads."""
+    """Results of a function in the order of its arguments; the next calls run ahead in threads."""
     with ThreadPoolExecutor(threads) as pool:
         waiting = collections.deque()
         try:

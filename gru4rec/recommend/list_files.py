@@ -1,10 +1,8 @@
-"""Files of recommended lists: parquet and csv with a row for each place, jsonl with a line for each
-session.
+"""Files of recommended lists: .parquet, .csv or .jsonl.
 
-Columns `session`, `rank` (from 1), `item`, `score`, `source` (model, or popularity for a session of
-unknown items); a line is {"session": .., "items": [..], "scores": [..], "source": ".."}. A file is
-written under another name and renamed when it
-is whole.
+.parquet and .csv have a row for each place of a list, with the columns `session`, `rank` (from 1),
+`item`, `score` and `source` ("model", or "popularity" for a session without a known item). .jsonl
+has a line for each session: {"session": .., "items": [..], "scores": [..], "source": ".."}.
 """
 
 import contextlib
@@ -23,20 +21,27 @@ SOURCES = np.array(["model", "popularity"], object)
 
 @contextlib.contextmanager
 def writer(path):
-    """As `replacing`, with an object whose `add` takes lists; the ending of the path says of what
-    form.
+    """Context with an object whose `add` writes lists; the ending of `path` gives the format.
+
+    The file takes its place at `path` only if the block ends well.
     """
-    made = {".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}[os.path.splitext(path)[1].lower()]
-    with replacing(path) as file, contextlib.closing(made(file)) as lists:
+    formats = {".csv": _Csv, ".jsonl": _Jsonl, ".parquet": _Parquet}
+    file_format = formats[os.path.splitext(path)[1].lower()]
+    with replacing("--out", path) as file, contextlib.closing(file_format(file)) as lists:
         yield lists
 
 
 def _columns(sessions, index, scores, by_popularity, ids):
-    """Column name -> array, a row for each place that is filled."""
+    """Column name -> array, with a row for each place that is filled.
+
+    Args:
+      sessions: [S] raw ids. index, scores, by_popularity: as `Model.rank` gives them.
+      ids: [I] raw ids of the items.
+    """
     row, place = np.nonzero(index >= 0)
     return {"session": sessions[row], "rank": (place + 1).astype(np.int32),
-            "item": ids[index[row, place]],
-            "score": scores[row, place], "source": SOURCES[by_popularity[row].astype(int)]}
+            "item": ids[index[row, place]], "score": scores[row, place],
+            "source": SOURCES[by_popularity[row].astype(int)]}
 
 
 class _Csv:
@@ -59,14 +64,14 @@ class _Jsonl:
         self._file = file
 
     def add(self, sessions, index, scores, by_popularity, ids):
-        """Lists of a block of sessions."""
+        """Lists of a block of sessions; arguments of `_columns`."""
         counts, lines = (index >= 0).sum(1), []
         for session, row, values, popular, count in zip(sessions.tolist(), index, scores,
                                                         by_popularity, counts):
             shown = [float("%.6g" % value) for value in values[:count].tolist()]
             lines.append(json.dumps({"session": session, "items": ids[row[:count]].tolist(),
-                                     "scores": shown,
-                                     "source": SOURCES[int(popular)]}, ensure_ascii=False))
+                                     "scores": shown, "source": SOURCES[int(popular)]},
+                                    ensure_ascii=False))
         self._file.write("".join(line + "\n" for line in lines).encode("utf-8"))
 
     def close(self):
@@ -82,8 +87,8 @@ class _Parquet:
         import pyarrow as arrow
         from pyarrow import parquet
         columns = _columns(*lists)
-        # Text has no type of its own in numpy: a block without a filled place must not decide for
-        # those to come.
+        # The type of text is given here: pyarrow could not tell it from a block without any list,
+        # and all blocks must have one schema.
         schema = arrow.schema([(name, arrow.string() if values.dtype == object
                                 else arrow.from_numpy_dtype(values.dtype))
                                for name, values in columns.items()])

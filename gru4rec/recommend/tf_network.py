@@ -1,4 +1,4 @@
-"""The network as the graph the evaluation runs, behind the functions of NumpyNetwork."""
+"""The network as the TensorFlow graph of the evaluation, with the methods of NumpyNetwork."""
 
 import threading
 
@@ -13,15 +13,17 @@ from gru4rec.tf_compat import tf
 
 
 class TFNetwork:
-    """States and scores from a graph and session of its own; threads may share it.
+    """States and scores from a graph and a session of its own; threads may share it.
 
-    A graph has static shapes, so lanes are filled up to a power of two, and each power has its
-    part of the graph."""
+    Shapes in the graph are static, so sessions are padded to a power of two, and each power has a
+    part of the graph.
+    """
 
     def __init__(self, weights):
         """weights: checkpoint.weights.Weights."""
         chosen = device.choose("cpu", job="infer")
-        self.sizes, self._model, self._vectors = weights.config.model.size, weights.config.model, weights.item_vectors
+        self._model = weights.config.model
+        self.sizes = self._model.size
         self._graph, self._lock, self._steps, self._scorers = tf.Graph(), threading.Lock(), {}, {}
         variables = Variables(chosen.use_resource)
         with self._graph.as_default():
@@ -55,11 +57,13 @@ class TFNetwork:
     def scores(self, hidden, candidates=None):
         """As NumpyNetwork.scores."""
         (hidden_ph,), (_, scores) = self._part(self._scorers, None, self._build_scores)
-        found = self._session.run(scores, {hidden_ph: hidden})
-        return np.array(found) if candidates is None else found[:, candidates]
+        values = self._session.run(scores, {hidden_ph: hidden})
+        if candidates is None:
+            return np.array(values)  # one that may be written to
+        return values[:, candidates]
 
     def _part(self, parts, key, build):
-        """(placeholders, outputs) of a part of the graph, built at its first use."""
+        """(placeholders, outputs) of the part of the graph for `key`, built when first used."""
         with self._lock:
             if key not in parts:
                 with self._graph.as_default():
@@ -70,8 +74,7 @@ class TFNetwork:
         items_ph = tf.placeholder(tf.int32, [1, lanes])
         states_ph = [tf.placeholder(tf.float32, [lanes, hidden]) for hidden in self.sizes]
         _, states = scorer.hidden_states(self._model, self._dense, self._rows, items_ph,
-                                         tf.zeros([1, lanes], tf.bool),
-                                         states_ph)
+                                         tf.zeros([1, lanes], tf.bool), states_ph)
         return [items_ph] + states_ph, list(states)
 
     def _build_scores(self, _):

@@ -1,5 +1,6 @@
-"""One thread per core, shared out here: many small products lose more by waiting for each other
-than they gain.
+"""How many threads work: one for each core, given out here and not by numpy's libraries.
+
+Threads inside many small matrix products lose more by waiting for each other than they gain.
 """
 
 import os
@@ -8,8 +9,9 @@ _OF_LIBRARIES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 def one_blas_thread():
-    """Let numpy's products use one thread each, unless the user said otherwise; call before numpy
-    is imported.
+    """Let each of numpy's matrix products use one thread; call this before numpy is imported.
+
+    A number that the user has set in the environment stays.
     """
     for name in _OF_LIBRARIES:
         os.environ.setdefault(name, "1")

@@ -43,13 +43,13 @@ def run(options):
     from gru4rec.recommend import model
     from gru4rec.report import page
     from gru4rec.runlog import rows
-    outputs.check(options.out)
+    outputs.check("--out", options.out)
     found = rows.read(options.checkpoint_dir)
     trained = model.load(options.checkpoint_dir, epoch=options.epoch)
     title = "GRU4Rec run %s, epoch %d" % (os.path.basename(os.path.abspath(options.checkpoint_dir)),
                                           trained.epoch)
     text = page.make(title, found, trained.config, popularity_bias(options, trained, found))
-    with outputs.replacing(options.out) as file:
+    with outputs.replacing("--out", options.out) as file:
         file.write(text.encode("utf-8"))
     say("%s: %d rows" % (options.out, len(found)))
 

@@ -15,12 +15,13 @@ import pandas as pd
 import pytest
 
 import gru4rec
-from gru4rec import main
+from gru4rec import checkpoint, main
 from gru4rec.data import schedule, synthetic
 from gru4rec.data.reading.loader import load_events
 from gru4rec.data.sessions import index_test
 from gru4rec.export import __main__ as export
-from gru4rec.export import directory, exported, source
+from gru4rec.export import directory, exported
+from gru4rec.model import state
 from gru4rec.offline import __main__ as offline
 from gru4rec.offline import runtimes
 from tests import fake_acl, tolerance
@@ -269,7 +270,8 @@ with tf.Session(graph=tf.Graph()) as session:
     "saved_model-2": """
 import tensorflow as tf
 loaded = tf.saved_model.load("served/1", tags=["serve"])
-out = loaded.signatures["prefix"](**{key: tf.constant(value, tf.int32) for key, value in asked.items()})
+asked = {key: tf.constant(value, tf.int32) for key, value in asked.items()}
+out = loaded.signatures["prefix"](**asked)
 out = {key: value.numpy() for key, value in out.items()}
 asset, = loaded.asset_paths
 vocabulary = json.load(open(asset.asset_path.numpy().decode()))
@@ -278,7 +280,8 @@ vocabulary = json.load(open(asset.asset_path.numpy().decode()))
 import onnxruntime
 session = onnxruntime.InferenceSession("model/prefix.onnx", providers=["CPUExecutionProvider"])
 names = [t.name for t in session.get_outputs()]
-out = dict(zip(names, session.run(names, {key: np.array(value, np.int32) for key, value in asked.items()})))
+asked = {key: np.array(value, np.int32) for key, value in asked.items()}
+out = dict(zip(names, session.run(names, asked)))
 vocabulary = json.load(open("model/vocabulary.json"))
 """}
 CLEAN_FRAME = """
@@ -287,9 +290,16 @@ import numpy as np
 sys.modules["gru4rec"] = None
 asked = json.load(sys.stdin)
 %s
-print(json.dumps({"vocabulary": vocabulary, "out": {key: np.asarray(value).tolist() for key, value in out.items()}}))
+out = {key: np.asarray(value).tolist() for key, value in out.items()}
+print(json.dumps({"vocabulary": vocabulary, "out": out}))
 """
 OUT = {"saved_model": "served", "onnx": "model"}  # as in the README
+
+
+def trained_reference():
+    """exports.Reference of the checkpoint in runs/a."""
+    saved = checkpoint.load("runs/a")
+    return exports.Reference(saved.config, state.caught_up(saved.config, saved.arrays))
 
 
 def needs_onnx(kind):
@@ -322,21 +332,20 @@ def test_scores_of_the_whole_test_file_are_those_of_the_reference(run, here, kin
     needs_onnx(kind)
     assert run(export, "--checkpoint_dir", "runs/a", "--format", kind, "--out", "whole",
                "--overwrite", 1)[0] == 0
-    found, trained_model = exported.read("whole"), source.read("runs/a")
-    reference, runner = exports.Reference(trained_model), runtimes.open_graph(found,
-                                                                              found.graphs["step"])
+    found, reference = exported.read("whole"), trained_reference()
+    runner = runtimes.open_graph(found, found.graphs["step"])
     sessions = index_test(load_events("next_day.tsv", "SessionId", "Article", "Time"),
                           found.vocabulary, "miss")[0]
     epoch, _ = schedule.build_longest_first(sessions.items, sessions.offsets, 50,
                                             sessions.leading_skip)
     ids, *names = [t.name for t in runner.signature.inputs]
     ours = [np.zeros((50, hidden), np.float32) for hidden in (12, 8)]
-    theirs = [state.astype(np.float64) for state in ours]
+    theirs = [hidden.astype(np.float64) for hidden in ours]
     for x, reset in zip(epoch.x, epoch.reset[:, :, None]):
-        values = runner.run(dict(zip(names, [np.where(reset, np.float32(0), state)
-                                             for state in ours]), **{ids: x}))
+        values = runner.run(dict(zip(names, [np.where(reset, np.float32(0), hidden)
+                                             for hidden in ours]), **{ids: x}))
         ours = [values["new_state"], values["new_state_1"]]
-        theirs = reference.step(x, [np.where(reset, 0.0, state) for state in theirs])
+        theirs = reference.step(x, [np.where(reset, 0.0, hidden) for hidden in theirs])
         scores = reference.scores(theirs)
         np.testing.assert_allclose(values["scores" if "scores" in values else "logits"],
                                    scores if "scores" in values else exports.softmax(scores),
@@ -362,12 +371,11 @@ def test_a_program_without_this_package_gets_the_same(run, here, loader):
                           env={key: value for key,
                                value in os.environ.items() if key != "PYTHONPATH"})
     assert done.returncode == 0, done.stderr
-    found, trained_model = json.loads(done.stdout), source.read("runs/a")
-    assert found["vocabulary"] == trained_model.vocabulary.ids.tolist()
+    found = json.loads(done.stdout)
+    assert found["vocabulary"] == checkpoint.load("runs/a").vocabulary.ids.tolist()
     lists = [np.array(found["out"][name], dtype) for name,
              dtype in (("top_ids", np.int32), ("top_scores", np.float32))]
-    exports.assert_best(*lists, expected=exports.Reference(trained_model).prefix(ids, lengths),
-                        k=20)
+    exports.assert_best(*lists, expected=trained_reference().prefix(ids, lengths), k=20)
 
 
 def test_step_top_is_the_step_without_the_scores_of_all_items(run, here):

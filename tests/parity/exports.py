@@ -4,8 +4,9 @@ the family.
 
 import numpy as np
 
+from gru4rec.checkpoint import Checkpoint, weights
 from gru4rec.data.vocab import Vocabulary
-from gru4rec.export.source import Source
+from gru4rec.export import source as source_module
 from gru4rec.model import state
 from tests import helpers
 from tests.parity import family
@@ -29,24 +30,28 @@ MODELS = {
 
 
 def source(name, seed=3, text_ids=False):
-    """export.source.Source of a model with random weights, large enough to bend every activation.
-    """
-    config = helpers.make_config(epoch=1, **MODELS[name])
-    arrays = helpers.start_arrays(config, NUM_ITEMS, 0.7, seed)
-    weights = {key: arrays[key] for key in state.weight_shapes(config.model, NUM_ITEMS)}
+    """export.source.Source of random weights that are large enough to bend every activation."""
+    config, arrays = config_and_arrays(name, seed)
     ids = np.arange(NUM_ITEMS) * 10 + 100
     ids = np.array(["it\u00e9m %d" % i for i in ids], object) if text_ids else ids.astype(np.int64)
-    record = dict(checkpoint_dir="none", checkpoint="gru-model-0", epoch=0, step=0, version="")
-    return Source(config.model, weights, Vocabulary(ids, np.ones(NUM_ITEMS, np.int64)),
-                  config.to_dict(), record)
+    saved = Checkpoint("none/gru-model-0", config, Vocabulary(ids, np.ones(NUM_ITEMS, np.int64)),
+                       arrays, epoch=0, num_steps=1, version="")
+    return source_module.of(weights.of(saved), "none")
+
+
+def config_and_arrays(name, seed=3):
+    """(config.Config, state) of the model of `source`."""
+    config = helpers.make_config(epoch=1, **MODELS[name])
+    return config, helpers.start_arrays(config, NUM_ITEMS, 0.7, seed)
 
 
 class Reference:
-    """The model in float64."""
+    """The model in float64, from a state whose rows are up to date."""
 
-    def __init__(self, source):
-        self.model, self._num_items = source.model, source.num_items
-        self._weights = {k: v.astype(np.float64) for k, v in source.weights.items()}
+    def __init__(self, config, arrays):
+        self.model, self._num_items = config.model, len(arrays[state.SOFTMAX_B])
+        self._weights = {name: arrays[name].astype(np.float64)
+                         for name in state.weight_shapes(config.model, 0)}
 
     def step(self, id_b, states):
         """New states; an id outside 0..I-1 leaves a state as it is."""

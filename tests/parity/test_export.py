@@ -78,7 +78,8 @@ def by_role(tensors, values):
 @pytest.mark.parametrize("name", MODELS)
 def test_step_and_prefix_equal_the_reference(tmp_path, name, kind):
     source = exports.source(name)
-    reference, found = exports.Reference(source), WRITERS[kind](tmp_path, source)
+    reference = exports.Reference(*exports.config_and_arrays(name))
+    found = WRITERS[kind](tmp_path, source)
     runner = runtimes.open_graph(found, found.graphs["step"])
     ids, states = exports.step_inputs(source.model)
     values = runner.run(dict(zip([t.name for t in runner.signature.inputs], [ids] + states)))
@@ -124,7 +125,8 @@ def test_frozen_graphs_hold_inference_alone(tmp_path):
 
 def test_frozen_graphs_of_several_batch_sizes_take_any(tmp_path):
     source = exports.source("gru-none-elu-2")
-    reference, found = exports.Reference(source), frozen(tmp_path, source, batch_sizes=(1, 2, 8))
+    reference = exports.Reference(*exports.config_and_arrays("gru-none-elu-2"))
+    found = frozen(tmp_path, source, batch_sizes=(1, 2, 8))
     assert exported.lanes_of(found.graphs["prefix"]) == 8
     assert found.graphs["step"].signature.inputs[0].shape == (None,)
     runner = runtimes.open_graph(found, found.graphs["prefix"])
@@ -144,8 +146,8 @@ def test_frozen_graphs_of_several_batch_sizes_take_any(tmp_path):
 @pytest.mark.parametrize("kind", WRITERS)
 def test_lists_are_never_longer_than_the_catalogue_and_equals_go_by_index(tmp_path, kind):
     source = exports.source("gru-separate-tanh")
-    source.weights["softmax_w"][...] = 0.0
-    source.weights["softmax_b"][...] = [i % 3 for i in range(NUM_ITEMS)]
+    source = source._replace(output_rows=np.zeros_like(source.output_rows),
+                             bias=np.array([i % 3 for i in range(NUM_ITEMS)], np.float32))
     found = WRITERS[kind](tmp_path, source, 100)
     assert found.graphs["prefix"].signature.outputs[0].shape[1] == NUM_ITEMS
     runner = runtimes.open_graph(found, found.graphs["prefix"])
@@ -173,7 +175,8 @@ def test_a_graph_of_any_number_of_sessions_gets_as_many_as_memory_bears(tmp_path
             for n in (23, 10 ** 6, 10 ** 8)] == [512, 16, 1]
 
 
-def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_tensorflow_graph(tmp_path, monkeypatch):
+def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_tensorflow_graph(
+        tmp_path, monkeypatch):
     source = exports.source("gru-separate-tanh")
     monkeypatch.setattr(graphs, "MAX_BYTES", source.num_bytes - 1)
     with pytest.raises(InputError, match="at most 2 GiB.*--format onnx"), tf.Graph().as_default():
@@ -184,5 +187,5 @@ def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_
     runner = runtimes.open_graph(found, found.graphs["prefix"])
     ids, lengths = exports.prefix_inputs()
     values = runner.run({"ids": ids, "lengths": lengths})
-    exports.assert_best(values["top_ids"], values["top_scores"],
-                        exports.Reference(source).prefix(ids, lengths))
+    reference = exports.Reference(*exports.config_and_arrays("gru-separate-tanh"))
+    exports.assert_best(values["top_ids"], values["top_scores"], reference.prefix(ids, lengths))

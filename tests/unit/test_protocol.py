@@ -140,7 +140,7 @@ def test_the_table_of_ranks_has_one_row_per_counted_target(tmp_path, suffix):
 def test_a_table_that_could_not_be_written_is_refused_first(tmp_path, name):
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match=name):
-        outputs.check_ranks_out(str(tmp_path / name))
+        outputs.check("--ranks_out", str(tmp_path / name))
 
 
 def test_a_table_that_would_replace_its_input_is_refused(tmp_path):
@@ -149,21 +149,21 @@ def test_a_table_that_would_replace_its_input_is_refused(tmp_path):
     (tmp_path / "link.csv").symlink_to(events_file)
     for name in ("test.csv", "link.csv"):
         with pytest.raises(InputError, match="would replace"):
-            outputs.check_ranks_out(str(tmp_path / name), str(other), str(events_file))
-    outputs.check_ranks_out(str(other), str(events_file), str(tmp_path / "none.csv"))
+            outputs.check("--ranks_out", str(tmp_path / name), str(other), str(events_file))
+    outputs.check("--ranks_out", str(other), str(events_file), str(tmp_path / "none.csv"))
 
 
 def test_a_directory_that_is_read_only_is_refused_first(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     with pytest.raises(InputError, match="a.csv"):
-        outputs.check_ranks_out(str(tmp_path / "a.csv"))
+        outputs.check("--ranks_out", str(tmp_path / "a.csv"))
 
 
 def test_a_table_of_parquet_needs_pyarrow(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    outputs.check_ranks_out(str(tmp_path / "a.csv"))
+    outputs.check("--ranks_out", str(tmp_path / "a.csv"))
     with pytest.raises(InputError, match="--ranks_out .*a.parquet needs pyarrow"):
-        outputs.check_ranks_out(str(tmp_path / "a.parquet"))
+        outputs.check("--ranks_out", str(tmp_path / "a.parquet"))
 
 
 def test_a_table_is_complete_or_not_there(tmp_path, monkeypatch):
@@ -214,3 +214,12 @@ def test_no_list_at_all_has_no_popularity():
     (values,) = metrics.of_lists([[0, 0]], [2, 1])
     assert values == {"coverage": 0, "popularity": None}
     assert protocol.result_lines([(20, values)]) == ["Coverage@20: 0.0000\tPopularity@20: -"]
+
+
+def test_a_directory_to_be_made_needs_a_place_that_can_be_written(tmp_path):
+    for directory in (True, False):
+        with pytest.raises(InputError, match="--out .*none/a cannot be written: .*none is no dir"):
+            outputs.check("--out", str(tmp_path / "none" / "a"), directory=directory)
+    outputs.check("--out", str(tmp_path), directory=True)
+    with pytest.raises(InputError, match="it is a directory; give the name of a file"):
+        outputs.check("--out", str(tmp_path))

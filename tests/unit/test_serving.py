@@ -2,6 +2,7 @@
 sessions, ids.
 """
 
+import copy
 import subprocess
 import sys
 import threading
@@ -314,6 +315,21 @@ def test_catching_up_in_parts_is_that_of_the_state(tmp_path, monkeypatch):
     assert_ulps(found.input_rows, current[state.EMBEDDING], 1)
     assert_ulps(found.item_vectors[:, -1], current[state.SOFTMAX_B], 1)
     assert (current[state.EMBEDDING] != arrays[state.EMBEDDING]).any()
+
+
+@pytest.mark.machine
+@pytest.mark.parametrize("flags", [{}, {"embedding": "shared", "score": "cosine"},
+                                   {"embedding": "none", "optimizer": "sgd"}])
+def test_current_weights_are_those_of_the_state_without_the_moments(flags):
+    config = helpers.make_config(**flags)
+    arrays = helpers.random_arrays(config, 40)
+    saved, expected = copy.deepcopy(arrays), state.caught_up(config, arrays)
+    found = weights.current(config, arrays)
+    assert list(found) == list(state.weight_shapes(config.model, 40))
+    for name, values in found.items():
+        assert_ulps(values, expected[name], 1)
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(values, saved[name])
 
 
 @pytest.mark.parametrize("change", [
