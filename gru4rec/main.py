@@ -1,7 +1,6 @@
 """Command line: flags -> train or evaluate. `python -m gru4rec.main --help` lists the flags."""
 
 import json
-import logging
 import os
 import sys
 
@@ -11,8 +10,6 @@ from gru4rec.config import accelerator as accelerator_flags
 from gru4rec.evaluation.run import evaluate
 from gru4rec.runlog import tensorboard
 from gru4rec.training.run import train
-
-_log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 
 
 def main(argv=None):

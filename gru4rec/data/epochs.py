@@ -104,15 +104,6 @@ class Epochs:
                                              self._lanes)[0] + steps).max()), int(steps.sum())
 
 
-def build_epoch(sessions, num_lanes, ranks):
-    """schedule.Epoch of a rank, of data.sessions.Sessions of all: as long as the longest of any,
-    for steps are made together.
-
-    Steps without a live lane fill up the shorter ones, so every target is trained exactly once
-    and no process waits."""
-    return Epochs(share_of(sessions, ranks), num_lanes, ranks).whole
-
-
 def done_steps(steps, divisions):
     """Steps of each session that were made.
 

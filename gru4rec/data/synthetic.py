@@ -314,15 +314,6 @@ def markov_sessions(num_sessions, num_items, seed, noise=0.0, length=6):
                   600 * sessions, np.full(num_sessions * length, 30))
 
 
-def random_sessions(num_sessions, num_items, seed, length=6):
-    """Sessions of uniform, independent items: no model does better than chance, k / num_items, on
-    new ones.
-
-    Arguments and result as `markov_sessions`.
-    """
-    return markov_sessions(num_sessions, num_items, seed, noise=1.0, length=length)
-
-
 def write_events(frame, path):
     """Write SessionId, ItemId, Time as gzipped tab-separated text; equal tables give equal bytes.
     """

@@ -37,16 +37,11 @@ class Vocabulary:
         object.__setattr__(self, "_index", pd.Index(self.ids, dtype=self.ids.dtype))
 
     @classmethod
-    def build(cls, item_column):
-        """Vocabulary of a training file's item column (int64 [E] or object [E] of str, in file
-        order).
-        """
-        return cls.build_with_codes(item_column)[0]
-
-    @classmethod
     def build_with_codes(cls, item_column):
-        """As `build`, and the column in item indices: (Vocabulary, int32 [E]); hashes the column
-        only once.
+        """(Vocabulary, item index of each event int32 [E]) of a training file's item column.
+
+        Args:
+          item_column: int64 [E] or object [E] of str, in file order; it is hashed only once.
         """
         codes, ids = pd.factorize(item_column)
         vocab = cls(np.array(ids), np.bincount(codes, minlength=len(ids)).astype(np.int64))

@@ -10,7 +10,6 @@ from gru4rec.command.interrupts import StopRequest
 from gru4rec.data import schedule
 from gru4rec.engine.variables import Variables, padded
 from gru4rec.errors import DivergenceError
-from gru4rec.evaluation import metrics
 from gru4rec.graph import scorer
 from gru4rec.model import state
 from gru4rec.tf_compat import jit_function, tf
@@ -180,16 +179,3 @@ def _tile(num_items, most):
     processor.
     """
     return min(max(MIN_TILE, SCORE_BYTES // (4 * num_items) // 16 * 16), most)
-
-
-def evaluate(evaluator, sessions, tie, cut_offs, progress=None):
-    """Recall and MRR of test sessions.
-
-    Args:
-      evaluator: Evaluator. sessions: data.sessions.EvalSessions.
-      tie: "conservative" | "median" | "standard". cut_offs: list lengths.
-    Returns: list of (cut_off, recall, mrr); misses of unknown targets count in the denominator.
-    """
-    ranked = evaluator.run(sessions, progress)
-    ranks = metrics.ranks_from_counts(ranked.greater, ranked.greater_equal, tie)
-    return metrics.recall_mrr(ranks, cut_offs, sessions.num_misses)

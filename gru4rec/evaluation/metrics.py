@@ -46,40 +46,6 @@ def ranks_from_counts(greater, greater_equal, tie="conservative"):
     return (1.0 + greater + greater_equal) / 2
 
 
-def ranks_of_targets(scores, targets, tie="conservative"):
-    """Rank of each target among all items, straight from the scores; what the graph must agree
-    with.
-
-    Args:
-      scores: [N, I] float, any real scale (logits are fine).
-      targets: [N] int item indices, 0 <= target < I.
-      tie: as in `ranks_from_counts`.
-    Returns: [N] float64 ranks in [1, I].
-    Raises: InputError naming the first target out of range or an unknown tie; DivergenceError
-    naming the first score
-      that is not finite.
-    Example: scores [[3, 3, 1]], target 1 -> conservative 2, median 1.5, standard 1.
-    """
-    _check_tie(tie)
-    scores, targets = np.asarray(scores), np.asarray(targets)
-    if scores.ndim != 2 or targets.shape != scores.shape[:1]:
-        raise InputError("scores of shape %s and targets of shape %s; give [N, I] and [N]"
-                         % (scores.shape, targets.shape))
-    if targets.size and not np.issubdtype(targets.dtype, np.integer):
-        raise InputError("targets are %s; give item indices (int)" % targets.dtype)
-    targets = targets.astype(np.int64)
-    row = _first((targets < 0) | (targets >= scores.shape[1]))
-    if row is not None:
-        raise InputError("target %d of row %d is no item index; there are %d items"
-                         % (targets[row], row, scores.shape[1]))
-    row = _first(~np.isfinite(scores).all(1))
-    if row is not None:
-        item = _first(~np.isfinite(scores[row]))
-        raise DivergenceError("score of item %d in row %d is %s" % (item, row, scores[row, item]))
-    own = np.take_along_axis(scores, targets[:, None], axis=1)
-    return ranks_from_counts((scores > own).sum(1), (scores >= own).sum(1), tie)
-
-
 def recall_mrr(ranks, cut_offs, num_misses=0):
     """Recall@c and MRR@c for several list lengths at once.
 

@@ -210,8 +210,8 @@ def test_random_sessions_are_not_learnt_however_long(ok, data):
     of the target.
     """
     for name, seed in (("train", 3), ("test", 4)):
-        synthetic.random_sessions(1500, NUM_ITEMS,
-                                  seed).to_csv(str(data / (name + ".tsv")), sep="\t", index=False)
+        frame = synthetic.markov_sessions(1500, NUM_ITEMS, seed, noise=1.0)
+        frame.to_csv(str(data / (name + ".tsv")), sep="\t", index=False)
     for loss in ("cross-entropy", "bpr", "top1"):
         ok(*(FAST + ["--loss", loss]))
         for cut, (recall, _) in measured(ok("--train", 0, "--cut_off", "1,5,20")).items():

@@ -13,10 +13,10 @@ import pytest
 from gru4rec import config, engine
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.data.sessions import Sessions
-from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import Interrupted
 from gru4rec.parallel import workers
 from gru4rec.training import loop
+from tests.data_helpers import vocabulary_of
 
 
 def test_the_suite_hears_sigint_though_it_was_started_in_the_background():
@@ -109,5 +109,5 @@ def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monk
     with pytest.raises(Interrupted):
         device = types.SimpleNamespace(ranks=workers.ALONE,
                                        communicator=types.SimpleNamespace(exchange=None))
-        loop.train(cfg, device, Vocabulary.build(np.arange(3)), sessions)
+        loop.train(cfg, device, vocabulary_of(np.arange(3)), sessions)
     assert len(closed) == 1 and os.listdir(str(tmp_path)) == []

@@ -191,8 +191,8 @@ def test_markov_sessions_follow_the_chain():
         assert (np.diff(rows.Time) > 0).all()
 
 
-def test_random_sessions_are_uniform():
-    ids = synthetic.random_sessions(5000, 10, seed=2).ItemId.values
+def test_markov_sessions_of_noise_alone_are_uniform():
+    ids = synthetic.markov_sessions(5000, 10, seed=2, noise=1.0).ItemId.values
     np.testing.assert_allclose(np.bincount(ids)[1:] / len(ids), 0.1, atol=0.01)
     pairs = ids.reshape(-1, 6)
     stays_in_chain = pairs[:, 1:] == pairs[:, :-1] % 10 + 1

@@ -9,10 +9,10 @@ import pytest
 
 from gru4rec import config
 from gru4rec.data.reading.loader import Events
-from gru4rec.data.vocab import Vocabulary
 from gru4rec.evaluation import protocol
 from gru4rec.parallel import workers
 from gru4rec.training import validation
+from tests.data_helpers import vocabulary_of
 
 # a device
 ALONE = types.SimpleNamespace(ranks=workers.ALONE,
@@ -30,7 +30,7 @@ def run(tmp_path, monkeypatch):
         cfg = config.parse([str(flag) for flag in flags]
                            + ["--valid_fraction", "0.1", "--checkpoint_dir", str(tmp_path)])
         found = validation.Validation(cfg, ALONE,
-                                      protocol.load(events, Vocabulary.build(np.arange(2)),
+                                      protocol.load(events, vocabulary_of(np.arange(2)),
                                                     cfg.evaluation))
         measured = iter(values)
         monkeypatch.setattr(validation, "measure",
@@ -55,7 +55,7 @@ VALUES = [(0.1, 0.3), (0.3, 0.1), (0.3, 0.2), (0.2, 0.2), (0.25, 0.4), (0.1, 0.1
 def test_the_best_epoch_and_the_end(run, flags, best, stopped):
     found, end = run(VALUES, *flags)
     assert (found.best_epoch, end) == (best, stopped)
-    assert found.num_epochs == (len(VALUES) if stopped is None else stopped + 1)
+    assert len(found.record(0)["values"]) == (len(VALUES) if stopped is None else stopped + 1)
 
 
 def test_what_the_manifest_says(run):

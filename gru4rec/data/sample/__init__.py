@@ -5,7 +5,6 @@ import os
 from gru4rec.errors import InputError
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
-PARTS = ("train", "test")
 
 
 def path(part):
