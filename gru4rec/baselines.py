@@ -70,7 +70,7 @@ def parse(argv):
 
 
 def counts_of(name, options, train, vocabulary, sessions):
-    """evaluation.counts.Counts of every target of data.sessions.EvalSessions.
+    """evaluation.baselines.counting.Counts of every target of data.sessions.EvalSessions.
 
     Args:
       name: key of NAMES. options: BaselineConfig. train: data.sessions.Sessions, oldest first.
@@ -112,7 +112,7 @@ def run(which, data, options):
     splits = []
     for name in which.baseline:
         counts = counts_of(name, which, train, vocabulary, test.sessions)
-        ranks = protocol.ranks(test, protocol.counted(test, counts))
+        ranks = protocol.ranks_of_all(test, counts)
         results = protocol.results(test, ranks)
         for line in protocol.result_lines(results, NAMES[name]):
             say(line)

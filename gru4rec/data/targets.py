@@ -1,4 +1,4 @@
-"""Every counted target of a test file with its raw ids, in the order of the file's sessions."""
+"""Targets of a test file: with their raw ids, or with the known items that came before them."""
 
 from typing import NamedTuple
 
@@ -43,3 +43,23 @@ def list_targets(events, vocab, unknown="drop"):
     return Targets(events.session[order[rows]], position[rows], events.item[order[rows]],
                    known[rows], repeated[rows],
                    last)
+
+
+class Contexts(NamedTuple):
+    """What a recommender may look at: the known items before each target of `EvalSessions`."""
+
+    target: np.ndarray  # [N] int32 item index
+    last: np.ndarray    # [N] int32 item index of the input, -1 if no known item came before
+    start: np.ndarray   # [N] int64 first event of the session in EvalSessions.items
+    length: np.ndarray  # [N] int64 events before the target
+
+
+def contexts(sessions):
+    """Contexts of every ranked target of data.sessions.EvalSessions, in the order of the events."""
+    steps = np.diff(sessions.offsets) - 1 + sessions.leading_skip
+    start = np.repeat(sessions.offsets[:-1], steps)
+    first = np.repeat(np.cumsum(steps) - steps, steps)
+    skipped = np.repeat(sessions.leading_skip.astype(np.int64), steps)
+    length = np.arange(len(start)) - first + 1 - skipped
+    items, at = sessions.items, start + length
+    return Contexts(items[at], np.where(length > 0, items[at - 1], np.int32(-1)), start, length)

@@ -45,18 +45,20 @@ def load(events, vocabulary, options):
     return TestSet(sessions, report, options, wanted, int((~targets.known).sum()), targets)
 
 
-def counted(test, counts):
-    """(greater, greater_equal) of all ranked targets, such as evaluation.counts.Counts -> of the
-    counted ones, as that.
-    """
-    return counts if test.wanted is None else type(counts)(*(part[test.wanted] for part in counts))
-
-
 def ranks(test, counts):
-    """[ranked and counted targets] float64; counts: anything with `greater` and `greater_equal` of
-    them.
+    """Ranks of the targets that are ranked and counted, float64 [n].
+
+    Args:
+      test: TestSet. counts: anything with `greater` and `greater_equal`, int [n], of these targets.
     """
     return metrics.ranks_from_counts(counts.greater, counts.greater_equal, test.options.tie)
+
+
+def ranks_of_all(test, counts):
+    """As `ranks`, from (greater, greater_equal) of all ranked targets, counted or not."""
+    if test.wanted is not None:
+        counts = [values[test.wanted] for values in counts]
+    return metrics.ranks_from_counts(*counts, tie=test.options.tie)
 
 
 def results(test, ranks, recommended=None, support=None):

@@ -126,7 +126,7 @@ def _ranks_by_rules(config, vocabulary, test):
     except InputError as error:
         _log.warning("no comparison with sequential rules: %s", error)
         return None
-    return protocol.ranks(test, protocol.counted(test, saved.counts(test.sessions)))
+    return protocol.ranks_of_all(test, saved.counts(test.sessions))
 
 
 def _warn_if_below(found, model, rules):

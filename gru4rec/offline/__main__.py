@@ -134,9 +134,7 @@ def _ranks(found, graph, which, test):
         with StopRequest() as stop, progress("replay", "event")(test.report.events) as shown:
             bar = _Between(stop, shown)
             if which.graph == STEP:
-                return protocol.ranks(test,
-                                      protocol.counted(test,
-                                                       replay.by_step(runner, test.sessions, bar)))
+                return protocol.ranks_of_all(test, replay.by_step(runner, test.sessions, bar))
             places = replay.by_prefix(runner, test.sessions, len(found.vocabulary), bar)
     finally:
         runner.close()

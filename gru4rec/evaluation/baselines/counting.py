@@ -4,12 +4,18 @@
 Only items with a score above 0 are listed; all others score 0 and tie, the target too if it is
 not listed."""
 
+from typing import NamedTuple
 
 import numpy as np
 
-from gru4rec.evaluation.counts import Counts
-
 BATCH = 1 << 21  # entries handled at once: bounds the memory to a few hundred MiB
+
+
+class Counts(NamedTuple):
+    """Of every target, session by session; see evaluation.metrics.ranks_from_counts."""
+
+    greater: np.ndarray        # [N] int64
+    greater_equal: np.ndarray  # [N] int64
 
 
 def batches(cost_n, limit=None):

@@ -20,6 +20,7 @@ arithmetic in whole numbers
 import numpy as np
 
 from gru4rec.data.sessions import rows_of
+from gru4rec.data.targets import contexts
 from gru4rec.evaluation.baselines.counting import (
     batches,
     counts_of_entries,
@@ -27,7 +28,6 @@ from gru4rec.evaluation.baselines.counting import (
     place_in_group,
     sums,
 )
-from gru4rec.evaluation.counts import contexts
 
 SAMPLE, NEIGHBOURS = 1000, 100
 

@@ -5,8 +5,8 @@ section 4.2).
 import numpy as np
 
 from gru4rec.data.sessions import rows_of
-from gru4rec.evaluation.baselines.counting import batches, joined, sums
-from gru4rec.evaluation.counts import Counts, contexts
+from gru4rec.data.targets import contexts
+from gru4rec.evaluation.baselines.counting import Counts, batches, joined, sums
 
 
 def _counts_by_support(support):

@@ -16,9 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gru4rec.data.targets import contexts
 from gru4rec.errors import CheckpointError
-from gru4rec.evaluation.baselines.counting import batches, lookup, ordinals, places_in_rows, sums
-from gru4rec.evaluation.counts import Counts, contexts
+from gru4rec.evaluation.baselines.counting import (
+    Counts,
+    batches,
+    lookup,
+    ordinals,
+    places_in_rows,
+    sums,
+)
 from gru4rec.files import durable, npz
 
 FILE = "rules.npz"  # in --checkpoint_dir
