@@ -101,8 +101,8 @@ def run(which, data, options):
         raise InputError("--train_path and --test_path go together; give both, or none for the "
                          "bundled sample")
     keys = data.session_key, data.item_key, data.time_key
-    train_path = data.train_path or sample.path("train")
-    test_path = data.test_path or sample.path("test")
+    train_path = sample.train_file(data.train_path)
+    test_path = sample.test_file(data.test_path, data.train_path)
     outputs.check_ranks_out(options.ranks_out, train_path, test_path)
     vocabulary, train, report = sessions.index_train(loader.load_events(train_path, *keys), "time")
     _log.info("%s: %d events, %d sessions, %d items", train_path, report.events, report.sessions,

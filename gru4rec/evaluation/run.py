@@ -30,13 +30,17 @@ def evaluate(config):
 def _to_evaluate(config):
     """(checkpoint.Checkpoint, evaluation.protocol.TestSet, path of the test file)."""
     from gru4rec import checkpoint
+    from gru4rec.data import sample
     from gru4rec.data.reading import loader
     from gru4rec.evaluation import protocol
     from gru4rec.files import outputs
     options = config.evaluation
     found = checkpoint.load(config.run.checkpoint_dir, options.test)
     checkpoint.check_flags(config, found)
-    path, keys = _test_source(config, found.config)
+    path = sample.test_file(config.data.test_path, found.config.data.train_path,
+                            found.config.data.test_path)
+    keys = [getattr(config.data if key in config.explicit else found.config.data, key)
+            for key in ("session_key", "item_key", "time_key")]
     outputs.check_ranks_out(options.ranks_out, path)
     return found, protocol.load(loader.load_events(path, *keys), found.vocabulary, options), path
 
@@ -140,20 +144,3 @@ def _warn_if_below(found, model, rules):
     if below:
         _log.warning("the model is below sequential rules, which learn nothing, in %s; before "
                      "relying on it %s", below, advice.below_rules(found.config, found.epoch))
-
-
-def _test_source(config, trained):
-    """(path, column names) of the test events: the flags given, else what the model was trained
-    with.
-    """
-    keys = [getattr(config.data if key in config.explicit else trained.data, key)
-            for key in ("session_key", "item_key", "time_key")]
-    path = config.data.test_path or trained.data.test_path
-    if path is None:
-        if trained.data.train_path is not None:
-            raise InputError("--test_path is missing: the model was trained on %s, so the bundled "
-                             "sample is no test of it"
-                             % trained.data.train_path)
-        from gru4rec.data import sample
-        path = sample.path("test")
-    return path, keys

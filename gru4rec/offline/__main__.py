@@ -14,7 +14,7 @@ from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, progress, say, setup_logging
 from gru4rec.config.groups import EvalConfig
-from gru4rec.errors import ConfigError, InputError
+from gru4rec.errors import ConfigError
 from gru4rec.evaluation.metrics import OF_LISTS
 from gru4rec.export.signature import PREFIX, STEP
 from gru4rec.runlog.lines import counts_line
@@ -75,6 +75,7 @@ def parse(argv):
 
 def run(which, options):
     """Replay and print; the configurations are those of `parse`."""
+    from gru4rec.data import sample
     from gru4rec.data.reading import loader
     from gru4rec.evaluation import protocol, ranks_file
     from gru4rec.export import exported
@@ -89,9 +90,10 @@ def run(which, options):
             raise ConfigError("--cut_off %d is beyond the lists of %d items; export with --k %d, "
                               "or use --graph step"
                               % (max(options.cut_off), k, max(options.cut_off)))
-    path = which.test_path or found.config.data.test_path or _bundled(found.config)
+    trained = found.config.data
+    path = sample.test_file(which.test_path, trained.train_path, trained.test_path)
     outputs.check_ranks_out(options.ranks_out, path)
-    keys = [getattr(which, key) or getattr(found.config.data, key) for key in KEYS]
+    keys = [getattr(which, key) or getattr(trained, key) for key in KEYS]
     test = protocol.load(loader.load_events(path, *keys), found.vocabulary, options)
     ranks = _ranks(found, graph, which, test)
     say(counts_line(test.report, options.unknown))
@@ -100,15 +102,6 @@ def run(which, options):
     for line in protocol.split_lines(protocol.split_rows(test, ranks), options.cut_off):
         say(line)
     ranks_file.write_ranks(test, ranks)
-
-
-def _bundled(config):
-    """The bundled sample, if the model was trained on it."""
-    from gru4rec.data import sample
-    if config.data.train_path is not None:
-        raise InputError("--test_path is missing: the model was trained without a test file; give "
-                         "one")
-    return sample.path("test")
 
 
 class _Between:
