@@ -28,7 +28,7 @@ MAX_LEN = 20
 
 
 class Process(NamedTuple):
-    """The generator's parameters; items are indices 0..I-1, I = G·L."""
+    """Parameters of the process; items are indices 0..I-1, I = G·L."""
 
     pop: np.ndarray      # [I] int64 weights
     group: np.ndarray    # [I] int64 group of each item
@@ -51,7 +51,7 @@ class Ceiling(NamedTuple):
 
 def make_process(seed, num_groups=NUM_GROUPS, group_size=GROUP_SIZE, shares=SHARES, go_on=GO_ON,
                  max_len=MAX_LEN):
-    """Draw a process.
+    """Draw the parameters of a process.
 
     Args:
       seed: int in [0, 2^32).
@@ -75,8 +75,7 @@ def make_process(seed, num_groups=NUM_GROUPS, group_size=GROUP_SIZE, shares=SHAR
     pop = 10 ** 6 // (rank + num_items // 15 + 1)
     members = by_rank.reshape(group_size, num_groups).T  # every group has popular and rare items
     return Process(pop, rank % num_groups, members, _permutation(rng, num_groups),
-                   _permutation(rng, num_groups),
-                   tuple(shares), go_on, max_len)
+                   _permutation(rng, num_groups), tuple(shares), go_on, max_len)
 
 
 def _permutation(rng, size):
@@ -84,15 +83,14 @@ def _permutation(rng, size):
 
 
 def _draw(rng, weights):
-    """One place per row of weights [N, L], each with probability weight / row sum (positive
-    integers).
-    """
+    """One place per row of weights [N, L] (integers > 0), with probability weight / row sum."""
     bounds = np.cumsum(weights, axis=1)
     needle = np.floor(rng.random_sample(len(weights)) * bounds[:, -1])
     return (bounds <= needle[:, None]).sum(1)
 
 
 def _popular(rng, process, size):
+    """[size] items drawn by popularity."""
     bounds = np.cumsum(process.pop)
     return np.searchsorted(bounds, np.floor(rng.random_sample(size) * bounds[-1]), side="right")
 
@@ -110,8 +108,10 @@ def group_matrix(process):
 
 
 def _parts(process):
-    """(known, memory), [I, I] float64: a·pop + b·(first-order row of the last item), and the row of
-    the one before.
+    """(known, memory), [I, I] float64.
+
+    Row i of `known` is a·pop + b·pop(. | group f(g(i))), from the last item i. Row i of `memory` is
+    pop(. | group s(g(i))), from the item i before the last.
     """
     a, b, _ = process.shares
     groups = group_matrix(process)
@@ -136,10 +136,10 @@ def next_item(process, last, before):
 
 
 def last_item_only(process):
-    """What is left of the next-item distribution when only the last item is seen.
+    """The next-item distribution for a model that sees the last item only.
 
-    Follows the joint distribution of two neighbours, P(x_t, x_{t+1}), through a session's
-    positions, so it is exact.
+    It is exact: the joint distribution of two neighbours, P(x_t, x_{t+1}), is followed through the
+    positions of a session.
 
     Returns: [I, I] float64; row i is p(next | last = i), rows sum to 1.
     """
@@ -155,13 +155,12 @@ def last_item_only(process):
 
 
 def draw_sessions(process, num_sessions, seed):
-    """Draw sessions from the process, all of them one position at a time.
+    """Draw sessions from the process: all sessions at once, position by position.
 
     Args:
       process: Process. num_sessions: int >= 1. seed: int in [0, 2^32).
     Returns: (items, offsets): [events] int64 item indices and [num_sessions + 1] int64; session s
-    is
-      items[offsets[s]:offsets[s + 1]], 2..max_len events long.
+      is items[offsets[s]:offsets[s + 1]], 2..max_len events long.
     """
     rng = np.random.RandomState(seed)
     a, b, _ = process.shares
@@ -183,9 +182,7 @@ def draw_sessions(process, num_sessions, seed):
 
 
 def contexts(items, offsets):
-    """(last, before, target) of every next event: [targets] each; before is -1 at the first of a
-    session.
-    """
+    """(last, before, target) of every next event, [targets] each; items, -1 for no `before`."""
     opens = np.zeros(len(items), dtype=bool)
     opens[offsets[:-1]] = True
     target = np.flatnonzero(~opens)
@@ -204,12 +201,12 @@ def _gains(true, believed, target, k):
 def ceilings(process, items, offsets, k=20, chunk=4096):
     """Best Recall@k and MRR@k on sessions: of any model, and of any that sees the last item only.
 
-    Both predictors rank all items by the probability p of being next, given what they see. That
-    order is the best for both metrics at once. A model that puts item i at rank r_i gains
+    Both predictors rank all items by the probability p of being next, given what they see. This
+    order is the best one for both metrics. A model that puts item i at rank r_i gains
     sum_i p_i w(r_i) in expectation, with w(r) = 1 for Recall and 1 / r for MRR where r <= k, and 0
-    beyond. w never grows with r, so by the rearrangement inequality the sum is largest where the
-    largest p has rank 1, the next rank 2 and so on; items of equal p may change places without
-    changing it. It is so for each target, so also for the mean over targets.
+    beyond. w never grows with r. So, by the rearrangement inequality, the sum is largest where the
+    largest p has rank 1, the next rank 2 and so on; the order of items of equal p does not matter.
+    This holds for each target, so it holds for the mean over the targets.
 
     Args:
       process: the Process the sessions were drawn from.

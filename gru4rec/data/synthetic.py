@@ -22,7 +22,7 @@ SEED = 0
 
 
 class Sample(NamedTuple):
-    """Events of a process as two files, and what can be reached on the second."""
+    """Events of a process as two files, and the best values any model can reach on the second."""
 
     train: pd.DataFrame  # SessionId, ItemId, Time: int64; sessions in order of their first Time
     test: pd.DataFrame   # the same columns; the sessions that start on the last day
@@ -37,7 +37,7 @@ def make_sample(seed=SEED, num_sessions=NUM_SESSIONS, num_days=NUM_DAYS):
       seed: int in [0, 2^32 - 2). num_sessions: int >= 2, train and test together.
       num_days: int >= 2, days over which sessions start, evenly; the last is the test.
     Returns: Sample.
-    Raises: InputError if the seed is out of range, or one of the two parts stays without a session.
+    Raises: InputError if the seed is out of range, or if a part has no session.
     """
     if not 0 <= seed < 2 ** 32 - 2:
         raise InputError("--seed %d must lie in 0..2^32 - 3" % seed)
@@ -47,7 +47,7 @@ def make_sample(seed=SEED, num_sessions=NUM_SESSIONS, num_days=NUM_DAYS):
     item_ids = 214000000 + np.cumsum(_between(rng, 1, 9999, len(process.pop)))
     session_ids = np.cumsum(_between(rng, 1, 5, num_sessions))
     day = np.arange(num_sessions) * num_days // num_sessions
-    # before 22:00: none runs past midnight
+    # Sessions start before 22:00, so that none goes on past midnight.
     start_seconds = 86400 * day + _between(rng, 0, 79200, num_sessions)
     frame = _frame(item_ids[items], offsets, session_ids, np.sort(start_seconds),
                    _between(rng, 5, 180, len(items)))
@@ -66,7 +66,7 @@ def _between(rng, low, high, size):
 
 
 def _frame(event_ids, offsets, session_ids, start_seconds, gap_seconds):
-    """Events of sessions as a table; an event follows its predecessor after its gap."""
+    """Events of sessions as a table; an event comes `gap_seconds` after the event before it."""
     lengths = np.diff(offsets)
     since = np.cumsum(gap_seconds)
     seconds = np.repeat(start_seconds - since[offsets[:-1]], lengths) + since
@@ -75,12 +75,12 @@ def _frame(event_ids, offsets, session_ids, start_seconds, gap_seconds):
 
 
 def markov_sessions(num_sessions, num_items, seed, noise=0.0, length=6):
-    """Predictable sessions: after item i comes i + 1 (the first after the last), or with `noise`
-    any item.
+    """Predictable sessions: item i + 1 follows item i, and the first item follows the last.
 
     Args:
       num_sessions, num_items: ints >= 1. seed: int in [0, 2^32).
-      noise: in [0, 1]. length: events in each session.
+      noise: probability, in [0, 1], that any item comes instead, all with equal probability.
+      length: events in each session.
     Returns: DataFrame SessionId, ItemId (1..num_items), Time: int64, as the loader reads it.
     Example: 1 session of 3 items, length 4 may be 2, 3, 1, 2.
     """
@@ -92,13 +92,11 @@ def markov_sessions(num_sessions, num_items, seed, noise=0.0, length=6):
         columns.append(np.where(stray, anything, (columns[-1] + 1) % num_items))
     sessions = np.arange(num_sessions)
     return _frame(1 + np.stack(columns, axis=1).ravel(), length * np.arange(num_sessions + 1),
-                  1 + sessions,
-                  600 * sessions, np.full(num_sessions * length, 30))
+                  1 + sessions, 600 * sessions, np.full(num_sessions * length, 30))
 
 
 def write_events(frame, path):
-    """Write SessionId, ItemId, Time as gzipped tab-separated text; equal tables give equal bytes.
-    """
+    """Write a table of events as gzipped tab-separated text; equal tables give equal bytes."""
     lines = ["\t".join(frame.columns)]
     lines += ["%s\t%s\t%s" % row for row in zip(*(frame[name].tolist() for name in frame.columns))]
     with open(path, "wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as out:

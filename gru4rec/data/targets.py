@@ -12,24 +12,24 @@ class Targets(NamedTuple):
     """One row per counted target, by session (in id order), then time; TestReport.events rows."""
 
     session: np.ndarray   # [N] raw session id, int64 or object of str
-    # [N] int64 events before the target in its session of the file: 1 is the first next event
-    position: np.ndarray
+    position: np.ndarray  # [N] int64 events before the target in its session of the file, >= 1
     item: np.ndarray      # [N] raw item id of the target
-    # [N] bool, the model knows the item; the others are misses (unknown="miss" only)
-    known: np.ndarray
+    known: np.ndarray     # [N] bool, the model knows the item; others are misses (unknown="miss")
     repeated: np.ndarray  # [N] bool, the item occurred earlier in the session
     last: np.ndarray      # [N] bool, the last target of its session
 
 
 def list_targets(events, vocab, unknown="drop"):
-    """Targets that `sessions.index_test` counts; those known are its ranked targets, in the same
-    order.
+    """The targets that `sessions.index_test` counts.
+
+    Those whose item is known are its ranked targets, in the same order.
 
     Args:
       events: loader.Events. vocab: Vocabulary. unknown: "drop" | "miss", as there.
     Returns: Targets.
     Example: known a, b; session [x a b a] -> drop: positions 2, 3 (b, a), the second repeated;
-    miss: 1, 2, 3."""
+      miss: positions 1, 2, 3.
+    """
     order, offsets = sort_events(events)
     lengths = np.diff(offsets)
     session = np.repeat(np.arange(len(lengths)), lengths)
@@ -41,8 +41,7 @@ def list_targets(events, vocab, unknown="drop"):
     starts = np.append(True, session[kept][1:] != session[kept][:-1])[:len(kept)]
     rows, last = kept[~starts], np.append(starts[1:], True)[:len(kept)][~starts]
     return Targets(events.session[order[rows]], position[rows], events.item[order[rows]],
-                   known[rows], repeated[rows],
-                   last)
+                   known[rows], repeated[rows], last)
 
 
 class Contexts(NamedTuple):
