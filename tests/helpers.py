@@ -104,7 +104,7 @@ def train(config_, arrays, epoch, start=0, stop=None, per_run=None, num_steps=No
 
 
 def recall_mrr(evaluator, sessions, tie, cut_offs):
-    """[(cut_off, recall, mrr)] of an evaluation.evaluator.Evaluator on data.sessions.EvalSessions."""
+    """[(cut_off, recall, mrr)] of an Evaluator on data.sessions.EvalSessions."""
     ranked = evaluator.run(sessions)
     ranks = metrics.ranks_from_counts(ranked.greater, ranked.greater_equal, tie)
     return metrics.recall_mrr(ranks, cut_offs, sessions.num_misses)

@@ -71,7 +71,8 @@ class Epochs:
     """
 
     def __init__(self, share, num_lanes, workers, exchange=None):
-        """
+        """Build the schedule of a whole epoch.
+
         Args:
           share: Share. num_lanes: of this worker. workers: parallel.workers.Workers.
           exchange: function (value) -> list of the values of all workers; None if they cannot talk

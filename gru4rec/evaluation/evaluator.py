@@ -39,7 +39,8 @@ class Evaluator:
     """
 
     def __init__(self, config, device, arrays, lanes, list_lengths=(), xla=True):
-        """
+        """Build the graph and open its session.
+
         Args:
           config: config.Config. device: device.base.Device.
           arrays: weights up to date, of model.state.caught_up.

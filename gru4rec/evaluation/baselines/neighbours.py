@@ -35,7 +35,8 @@ class Index:
     """Training sessions by item and items by session; session 0 is the most recent."""
 
     def __init__(self, sessions, num_items, sample=SAMPLE):
-        """
+        """Index the training sessions.
+
         Args:
           sessions: data.sessions.Sessions, oldest first (session_order "time").
           num_items: I. sample: number of sessions kept for each item, the most recent.
