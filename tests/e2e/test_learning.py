@@ -1,6 +1,4 @@
-"""What the command learns and how it measures: every loss, kinds of ids, ties, unknown items,
-seeds, engines.
-"""
+"""What the command learns and measures: losses, ids, ties, unknown items, seeds, engines."""
 
 import json
 import re
@@ -24,9 +22,7 @@ FAST = ["--train_path", "train.tsv", "--test_path", "test.tsv", "--size", 24, "-
 
 @pytest.fixture
 def data(tmp_path):
-    """tmp_path with train.tsv and test.tsv of one chain, in which an item has exactly one
-    successor.
-    """
+    """tmp_path with train.tsv and test.tsv of one chain: every item has exactly one successor."""
     for name, seed, num_sessions in (("train", 1, 600), ("test", 2, 200)):
         frame = synthetic.markov_sessions(num_sessions, NUM_ITEMS, seed)
         frame.to_csv(str(tmp_path / (name + ".tsv")), sep="\t", index=False)
@@ -71,10 +67,9 @@ def test_each_option_learns_the_chain(ok, data, flags):
 
 
 def test_the_log_is_the_running_mean_of_the_epoch(ok, data):
-    """Logged at every step, the line of step n is n times its mean minus n - 1 times the one
-    before.
-    """
-    lines = re.findall(r"Epoch (\d+)\tStep (\d+)\tlr: (\S+)\tloss: (\S+)\nEach Step time is:(\S+)\n",
+    """The loss of step n is n times the mean of its line minus n - 1 times the mean before it."""
+    pattern = r"Epoch (\d+)\tStep (\d+)\tlr: (\S+)\tloss: (\S+)\nEach Step time is:(\S+)\n"
+    lines = re.findall(pattern,
                        ok(*(FAST + ["--log_every", 1, "--epoch", 2, "--decay_steps", 50, "--decay",
                                     0.5])))
     rows = [json.loads(line)
@@ -138,9 +133,7 @@ def test_evaluation_does_not_depend_on_its_lanes(ok, data):
 
 @pytest.mark.parametrize("first, second", [("loop", "plain"), ("plain", "loop")])
 def test_engines_end_at_the_same_metrics(ok, data, first, second):
-    """Rows a step does not touch are left behind by the loop engine; evaluation must bring them up
-    to date.
-    """
+    """The loop engine leaves rows behind that a step does not touch; evaluation catches them up."""
     # items are rare
     synthetic.markov_sessions(600, 500, 5).to_csv(str(data / "train.tsv"), sep="\t", index=False)
     found = []
@@ -189,9 +182,7 @@ def test_unknown_items_are_dropped_or_missed_and_both_are_counted(ok, data):
 
 
 def test_the_command_says_what_it_read_and_dropped(data):
-    """A process of its own: there the module is called __main__, and its log lines must be seen all
-    the same.
-    """
+    """In a process of its own the module is called __main__; its log lines must be shown too."""
     with open(str(data / "train.tsv"), "a") as file:
         file.write("999999\t1\t1\n")
     err = subprocess.run([sys.executable, "-m",
@@ -206,9 +197,7 @@ def test_the_command_says_what_it_read_and_dropped(data):
 @pytest.mark.release
 @pytest.mark.slow
 def test_random_sessions_are_not_learnt_however_long(ok, data):
-    """Ceiling on independent items, cut-offs and losses alike: what exceeds chance would be a leak
-    of the target.
-    """
+    """Nothing beats chance on independent items; a better result would be a leak of the target."""
     for name, seed in (("train", 3), ("test", 4)):
         frame = synthetic.markov_sessions(1500, NUM_ITEMS, seed, noise=1.0)
         frame.to_csv(str(data / (name + ".tsv")), sep="\t", index=False)

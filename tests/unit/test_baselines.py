@@ -1,6 +1,4 @@
-"""Every baseline against a brute force: one session and one event at a time, dense scores,
-Fractions.
-"""
+"""Every baseline against brute force: event by event, dense scores, Fractions."""
 
 import json
 import os

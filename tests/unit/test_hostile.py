@@ -1,6 +1,4 @@
-"""Hostile input: property tests, and the cases of scripts/fuzz.py; the script runs many more
-(docs/reliability.md).
-"""
+"""Hostile input: property tests and cases of scripts/fuzz.py, which runs many more of them."""
 
 import importlib.util
 import json
