@@ -33,10 +33,9 @@ def prepared(tmp_path_factory):
 def train(directory, path, **flags):
     """dict name -> SHA-256 of the checkpoint files with weights and of the vocabulary."""
     words = ["--train", "1", "--train_path", str(path), "--checkpoint_dir", str(directory),
-             "--device", "cpu", "--size", "8",
-             "--batch_size", "16", "--xla", "off"]
-    assert main.main(words + [str(w) for name,
-                              value in flags.items() for w in ("--" + name, value)]) == 0
+             "--device", "cpu", "--size", "8", "--batch_size", "16", "--xla", "off"]
+    words += [str(word) for name, value in flags.items() for word in ("--" + name, value)]
+    assert main.main(words) == 0
     found = {}
     for name in os.listdir(str(directory)):
         if ".data-" in name or name.endswith(".npz"):

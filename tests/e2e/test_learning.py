@@ -150,8 +150,8 @@ def test_tie_modes_of_a_model_that_scores_all_items_alike(ok, data):
     """
     ok(*(FAST + ["--epoch", 1]))
     found = checkpoint.load(str(data / "checkpoint"))
-    arrays = {name: np.zeros_like(a) if name.startswith("softmax_") else a for name,
-              a in found.arrays.items()}
+    arrays = {name: np.zeros_like(array) if name.startswith("softmax_") else array
+              for name, array in found.arrays.items()}
     arrays["softmax_w/last_step"][:] = found.step
     checkpoint.save(str(data / "checkpoint"), found.config, found.vocabulary, arrays, 1,
                     found.num_steps)

@@ -194,8 +194,8 @@ def test_damaged_or_missing_rules_are_one_line(tmp_path):
 # --- the command ----------------------------------------------------------------------------------
 
 def tsv(path, lists):
-    rows = ["%d\t%d\t%d" % (session, item, at) for session, items in enumerate(lists) for at,
-            item in enumerate(items)]
+    rows = ["%d\t%d\t%d" % (session, item, at)
+            for session, items in enumerate(lists) for at, item in enumerate(items)]
     path.write_text("SessionId\tItemId\tTime\n" + "\n".join(rows) + "\n")
     return str(path)
 

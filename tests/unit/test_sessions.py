@@ -180,6 +180,6 @@ def test_index_test_agrees_with_a_slow_reference(rows, unknown):
     got, report = index_test(data, vocab, unknown)
     found = [vocab.decode(items).tolist() for items in lists(got)]
     assert list(zip(got.session_index, found)) == [(place, items) for place, items, _ in expected]
-    assert [f[0 if lead else 1:] for f,
-            lead in zip(found, got.leading_skip)] == [t for _, _, t in expected]
+    targets = [items[0 if lead else 1:] for items, lead in zip(found, got.leading_skip)]
+    assert targets == [t for _, _, t in expected]
     assert (report.events, got.num_misses) == (total, misses)

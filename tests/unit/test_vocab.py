@@ -115,8 +115,8 @@ def test_save_is_deterministic_and_load_inverts_it(tmp_path, vocab, monkeypatch)
 
 
 def changed(vocab, **arrays):
-    return {key: value for key,
-            value in dict(vocab.to_arrays(), **arrays).items() if value is not None}
+    return {key: value for key, value in dict(vocab.to_arrays(), **arrays).items()
+            if value is not None}
 
 
 @pytest.mark.parametrize("arrays, expected", [
