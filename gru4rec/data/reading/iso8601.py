@@ -48,7 +48,7 @@ def seconds(chars):
 
 
 def _of_one_shape(rows, match):
-    """Seconds float64 [N] of rows uint8 [N, WIDTH] of one shape; NaN where a field is impossible."""
+    """Seconds float64 [N] of rows uint8 [N, WIDTH] of one shape; NaN for an impossible time."""
     def number(start, stop):
         value = np.zeros(len(rows), np.int64)
         for place in range(start, stop):
