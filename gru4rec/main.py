@@ -1,6 +1,7 @@
 """Command line: flags -> train or evaluate. `python -m gru4rec.main --help` lists the flags."""
 
 import json
+import logging
 import os
 import sys
 
@@ -10,6 +11,8 @@ from gru4rec.config import accelerator as accelerator_flags
 from gru4rec.evaluation.run import evaluate
 from gru4rec.runlog import tensorboard
 from gru4rec.training.run import train
+
+_log = logging.getLogger("gru4rec.main")  # __name__ is "__main__" when this runs as the command
 
 
 def main(argv=None):

@@ -1,7 +1,7 @@
 """What the engine may ask of a device."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Optional
 
 from gru4rec.errors import DeviceError
 from gru4rec.parallel.communicator import NOBODY_ELSE, Communicator
@@ -42,6 +42,7 @@ class Device:
     they are.
     name: "npu" | "gpu" | "cpu".
     use_resource: kind of variables, for `tf.get_variable(use_resource=...)`.
+    default_steps_per_run: training steps per `session.run`; None lets the engine tune it.
     conservative_optimizer: True asks for the stock optimizer graph, one step per run, and static
     shapes in all of it.
     loops: whether `loop` makes the device repeat an op by itself.
@@ -53,6 +54,7 @@ class Device:
 
     name: ClassVar[str]
     use_resource: ClassVar[bool] = True
+    default_steps_per_run: ClassVar[Optional[int]] = None
     conservative_optimizer: ClassVar[bool] = False
     stateless: ClassVar[bool] = True
     loops: ClassVar[bool] = False

@@ -46,6 +46,7 @@ class Npu(Device):
 
     name = "npu"
     use_resource = False  # no IR op for gathers and scatters on resource variables
+    default_steps_per_run = 1
     conservative_optimizer = True
     stateless = False  # no IR op StatelessRandomUniform
     loops = True

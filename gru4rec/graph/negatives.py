@@ -32,6 +32,15 @@ def alias_table(support, alpha):
     return np.stack([np.minimum(threshold, 2 ** 31 - 1), alias], 1).astype(np.int32)
 
 
+def probabilities(table):
+    """[I] float64, the exact probability with which `draw` gives each item."""
+    kept = table[:, 0] / 2.0 ** 31
+    kept[table[:, 1] == np.arange(len(table))] = 1.0
+    out = kept.copy()
+    np.add.at(out, table[:, 1], 1.0 - kept)
+    return out / len(table)
+
+
 def draw(table, word_2n):
     """Items for uniform random words.
 

@@ -1,6 +1,7 @@
 """Command line of the preparation: flags -> read, filter, split, write, report."""
 
 import argparse
+import logging
 import re
 import signal
 import sys
@@ -15,6 +16,10 @@ from gru4rec.prepare.datasets import DATASETS
 from gru4rec.prepare.engine import Stopped
 from gru4rec.prepare.job import Job, run
 from gru4rec.version import __version__
+
+_LOG = logging.getLogger(__name__)
+SLICES = (4, 64)
+
 
 # Flags that have a meaning for these datasets only.
 _COLUMNS = ("session_key", "user_key", "item_key", "time_key", "event_key")

@@ -29,7 +29,7 @@ class Reloader:
     def __init__(self, directory, epoch, version, load, replace, seconds):
         self._directory, self._epoch, self._version = directory, epoch, version
         self._load, self._replace, self._seconds = load, replace, seconds
-        self._seen, self._tries, self._stop = (), 0, threading.Event()
+        self._seen, self._tries, self._stop, self.failures = (), 0, threading.Event(), 0
         self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
         if seconds:
             self._thread.start()
@@ -58,6 +58,7 @@ class Reloader:
                 return False
             model = self._load()
         except (Gru4RecError, OSError, MemoryError) as error:
+            self.failures += 1
             _log.warning("the model is kept, no other can be loaded: %s", error)
             return False
         if model.version == self._version:  # the newest is damaged, and the one before it is in use

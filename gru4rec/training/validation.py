@@ -19,8 +19,8 @@ class Validation:
     """Told of every epoch by training.loop.train; the best is the first epoch with the largest
     --valid_metric.
 
-    best_epoch: int, 0-based; None before the first. test: evaluation.protocol.TestSet.
-    """
+    best_epoch: int, 0-based; None before the first. num_epochs: int, epochs measured. test:
+    evaluation.protocol.TestSet."""
 
     def __init__(self, config, device, test):
         """config: config.Config with a validation; device: device.base.Device; test:
@@ -28,7 +28,7 @@ class Validation:
         """
         self._config, self._device, self.test = config, device, test
         self._cut_off = config.evaluation.cut_off[0]
-        self._values, self.best_epoch, self._evaluator = {}, None, None
+        self._values, self.best_epoch, self.num_epochs, self._evaluator = {}, None, 0, None
 
     def add(self, epoch, arrays):
         """Measure the model after an epoch; writes one log line and one row of metrics.jsonl.
@@ -41,6 +41,7 @@ class Validation:
         values = measure(self._evaluator_with, arrays, self.test, self._device.communicator)
         seconds = time.perf_counter() - started
         self._values[epoch] = values[name]
+        self.num_epochs += 1
         if self.best_epoch is None or values[name] > self._values[self.best_epoch]:
             self.best_epoch = epoch
         _log.info("epoch %d: validation %s (%s, %.1f s)", epoch,
@@ -92,7 +93,7 @@ class Validation:
         """Know what was measured before `record` (see `record`) was made."""
         self._values = {epoch: value for epoch,
                         value in enumerate(record["values"]) if value is not None}
-        self.best_epoch = record["best_epoch"]
+        self.best_epoch, self.num_epochs = record["best_epoch"], len(self._values)
 
     def summary(self):
         """`epoch 2 was the best of 5 trained (validation Recall@20: 0.5123)`."""

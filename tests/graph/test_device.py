@@ -63,7 +63,7 @@ def parameter_map(config):
 
 def test_cpu_hides_gpus_and_says_so():
     chosen = device.choose("cpu")
-    assert (chosen.name, chosen.use_resource) == ("cpu", True)
+    assert (chosen.name, chosen.use_resource, chosen.default_steps_per_run) == ("cpu", True, None)
     assert not chosen.conservative_optimizer and chosen.stateless
     assert chosen.xla == tf_compat.has_xla()
     assert chosen.session_config().device_count["GPU"] == 0
@@ -79,7 +79,7 @@ def test_gpu_takes_memory_as_needed(monkeypatch):
     monkeypatch.setattr(host, "list_gpus", lambda: ["GPU:0"])
     for name in ("gpu", "auto"):
         chosen = device.choose(name)
-        assert chosen.name == "gpu" and chosen.use_resource
+        assert chosen.name == "gpu" and chosen.use_resource and chosen.default_steps_per_run is None
         assert chosen.session_config().gpu_options.allow_growth
         assert chosen.session_config().allow_soft_placement
 
@@ -252,7 +252,7 @@ def test_npu_device_properties_and_imports(adapter, davinci, monkeypatch, caplog
         assert not [name for name in fake.imported if "npu_init" in name]
         assert fake.calls == ([("enable_v1",)] if adapter == "npu_device" else [])
         assert tf.Session.__init__ is real
-    assert (chosen.name, chosen.use_resource) == ("npu", False)
+    assert (chosen.name, chosen.use_resource, chosen.default_steps_per_run) == ("npu", False, 1)
     assert chosen.conservative_optimizer and not chosen.stateless and not chosen.xla
     assert "no stateless random numbers" in caplog.records[-1].getMessage()
     opt = object()

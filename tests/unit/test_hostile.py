@@ -1,4 +1,6 @@
-"""Hostile input: property tests and cases of scripts/fuzz.py, which runs many more of them."""
+"""Hostile input: property tests, and the cases of scripts/fuzz.py; the script runs many more
+(docs/reliability.md).
+"""
 
 import importlib.util
 import json

@@ -381,7 +381,7 @@ def test_a_step_that_is_saved_is_not_saved_again(tmp_path, monkeypatch):
 def test_what_the_manifest_says_of_a_validation_is_what_it_goes_on_with(tmp_path):
     cfg = make(tmp_path, "--valid_fraction", 0.5)
     measured = validation.Validation(cfg, None, None)
-    measured._values, measured.best_epoch = {0: 0.1, 1: 0.3, 2: 0.2}, 1
+    measured._values, measured.best_epoch, measured.num_epochs = {0: 0.1, 1: 0.3, 2: 0.2}, 1, 3
     again = validation.Validation(cfg, None, None)
     again.restore(json.loads(json.dumps(measured.record(2))))
     assert again.record(3) == measured.record(3) and again.summary() == measured.summary()
