@@ -51,9 +51,9 @@ def parse(argv):
 
     Raises: ConfigError.
     """
-    which, data, options = parse_groups(argv, _GROUPS, prog="python -m gru4rec.baselines",
-                                        leave_out=_OF_A_MODEL,
-                                        description=__doc__.splitlines()[0])
+    found = parse_groups(argv, _GROUPS, prog="python -m gru4rec.baselines", leave_out=_OF_A_MODEL,
+                         description=__doc__.splitlines()[0])
+    which, _, options = found
     lists = [name for name in options.metrics if name in OF_LISTS]
     if lists:
         raise ConfigError("--metrics %s looks at lists, which baselines do not make; use recall, "
@@ -61,7 +61,7 @@ def parse(argv):
     if options.ranks_out is not None and len(which.baseline) > 1:
         raise ConfigError("--ranks_out %s holds the ranks of one recommender; name it, such as "
                           "--baseline rules" % options.ranks_out)
-    return which, data, options
+    return found
 
 
 def counts_of(name, options, train, vocabulary, sessions):
