@@ -57,6 +57,14 @@ def test_targets_are_those_of_brute_force_and_of_the_evaluation(unknown):
     assert VOCAB.encode(found.item[found.known]).tolist() == ranked
 
 
+def test_counts_of_all_targets_become_ranks_of_the_counted_ones():
+    test = protocol.load(events(), VOCAB, options(unknown="miss", eval_target="last"))
+    greater = np.arange(len(test.wanted))
+    ranks = protocol.ranks_of_all(test, (greater, greater + 1))
+    assert 0 < len(ranks) < len(greater)
+    np.testing.assert_array_equal(ranks, 1.0 + np.flatnonzero(test.wanted))
+
+
 def test_nothing_is_listed_where_nothing_asks_for_it():
     test = protocol.load(events(), VOCAB, options())
     assert test.targets is None and test.wanted is None and test.num_misses == 0
