@@ -1,5 +1,4 @@
-"""Command: train and test file -> Recall and MRR of recommenders without learning, beside those of
-the model.
+"""Command: Recall and MRR of recommenders without learning, to compare a model with.
 
     python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv
 """
@@ -22,15 +21,14 @@ from gru4rec.runlog.rows import Metrics
 # __name__ is "__main__" when this runs as the command
 _log = logging.getLogger("gru4rec.baselines")
 
-# --baseline -> what it is called in results
+# --baseline -> its name in the results
 NAMES = {"popularity": "popularity", "session_popularity": "session popularity",
-         "markov": "Markov chain",
-         "rules": "sequential rules", "vsknn": "V-SKNN"}
+         "markov": "Markov chain", "rules": "sequential rules", "vsknn": "V-SKNN"}
 
 
 @dataclass(frozen=True)
 class BaselineConfig:
-    """Which recommenders, and what they depend on."""
+    """Which recommenders to measure, and their options."""
 
     baseline: Tuple[str, ...] = flag(tuple(NAMES), "recommenders to measure", kind=name_list,
                                      choices=tuple(NAMES))
@@ -40,10 +38,8 @@ class BaselineConfig:
                        kind=whole, low=1, high=10 ** 6)
     neighbours: int = flag(100, "most similar of them that V-SKNN lets vote", "sessions",
                            kind=whole, low=1, high=10 ** 6)
-    metrics_dir: Optional[str] = flag(None,
-                                      "existing directory whose metrics.jsonl gets a row per "
-                                      "baseline", "directory",
-                                      shown="none")
+    metrics_dir: Optional[str] = flag(None, "existing directory whose metrics.jsonl gets a row per "
+                                      "baseline", "directory", shown="none")
 
 
 _OF_A_MODEL = ("test", "eval_batch_size", "compare_rules")
@@ -65,16 +61,16 @@ def parse(argv):
                           "mrr and ndcg" % lists[0])
     if options.ranks_out is not None and len(which.baseline) > 1:
         raise ConfigError("--ranks_out %s holds the ranks of one recommender; name it, such as "
-                          "--baseline rules"
-                          % options.ranks_out)
+                          "--baseline rules" % options.ranks_out)
     return found
 
 
 def counts_of(name, options, train, vocabulary, sessions):
-    """evaluation.counts.Counts of every target of data.sessions.EvalSessions.
+    """evaluation.baselines.counting.Counts of every target of data.sessions.EvalSessions.
 
     Args:
       name: key of NAMES. options: BaselineConfig. train: data.sessions.Sessions, oldest first.
+      vocabulary: of the training file. sessions: data.sessions.EvalSessions.
     """
     from gru4rec.evaluation.baselines import neighbours, popularity, rules
     if name == "popularity":
@@ -84,12 +80,12 @@ def counts_of(name, options, train, vocabulary, sessions):
     if name == "vsknn":
         index = neighbours.Index(train, len(vocabulary), options.sample)
         return neighbours.vsknn(index, sessions, options.sample, options.neighbours)
-    return rules.build(train, len(vocabulary),
-                       1 if name == "markov" else options.window).counts(sessions)
+    window = 1 if name == "markov" else options.window
+    return rules.build(train, len(vocabulary), window).counts(sessions)
 
 
 def run(which, data, options):
-    """Measure and print; the configurations are those of `parse`."""
+    """Measure and print; arguments as `parse` returns them."""
     from gru4rec.data import sample, sessions
     from gru4rec.data.reading import loader
     from gru4rec.evaluation import protocol, ranks_file
@@ -102,8 +98,8 @@ def run(which, data, options):
         raise InputError("--train_path and --test_path go together; give both, or none for the "
                          "bundled sample")
     keys = data.session_key, data.item_key, data.time_key
-    train_path = data.train_path or sample.path("train")
-    test_path = data.test_path or sample.path("test")
+    train_path = sample.train_file(data.train_path)
+    test_path = sample.test_file(data.test_path, data.train_path)
     outputs.check("--ranks_out", options.ranks_out, train_path, test_path)
     vocabulary, train, report = sessions.index_train(loader.load_events(train_path, *keys), "time")
     _log.info("%s: %d events, %d sessions, %d items", train_path, report.events, report.sessions,
@@ -113,7 +109,7 @@ def run(which, data, options):
     splits = []
     for name in which.baseline:
         counts = counts_of(name, which, train, vocabulary, test.sessions)
-        ranks = protocol.ranks(test, protocol.counted(test, counts))
+        ranks = protocol.ranks_of_all(test, counts)
         results = protocol.results(test, ranks)
         for line in protocol.result_lines(results, NAMES[name]):
             say(line)

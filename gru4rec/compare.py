@@ -1,13 +1,12 @@
-"""Command: two tables of --ranks_out, of the same targets -> Recall and MRR of both and what their
-difference is worth.
+"""Command: Recall and MRR of two models, and how certain the difference is, from --ranks_out files.
 
     python -m gru4rec.compare A.parquet B.parquet
 
 The interval is that of the paired bootstrap over sessions: sessions are drawn with replacement,
 both models are measured on the same draw, and the 2.5 % and 97.5 % quantiles of the difference are
-printed. Source: Efron and Tibshirani 1993, "An
-Introduction to the Bootstrap", percentile intervals. Sessions, not events, are drawn, because the
-targets of one session are not independent.
+printed. Sessions are drawn, not events, because the targets of one session are not independent.
+
+Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", percentile intervals.
 """
 
 import sys
@@ -24,13 +23,12 @@ from gru4rec.evaluation.ranks_file import read
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """What is compared, and how often it is drawn."""
+    """The list lengths to compare at, and the draws of the bootstrap."""
 
     tables: Tuple[str, ...] = argument("A.parquet B.parquet", "two files that --ranks_out wrote",
                                        kind=text_list, default=(), many=True)
     cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; several: 5,10,20",
-                                    "items",
-                                    kind=int_list, low=1)
+                                    "items", kind=int_list, low=1)
     samples: int = flag(10000, "draws of the bootstrap", "draws", kind=whole, low=100, high=10 ** 7)
     seed: int = flag(0, "seed of the draws", kind=whole, low=0, high=2 ** 31 - 1)
 
@@ -55,9 +53,8 @@ def _run(argv):
     say("events: %d sessions: %d" % (len(both), both["session"].nunique()))
     say("metric\tA\tB\tA - B\t95 % interval")
     for row in differences(both, options.cut_off, options.samples, options.seed):
-        say("%s\t%.4f\t%.4f\t%+.4f\t%+.4f .. %+.4f" % (row.name, row.first, row.second,
-                                                       row.first - row.second, row.low,
-                                                      row.high))
+        say("%s\t%.4f\t%.4f\t%+.4f\t%+.4f .. %+.4f"
+            % (row.name, row.first, row.second, row.first - row.second, row.low, row.high))
 
 
 if __name__ == "__main__":

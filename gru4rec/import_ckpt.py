@@ -6,7 +6,6 @@ are the order of first appearance in the training file. So the training file is 
 must be the one that the model was trained on.
 """
 
-import logging
 import os
 import re
 import sys
@@ -22,8 +21,6 @@ from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, say, setup_logging
 from gru4rec.errors import CheckpointError, ConfigError, InputError
 from gru4rec.model import state
-
-_log = logging.getLogger("gru4rec.import_ckpt")
 
 _TABLES = {state.EMBEDDING: "gru_layer/embedding", state.SOFTMAX_W: "gru_layer/softmax_w",
            state.SOFTMAX_B: "gru_layer/softmax_b"}

@@ -19,7 +19,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "scripts")]
 import numpy as np  # noqa: E402
 import record_results  # noqa: E402
 
-from gru4rec.data import synthetic  # noqa: E402
+from gru4rec.data import click_process, synthetic  # noqa: E402
 from gru4rec.recommend import model  # noqa: E402
 from gru4rec.report import __main__ as report  # noqa: E402
 from gru4rec.report import bias, svg  # noqa: E402
@@ -51,8 +51,9 @@ def best_lists():
 
     They are those of a model that knows how the sample was made.
     """
-    process = synthetic.make_process(synthetic.SEED)
-    items, offsets = synthetic.draw_sessions(process, synthetic.NUM_SESSIONS, synthetic.SEED + 1)
+    process = click_process.make_process(synthetic.SEED)
+    items, offsets = click_process.draw_sessions(process, synthetic.NUM_SESSIONS,
+                                                 synthetic.SEED + 1)
     first_test = synthetic.NUM_SESSIONS * (synthetic.NUM_DAYS - 1) // synthetic.NUM_DAYS
     support = np.bincount(items[:offsets[first_test]], minlength=len(process.pop))
     group, count = np.empty(len(support), np.int64), len(support)
@@ -60,7 +61,8 @@ def best_lists():
     offsets = offsets[first_test:]
     chosen = np.linspace(0, len(offsets) - 2, bias.SESSIONS).astype(int)
     length, end = np.diff(offsets)[chosen], offsets[chosen + 1]
-    true = synthetic.next_item(process, items[end - 2], np.where(length > 2, items[end - 3], -1))
+    before = np.where(length > 2, items[end - 3], -1)
+    true = click_process.next_item(process, items[end - 2], before)
     best = np.argsort(-true, axis=1, kind="stable")[:, :bias.K]
     return np.bincount(group[best.ravel()], minlength=bias.GROUPS) / float(best.size)
 

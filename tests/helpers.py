@@ -13,6 +13,7 @@ from gru4rec.config import groups
 from gru4rec.data import schedule
 from gru4rec.engine import create
 from gru4rec.engine.base import chunk_of
+from gru4rec.evaluation import metrics
 from gru4rec.model import lazy_adam, learning_rate, state
 from gru4rec.tf_compat import TF_VERSION, has_xla, tf
 from tests.parity import reference
@@ -100,6 +101,13 @@ def train(config_, arrays, epoch, start=0, stop=None, per_run=None, num_steps=No
         return losses, engine.arrays()
     finally:
         engine.close()
+
+
+def recall_mrr(evaluator, sessions, tie, cut_offs):
+    """[(cut_off, recall, mrr)] of an Evaluator on data.sessions.EvalSessions."""
+    ranked = evaluator.run(sessions)
+    ranks = metrics.ranks_from_counts(ranked.greater, ranked.greater_equal, tie)
+    return metrics.recall_mrr(ranks, cut_offs, sessions.num_misses)
 
 
 def on_threads(count, job):

@@ -1,5 +1,6 @@
-"""Session-parallel mini-batches: which lane sees which item at which step, for a whole epoch at
-once.
+"""Session-parallel mini-batches: which lane gets which item at which step of an epoch.
+
+A lane is one row of the batch. It takes one session after the other, one event a step.
 """
 
 import heapq
@@ -9,10 +10,10 @@ import numpy as np
 
 
 class Epoch(NamedTuple):
-    """Arrays of one pass; step t feeds `x[t]`, predicts `y[t]`.
+    """Arrays of one pass over the sessions; step t feeds `x[t]` and predicts `y[t]`.
 
-    Lanes that have run out of sessions keep x = y = 0 and weight 0. Example, two lanes, sessions [1
-    2 3], [4 5], [6 7]:
+    Lanes that have run out of sessions keep x = y = 0 and weight 0. Example: two lanes, sessions
+    [1 2 3], [4 5], [6 7]:
 
         x      [[1 4] [2 6]]     reset  [[1 1] [0 1]]
         y      [[2 5] [3 7]]     weight [[1 1] [1 1]]
@@ -20,7 +21,7 @@ class Epoch(NamedTuple):
 
     x: np.ndarray  # [T, B] int32 item indices
     y: np.ndarray  # [T, B] int32 item indices
-    reset: np.ndarray  # [T, B] bool: a session starts here, its lane's state is zeroed first
+    reset: np.ndarray  # [T, B] bool: a session starts here; the lane's state is set to zero first
     weight: np.ndarray  # [T, B] bool: the lane is live
 
     @property
@@ -35,10 +36,11 @@ class Epoch(NamedTuple):
 def assign_lanes(num_steps_s, num_lanes):
     """First step and lane of each session.
 
-    A lane that is done takes the next session; lanes done in the same step do so in lane order.
+    A lane that has finished its session takes the next one; lanes that finish in the same step do
+    so in lane order.
 
     Args:
-      num_steps_s: [S] int, steps each session needs (>= 1), in the order they are taken.
+      num_steps_s: [S] int, steps each session needs (>= 1), in the order the sessions are taken.
       num_lanes: B >= 1.
     Returns: (start [S] int64, lane [S] int32).
     """
@@ -50,8 +52,9 @@ def assign_lanes(num_steps_s, num_lanes):
 
 
 def _lane_keys(lengths, num_lanes):
-    """Yields start * B + lane. One int per lane in a heap orders lanes by (step they are free, lane
-    number).
+    """Yields start * B + lane of each session.
+
+    A heap holds such a number for each lane, so lanes are ordered by (first free step, lane).
     """
     free = list(range(num_lanes))
     replace = heapq.heapreplace
@@ -62,12 +65,12 @@ def _lane_keys(lengths, num_lanes):
 
 
 def build(items, offsets, num_lanes):
-    """Lay training sessions out over lanes.
+    """Epoch of training sessions.
 
     Args:
       items: [E] int32 item indices, sessions one after the other.
       offsets: [S + 1] int64, session s is items[offsets[s]:offsets[s + 1]], at least two events.
-      num_lanes: B >= 1; more lanes than sessions is fine, the rest stays at weight 0.
+      num_lanes: B >= 1; with more lanes than sessions, the other lanes stay at weight 0.
     Returns: Epoch; its weights sum to exactly the number of targets.
     """
     steps = np.diff(offsets) - 1
@@ -75,16 +78,15 @@ def build(items, offsets, num_lanes):
 
 
 def build_longest_first(items, offsets, num_lanes, leading_skip):
-    """Lay test sessions out so that all lanes run out at about the same step; their order means
-    nothing.
+    """Epoch of test sessions, longest first, so that all lanes end at about the same step.
 
     Args:
       items, offsets, num_lanes: as `build`.
       leading_skip: [S] bool: the session gets one more step in front, with x = -1 (no input, the
-      state stays zero) and
-        its first item as target; such a session may have one event.
-    Returns: (Epoch, cells [number of targets] int64): target n, counted session by session, is
-    at flat cell n."""
+        state stays zero) and its first item as target; such a session may have one event.
+    Returns: (Epoch, cells int64 [number of targets]): target n, counted session by session, is at
+      position cells[n] of the flattened [T * B] arrays.
+    """
     steps = np.diff(offsets) - 1 + leading_skip
     order = np.argsort(-steps, kind="stable")
     start, lane = np.zeros(len(steps), np.int64), np.zeros(len(steps), np.int32)
@@ -94,7 +96,7 @@ def build_longest_first(items, offsets, num_lanes, leading_skip):
 
 
 def fill(items, offsets, steps, start, lane, num_lanes, leading_skip=None):
-    """Epoch with each session's steps [S] put at its start and lane."""
+    """Epoch with each session at its start [S] and lane [S]; arguments as above."""
     items, offsets = np.asarray(items, np.int32), np.asarray(offsets, np.int64)
     total = int((start + steps).max()) if len(steps) else 0
     x, y = np.zeros((2, total, num_lanes), np.int32)
@@ -123,9 +125,7 @@ def _cells(start, lane, steps, num_lanes):
 
 
 def _targets(offsets, steps):
-    """Index into items of every target, session by session: the last `steps` events of each
-    session.
-    """
+    """Index into items of every target: the last `steps` events of each session."""
     first = np.cumsum(steps) - steps
     target = np.arange(int(steps.sum()), dtype=np.int64)
     target += np.repeat(offsets[1:] - steps - first, steps)
@@ -133,6 +133,6 @@ def _targets(offsets, steps):
 
 
 def padded(epoch, num_steps):
-    """A data.schedule.Epoch with steps of weight 0 appended up to `num_steps`."""
+    """An Epoch with steps of weight 0 appended, up to `num_steps`."""
     missing = num_steps - epoch.num_steps
     return Epoch(*[np.concatenate([a, np.zeros((missing,) + a.shape[1:], a.dtype)]) for a in epoch])

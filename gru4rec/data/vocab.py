@@ -1,4 +1,4 @@
-"""Item id <-> item index, with the support of each item; frozen, and saved beside the weights."""
+"""Item id to item index and back, with the support of each item; saved beside the weights."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from gru4rec.files import npz
 
 
 def _text_of(raw):
-    """One raw id as text; a float without a fraction is the integer it stands for."""
+    """One raw id as text; a float without a fraction counts as the integer."""
     if isinstance(raw, (bytes, np.bytes_)):
         return raw.decode("utf-8", "replace")
     if isinstance(raw, (float, np.floating)) and np.isfinite(raw) and raw == int(raw):
@@ -23,10 +23,11 @@ def _text_of(raw):
 class Vocabulary:
     """The items a model knows.
 
-    ids: int64 [I] or object [I] of str, raw ids in order of first appearance in the training file;
-    unique.
-    support: int64 [I] events of each item in the training file, before one-event sessions are
-    dropped."""
+    ids: int64 [I] or object [I] of str, distinct raw ids in order of first appearance in the
+      training file.
+    support: int64 [I], number of events of each item in the training file, before sessions of one
+      event are dropped.
+    """
 
     ids: np.ndarray
     support: np.ndarray
@@ -37,16 +38,11 @@ class Vocabulary:
         object.__setattr__(self, "_index", pd.Index(self.ids, dtype=self.ids.dtype))
 
     @classmethod
-    def build(cls, item_column):
-        """Vocabulary of a training file's item column (int64 [E] or object [E] of str, in file
-        order).
-        """
-        return cls.build_with_codes(item_column)[0]
-
-    @classmethod
     def build_with_codes(cls, item_column):
-        """As `build`, and the column in item indices: (Vocabulary, int32 [E]); hashes the column
-        only once.
+        """(Vocabulary, item index of each event int32 [E]) of a training file's item column.
+
+        Args:
+          item_column: int64 [E] or object [E] of str, in file order; it is hashed only once.
         """
         codes, ids = pd.factorize(item_column)
         vocab = cls(np.array(ids), np.bincount(codes, minlength=len(ids)).astype(np.int64))
@@ -64,10 +60,9 @@ class Vocabulary:
 
         Args:
           raw_ids: [N] ints, floats or str (array or list, mixed too), cast to the vocabulary's
-          type: text "12" and
-            float 12.0 are the integer id 12, integer 12 is the text id "12"; "012" and "12.0" are
-            only themselves.
-        Returns: int32 [N], -1 where the vocabulary does not know the id (None and NaN included).
+            type: text "12" and float 12.0 are the integer id 12, integer 12 is the text id "12";
+            "012" and "12.0" are only themselves.
+        Returns: int32 [N], -1 where the vocabulary does not know the id (also for None and NaN).
         Example: ids [30, 10], raw ["10", 30, "x"] -> [1, 0, -1]
         """
         raw = raw_ids if isinstance(raw_ids, np.ndarray) else _object_array(raw_ids)
@@ -75,22 +70,23 @@ class Vocabulary:
             return self._index.get_indexer(raw.astype(np.int64)).astype(np.int32)
         codes, values = pd.factorize(raw.astype(object))
         known = self._encode_each([_text_of(value) for value in values])
-        # factorize gives None and NaN the code -1: the appended entry
+        # factorize gives None and NaN the code -1, which reads the appended entry
         return np.append(known, np.int32(-1))[codes]
 
     def _encode_each(self, texts):
         """list of str -> int32 index of each."""
         if not self.is_integer:
-            return self._index.get_indexer(pd.Index(_object_array(texts),
-                                                    dtype=object)).astype(np.int32)
+            ids = pd.Index(_object_array(texts), dtype=object)
+            return self._index.get_indexer(ids).astype(np.int32)
         numbers = [canonical_int(text) for text in texts]
-        found = self._index.get_indexer(np.array([number or 0 for number in numbers],
-                                                 np.int64)).astype(np.int32)
-        return np.where(np.array([number is None for number in numbers], bool), np.int32(-1), found)
+        ids = np.array([number or 0 for number in numbers], np.int64)
+        is_text = np.array([number is None for number in numbers], bool)
+        return np.where(is_text, np.int32(-1), self._index.get_indexer(ids).astype(np.int32))
 
     def decode(self, indices):
-        """int [N] item indices, 0 <= index < I -> raw ids, int64 [N] or object [N] of str; else
-        IndexError.
+        """Raw ids, int64 [N] or object [N] of str, of item indices int [N].
+
+        Raises: IndexError unless 0 <= index < I for all.
         """
         indices = np.asarray(indices, dtype=np.int64)
         if indices.size and (indices.min() < 0 or indices.max() >= len(self)):
@@ -98,29 +94,29 @@ class Vocabulary:
         return self.ids[indices]
 
     def extended(self, other):
-        """This vocabulary with the items of another appended where it does not know them.
+        """This vocabulary, followed by the items of another that it does not know.
 
-        Returns: (Vocabulary, int32 [J] its index of each item of `other`); support is that of
-        `other`, 0 where it has not the
-          item. Ids are integer if both are, else text.
+        Returns: (Vocabulary, index in it of each item of `other` int32 [J]). The support is that of
+          `other`, 0 for an item that `other` lacks. Ids are integer if both are, else text.
         Example: ids [30, 10], other [10, 20] -> ids [30, 10, 20], index [1, 2].
         """
-        ids, theirs = self.ids, other.ids
+        ids, other_ids = self.ids, other.ids
         if self.is_integer != other.is_integer:
-            ids, theirs = (_object_array([str(i) for i in part.tolist()]) for part in (ids, theirs))
-        index = pd.Index(ids,
-                         dtype=ids.dtype).get_indexer(pd.Index(theirs,
-                                                               dtype=theirs.dtype)).astype(np.int32)
+            ids, other_ids = (_object_array([str(i) for i in part.tolist()])
+                              for part in (ids, other_ids))
+        known = pd.Index(ids, dtype=ids.dtype)
+        index = known.get_indexer(pd.Index(other_ids, dtype=other_ids.dtype)).astype(np.int32)
         new = index < 0
         index[new] = len(ids) + np.arange(int(new.sum()))
-        ids = np.concatenate([ids, theirs[new]])
+        ids = np.concatenate([ids, other_ids[new]])
         support = np.zeros(len(ids), np.int64)
         support[index] = other.support
         return Vocabulary(ids, support), index
 
     def to_arrays(self):
-        """dict of `support` and `ids`, or for text ids `id_bytes` (uint8, UTF-8) and `id_offsets`
-        (int64 [I + 1]).
+        """Arrays to save: dict of `support` and `ids`.
+
+        Text ids are `id_bytes` (uint8, UTF-8) and `id_offsets` (int64 [I + 1]) instead of `ids`.
         """
         if self.is_integer:
             return {"ids": np.asarray(self.ids), "support": np.asarray(self.support)}
@@ -168,8 +164,7 @@ class Vocabulary:
         except npz.ERRORS as error:
             reason = " ".join(str(error).split())[:120]
             raise CheckpointError("%s: not a readable vocabulary (%s: %s); restore the file or "
-                                  "train again"
-                                  % (path, type(error).__name__, reason)) from None
+                                  "train again" % (path, type(error).__name__, reason)) from None
 
 
 def _object_array(values):
@@ -189,17 +184,16 @@ def _integers(arrays, name):
 
 def _texts(arrays):
     """object [I] of str from `id_bytes` and `id_offsets`."""
-    offsets, blob = _integers(arrays,
-                              "id_offsets"), _integers(arrays,
-                                                       "id_bytes").astype(np.uint8).tobytes()
-    if not len(offsets) or offsets[0] != 0 or offsets[-1] != len(blob) or (np.diff(offsets)
-                                                                           < 0).any():
+    offsets = _integers(arrays, "id_offsets")
+    blob = _integers(arrays, "id_bytes").astype(np.uint8).tobytes()
+    if (not len(offsets) or offsets[0] != 0 or offsets[-1] != len(blob)
+            or (np.diff(offsets) < 0).any()):
         raise CheckpointError("vocabulary 'id_offsets' do not divide its %d bytes; the file is "
                               "damaged" % len(blob))
     bounds = offsets.tolist()
     try:
-        return _object_array([blob[start:stop].decode("utf-8") for start,
-                              stop in zip(bounds, bounds[1:])])
+        return _object_array([blob[start:stop].decode("utf-8")
+                              for start, stop in zip(bounds, bounds[1:])])
     except UnicodeDecodeError as error:
         raise CheckpointError("vocabulary holds an id that is not UTF-8 (%s); the file is damaged"
                               % error) from None

@@ -1,4 +1,4 @@
-"""What the difference of two models is worth: the paired bootstrap over sessions."""
+"""How certain the difference of two models is: the paired bootstrap over sessions."""
 
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ def join(first, second, names=("A", "B")):
 
     Raises: InputError if the tables do not hold the same targets.
     """
-    for name in KEYS[::2]:  # a .csv holds text: "7" against integer 7 of a .parquet
+    for name in KEYS[::2]:  # a .csv holds the text "7" where a .parquet holds the integer 7
         if first[name].dtype != second[name].dtype:
             first, second = (frame.assign(**{name: frame[name].astype(str)})
                              for frame in (first, second))
@@ -33,12 +33,10 @@ def join(first, second, names=("A", "B")):
     if len(odd):
         row, counts = odd.iloc[0], odd["side"].value_counts()
         raise InputError("the files do not cover the same targets: %d are in %s only, %d in %s "
-                         "only (first: session %s, "
-                         "position %s, target %s); evaluate both on one test file with the same "
-                         "--unknown and --eval_target"
+                         "only (first: session %s, position %s, target %s); evaluate both on one "
+                         "test file with the same --unknown and --eval_target"
                          % (counts.get("left_only", 0), names[0], counts.get("right_only", 0),
-                            names[1], row["session"],
-                            row["position"], row["target"]))
+                            names[1], row["session"], row["position"], row["target"]))
     return both.drop(columns="side")
 
 
@@ -46,7 +44,8 @@ def differences(both, cut_offs, samples, seed):
     """Difference of each metric, with its interval.
 
     Args:
-      both: DataFrame of `join`. cut_offs: list lengths. samples: draws. seed: of the draws.
+      both: DataFrame of `join`. cut_offs: list lengths. samples: number of draws.
+      seed: of the draws.
     Returns: list of Difference: Recall and MRR of the first cut-off, then of the next.
     """
     session, distinct = pd.factorize(both["session"])
@@ -60,11 +59,11 @@ def differences(both, cut_offs, samples, seed):
                                            len(distinct)))
     columns.append(np.bincount(session, minlength=len(distinct)).astype(np.float64))
     table = np.stack(columns, 1)  # [sessions, 2 * metrics + 1]: sums of gains, then targets
-    drawn = _draws(table, samples, seed)
-    drawn = drawn[:, :-1] / drawn[:, -1:]
-    low, high = np.percentile(drawn[:, 0::2] - drawn[:, 1::2], [2.5, 97.5], axis=0)
-    whole_ = table.sum(0)
-    values = whole_[:-1] / whole_[-1]
+    sums = _draws(table, samples, seed)
+    means = sums[:, :-1] / sums[:, -1:]
+    low, high = np.percentile(means[:, 0::2] - means[:, 1::2], [2.5, 97.5], axis=0)
+    totals = table.sum(0)
+    values = totals[:-1] / totals[-1]
     return [Difference(name, float(values[2 * i]), float(values[2 * i + 1]), float(low[i]),
                        float(high[i]))
             for i, name in enumerate(names)]

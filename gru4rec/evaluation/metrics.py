@@ -1,13 +1,10 @@
-"""Ranks of targets among all items under three tie rules, and what is measured on ranks and on
-recommended lists.
-"""
+"""Ranks of targets under three tie rules, and the metrics of ranks and of recommended lists."""
 
 import numpy as np
 
 from gru4rec.errors import DivergenceError, InputError
 
-# need the recommended items; the other metrics need ranks alone
-OF_LISTS = ("coverage", "popularity")
+OF_LISTS = ("coverage", "popularity")  # metrics of recommended lists; the others need ranks only
 TIES = ("conservative", "median", "standard")
 
 
@@ -17,15 +14,14 @@ def ranks_from_counts(greater, greater_equal, tie="conservative"):
     Args:
       greater: [N] int, items with a score greater than the target's, >= 0.
       greater_equal: [N] int, items with a score at least the target's, the target itself included.
-      tie: place among equal scores: "conservative" (last: greater_equal), "standard" (first: 1 +
-      greater) or
-        "median" (middle: (1 + greater + greater_equal) / 2).
+      tie: place among equal scores: "conservative" (last: greater_equal), "standard" (first:
+        1 + greater) or "median" (middle: (1 + greater + greater_equal) / 2).
     Returns: [N] float64 ranks >= 1; halves occur only for "median".
     Raises: InputError for an unknown tie or the first negative count; DivergenceError naming the
-    first target that is
-      not among its own greater_equal items, which only a score that is not a number brings about.
-    Example: scores 3, 3, 1, target a 3: greater 0, greater_equal 2 -> conservative 2, median
-    1.5, standard 1."""
+      first target that is not among its own greater_equal items: its score is not a number.
+    Example: scores 3, 3, 1, target one with 3: greater 0, greater_equal 2 -> conservative 2,
+      median 1.5, standard 1.
+    """
     _check_tie(tie)
     greater, greater_equal = np.asarray(greater), np.asarray(greater_equal)
     if greater.shape != greater_equal.shape or greater.ndim != 1:
@@ -37,8 +33,7 @@ def ranks_from_counts(greater, greater_equal, tie="conservative"):
     row = _first(~(greater_equal > greater))
     if row is not None:
         raise DivergenceError("the score of target %d is not a number: %s items score higher, %s "
-                              "at least as high"
-                              % (row, greater[row], greater_equal[row]))
+                              "at least as high" % (row, greater[row], greater_equal[row]))
     if tie == "conservative":
         return greater_equal.astype(np.float64)
     if tie == "standard":
@@ -46,59 +41,22 @@ def ranks_from_counts(greater, greater_equal, tie="conservative"):
     return (1.0 + greater + greater_equal) / 2
 
 
-def ranks_of_targets(scores, targets, tie="conservative"):
-    """Rank of each target among all items, straight from the scores; what the graph must agree
-    with.
-
-    Args:
-      scores: [N, I] float, any real scale (logits are fine).
-      targets: [N] int item indices, 0 <= target < I.
-      tie: as in `ranks_from_counts`.
-    Returns: [N] float64 ranks in [1, I].
-    Raises: InputError naming the first target out of range or an unknown tie; DivergenceError
-    naming the first score
-      that is not finite.
-    Example: scores [[3, 3, 1]], target 1 -> conservative 2, median 1.5, standard 1.
-    """
-    _check_tie(tie)
-    scores, targets = np.asarray(scores), np.asarray(targets)
-    if scores.ndim != 2 or targets.shape != scores.shape[:1]:
-        raise InputError("scores of shape %s and targets of shape %s; give [N, I] and [N]"
-                         % (scores.shape, targets.shape))
-    if targets.size and not np.issubdtype(targets.dtype, np.integer):
-        raise InputError("targets are %s; give item indices (int)" % targets.dtype)
-    targets = targets.astype(np.int64)
-    row = _first((targets < 0) | (targets >= scores.shape[1]))
-    if row is not None:
-        raise InputError("target %d of row %d is no item index; there are %d items"
-                         % (targets[row], row, scores.shape[1]))
-    row = _first(~np.isfinite(scores).all(1))
-    if row is not None:
-        item = _first(~np.isfinite(scores[row]))
-        raise DivergenceError("score of item %d in row %d is %s" % (item, row, scores[row, item]))
-    own = np.take_along_axis(scores, targets[:, None], axis=1)
-    return ranks_from_counts((scores > own).sum(1), (scores >= own).sum(1), tie)
-
-
 def recall_mrr(ranks, cut_offs, num_misses=0):
     """Recall@c and MRR@c for several list lengths at once.
 
-    Recall@c is the share of targets with rank <= c; MRR@c is the mean of 1/rank, taken as 0 where
-    rank > c. Misses (targets the model cannot rank, such as unknown items) count in the denominator
-    of both.
+    Recall@c is the share of the targets with rank <= c. MRR@c is the mean of 1/rank, taken as 0
+    where rank > c. Misses (targets that the model cannot rank, such as unknown items) count in the
+    denominator of both.
 
     Args:
       ranks: [N] float, >= 1.
       cut_offs: ints >= 1.
       num_misses: int >= 0.
-    Returns: list of (cut_off, recall, mrr), one for each cut-off in its order; all three are Python
-    numbers.
-    Raises: InputError naming the first rank below 1 or unusable cut-off, or if there is no target
-    at all;
+    Returns: list of (cut_off, recall, mrr), one for each cut-off, in their order; Python numbers.
+    Raises: InputError naming the first rank below 1 or unusable cut-off, or if there is no target;
       DivergenceError naming the first rank that is not finite.
     Source: Hidasi et al. 2016, "Session-based recommendations with recurrent neural networks",
-    section 4. Differs:
-      rank c itself counts (the first TensorFlow port asked for rank < c).
+      section 4. Differs: rank c itself counts (the first TensorFlow port asked for rank < c).
     Example: ranks 1, 4, one miss, cut-offs 3, 5 -> (3, 1/3, 1/3), (5, 2/3, 5/12).
     """
     ranks = np.asarray(ranks, dtype=np.float64)
@@ -125,14 +83,15 @@ def recall_mrr(ranks, cut_offs, num_misses=0):
 
 
 def ndcg(ranks, cut_offs, num_misses=0):
-    """NDCG@c with the target as the one relevant item: the mean of 1/log2(1 + rank), taken as 0
-    where rank > c.
+    """NDCG@c with the target as the one relevant item.
+
+    It is the mean of 1/log2(1 + rank), taken as 0 where rank > c.
 
     Args:
       ranks, cut_offs, num_misses: as `recall_mrr`, which checks them.
     Returns: list of float, one for each cut-off.
     Source: Jarvelin and Kekalainen 2002, "Cumulated gain-based evaluation of IR techniques"; the
-    ideal gain is 1.
+      ideal gain is 1.
     Example: ranks 1, 3, one miss, cut-offs 1, 3 -> 1/3, (1 + 1/2)/3.
     """
     ranks = np.asarray(ranks, dtype=np.float64)
@@ -145,23 +104,24 @@ def of_ranks(ranks, cut_offs, num_misses=0):
     """Metrics of ranks by name; arguments as `recall_mrr`.
 
     Returns: list of (cut_off, {"recall": float, "mrr": float, "ndcg": float}), one for each
-    cut-off."""
-    return [(cut, dict(recall=recall, mrr=mrr, ndcg=gain)) for (cut, recall, mrr), gain in
-            zip(recall_mrr(ranks, cut_offs, num_misses), ndcg(ranks, cut_offs, num_misses))]
+      cut-off.
+    """
+    rows = zip(recall_mrr(ranks, cut_offs, num_misses), ndcg(ranks, cut_offs, num_misses))
+    return [(cut, dict(recall=recall, mrr=mrr, ndcg=gain)) for (cut, recall, mrr), gain in rows]
 
 
 def of_lists(recommended, support):
     """Metrics of recommended lists by name.
 
     Args:
-      recommended: [C, I] int, how many lists of each of C lengths hold each item.
+      recommended: [C, I] int: for each of C lengths, how many lists hold each item.
       support: [I] int, events of each item in training, one of them > 0.
-    Returns: list of {"coverage": share of the catalogue that is in any list, "popularity": mean
-    support of the
-      recommended items, the most popular item's taken as 1, None without a list}, one for each
-      length.
-    Example: lists [a b], [a c], support 4, 2, 1, 1 -> coverage 3/4, popularity (1 + 1/2 + 1 +
-    1/4) / 4."""
+    Returns: list of dict, one for each length: "coverage", share of the catalogue that is in any
+      list; "popularity", mean support of the recommended items as a fraction of the largest
+      support, None without a list.
+    Example: lists [a b], [a c], support 4, 2, 1, 1 -> coverage 3/4,
+      popularity (1 + 1/2 + 1 + 1/4) / 4.
+    """
     recommended, share = np.asarray(recommended), np.asarray(support) / float(np.max(support))
     return [{"coverage": float((times > 0).mean()),
              "popularity": float(times.dot(share) / times.sum()) if times.any() else None}

@@ -1,6 +1,4 @@
-"""What an evaluation counts, prints and writes, whoever computes the ranks: the model or a
-baseline.
-"""
+"""What an evaluation counts, prints and writes, for ranks of the model and of a baseline alike."""
 
 from typing import Any, NamedTuple, Optional
 
@@ -11,21 +9,21 @@ from gru4rec.data.targets import Targets, list_targets
 from gru4rec.evaluation import metrics
 from gru4rec.runlog.lines import LABELS, shown, values_line
 
-# first position of each part
+# Parts of --split position: (first position, name).
 PLACES = ((1, "1"), (2, "2"), (3, "3"), (4, "4"), (5, "5-9"), (10, "10+"))
 
 
 class TestSet(NamedTuple):
-    """Test sessions as a configuration counts them."""
+    """Test sessions, and which of their targets a configuration counts."""
 
-    __test__ = False  # no test class, whatever pytest makes of the name
+    __test__ = False  # keeps pytest from taking it for a test class
 
     sessions: EvalSessions
     report: TestReport
     options: Any  # config.EvalConfig
-    wanted: Optional[np.ndarray]  # None: all ranked targets count; else bool [ranked targets]
+    wanted: Optional[np.ndarray]  # bool [ranked targets], those counted; None: all are
     num_misses: int  # counted targets that have no rank
-    targets: Optional[Targets]  # the counted targets; None where nothing asks for them
+    targets: Optional[Targets]  # the counted targets; None if no option needs them
 
 
 def load(events, vocabulary, options):
@@ -45,60 +43,60 @@ def load(events, vocabulary, options):
     return TestSet(sessions, report, options, wanted, int((~targets.known).sum()), targets)
 
 
-def counted(test, counts):
-    """(greater, greater_equal) of all ranked targets, such as evaluation.counts.Counts -> of the
-    counted ones, as that.
-    """
-    return counts if test.wanted is None else type(counts)(*(part[test.wanted] for part in counts))
-
-
 def ranks(test, counts):
-    """[ranked and counted targets] float64; counts: anything with `greater` and `greater_equal` of
-    them.
+    """Ranks of the targets that are ranked and counted, float64 [n].
+
+    Args:
+      test: TestSet. counts: anything with `greater` and `greater_equal`, int [n], of these targets.
     """
     return metrics.ranks_from_counts(counts.greater, counts.greater_equal, test.options.tie)
 
 
+def ranks_of_all(test, counts):
+    """As `ranks`, from (greater, greater_equal) of all ranked targets, counted or not."""
+    if test.wanted is not None:
+        counts = [values[test.wanted] for values in counts]
+    return metrics.ranks_from_counts(*counts, tie=test.options.tie)
+
+
 def results(test, ranks, recommended=None, support=None):
-    """What --metrics asks for, as far as ranks and (where given) lists tell it.
+    """The metrics of --metrics that ranks and, where given, lists determine.
 
     Args:
       ranks: of `ranks`. recommended, support: as evaluation.metrics.of_lists.
     Returns: list of (cut_off, {name: float or None}), the names in the order of --metrics.
     """
-    found = metrics.of_ranks(ranks, test.options.cut_off, test.num_misses)
+    measured = metrics.of_ranks(ranks, test.options.cut_off, test.num_misses)
     if recommended is not None:
-        for (_, values), more in zip(found, metrics.of_lists(recommended, support)):
+        for (_, values), more in zip(measured, metrics.of_lists(recommended, support)):
             values.update(more)
-    return [(cut, {name: values[name] for name in test.options.metrics if name in values}) for cut,
-            values in found]
+    return [(cut, {name: values[name] for name in test.options.metrics if name in values})
+            for cut, values in measured]
 
 
 def all_ranks(test, ranks):
-    """[N] float64, the rank of each of `test.targets`; infinite for a miss."""
+    """Rank of each of `test.targets`, [N] float64; infinite for a miss."""
     full = np.full(len(test.targets.known), np.inf)
     full[test.targets.known] = ranks
     return full
 
 
 def split_rows(test, ranks):
-    """Recall and MRR by part of the targets.
+    """Recall and MRR by part of the targets, as --split says.
 
-    Returns: list of dict: `split`, `part`, `events`, the protocol, and `recall@c`, `mrr@c` of each
-    cut-off (None where
-      no event is).
+    Returns: list of dict: `split`, `part`, `events`, the options that decide what counts, and
+      `recall@c`, `mrr@c` of each cut-off, which are None for a part without targets.
     """
-    rows = []
-    for split in test.options.split:
+    rows, options = [], test.options
+    for split in options.split:
         for part, mask in _parts(test.targets, split):
             inside = all_ranks(test, ranks)[mask]
             known = inside[np.isfinite(inside)]
-            row = dict(split=split, part=part, events=len(inside), unknown=test.options.unknown,
-                       tie=test.options.tie,
-                       eval_target=test.options.eval_target)
-            measured = metrics.recall_mrr(known, test.options.cut_off,
-                                          len(inside) - len(known)) if len(inside) else [
-                (cut, None, None) for cut in test.options.cut_off]
+            row = dict(split=split, part=part, events=len(inside), unknown=options.unknown,
+                       tie=options.tie, eval_target=options.eval_target)
+            measured = [(cut, None, None) for cut in options.cut_off]
+            if len(inside):
+                measured = metrics.recall_mrr(known, options.cut_off, len(inside) - len(known))
             for cut, recall, mrr in measured:
                 row.update({"recall@%d" % cut: recall, "mrr@%d" % cut: mrr})
             rows.append(row)
@@ -106,7 +104,7 @@ def split_rows(test, ranks):
 
 
 def _parts(targets, split):
-    """Pairs (name, bool [N])."""
+    """Pairs (name of a part, bool [N]: the targets in it)."""
     if split == "repeat":
         return [("new", ~targets.repeated), ("repeated", targets.repeated)]
     if split == "position":
@@ -116,8 +114,9 @@ def _parts(targets, split):
 
 
 def split_lines(rows, cut_offs):
-    """Lines of a tab-separated table of `split_rows`, which may name their `model`; no line without
-    rows.
+    """Lines of a tab-separated table of `split_rows`, none without rows.
+
+    With several models each row has a `model`.
     """
     if not rows:
         return []
@@ -130,8 +129,10 @@ def split_lines(rows, cut_offs):
 
 
 def eval_row(test, results):
-    """What every row of an evaluation in metrics.jsonl has; results: as
-    evaluation.metrics.of_ranks.
+    """Fields of every row of an evaluation in metrics.jsonl.
+
+    Args:
+      test: TestSet. results: as evaluation.metrics.of_ranks.
     """
     options, report = test.options, test.report
     return dict(tie=options.tie, unknown=options.unknown, eval_target=options.eval_target,
@@ -141,12 +142,12 @@ def eval_row(test, results):
 
 
 def flat(results, prefix=""):
-    """[(20, {"recall": 0.5})] -> {"recall@20": 0.5}, names after `prefix`."""
-    return {"%s%s@%d" % (prefix, name, cut): value for cut, values in results for name,
-            value in values.items()}
+    """[(20, {"recall": 0.5})] -> {"recall@20": 0.5}, each name after `prefix`."""
+    return {"%s%s@%d" % (prefix, name, cut): value
+            for cut, values in results for name, value in values.items()}
 
 
 def result_lines(results, name=""):
-    """One line for each cut-off; `name: ` in front if there is a name."""
-    return [(name + ": " if name else "") + values_line(cut, values) for cut,
-            values in results if values]
+    """One line for each cut-off, `name: ` in front of it if there is a name."""
+    start = name + ": " if name else ""
+    return [start + values_line(cut, values) for cut, values in results if values]

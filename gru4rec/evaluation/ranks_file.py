@@ -12,11 +12,11 @@ KEYS = ["session", "position", "target"]
 
 
 def write_ranks(test, ranks):
-    """Write `--ranks_out`, complete or not at all: one row per counted target; nothing without the
-    flag.
+    """Write the file of --ranks_out, if it is given: one row per counted target.
 
-    Columns: session, position, target (raw ids; data.targets.Targets), rank (float; infinite for a
-    miss).
+    The file is complete or not there. Columns: session, position, target (with raw ids, as in
+    data.targets.Targets) and rank (float; infinite for a miss).
+
     Raises: InputError if the file cannot be written.
     """
     path = test.options.ranks_out
@@ -24,13 +24,12 @@ def write_ranks(test, ranks):
         return
     targets = test.targets
     frame = pd.DataFrame({"session": targets.session, "position": targets.position,
-                          "target": targets.item,
-                          "rank": all_ranks(test, ranks)})
+                          "target": targets.item, "rank": all_ranks(test, ranks)})
+    write = frame.to_parquet if path.lower().endswith(".parquet") else frame.to_csv
     try:
         with durable.replacing(path) as temporary:
-            (frame.to_parquet if path.lower().endswith(".parquet")
-             else frame.to_csv)(temporary, index=False)
-    except (OSError, ImportError) as error:  # ImportError: a pyarrow that pandas finds too old
+            write(temporary, index=False)
+    except (OSError, ImportError) as error:  # ImportError: pyarrow is too old for pandas
         raise InputError("--ranks_out %s cannot be written: %s; give another"
                          % (path, getattr(error, "strerror", None) or error)) from None
 
@@ -39,14 +38,17 @@ def read(path):
     """A table of --ranks_out: DataFrame of session, position (int64), target and rank (float64).
 
     Raises: InputError naming the file if it cannot be read, lacks a column or value, or holds a
-    target twice."""
+      target twice.
+    """
     check_pyarrow(path)
     try:
-        frame = pd.read_parquet(path) if path.lower().endswith(".parquet") else pd.read_csv(
-            path, dtype=str, keep_default_na=False)
+        if path.lower().endswith(".parquet"):
+            frame = pd.read_parquet(path)
+        else:
+            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     except MemoryError:
         raise
-    except Exception as error:  # on damaged bytes pyarrow raises whatever it likes
+    except Exception as error:  # pyarrow raises errors of many kinds for damaged bytes
         raise InputError("%s: cannot be read (%s); give a file that --ranks_out wrote"
                          % (path, " ".join(str(error).split())[:120])) from None
     missing = [name for name in KEYS + ["rank"] if name not in frame.columns]
@@ -66,8 +68,8 @@ def read(path):
             raise InputError("%s: row %d has the %s %r; give %s"
                              % (path, row + 1, name, frame[name].iloc[row], what))
     frame = frame[KEYS].assign(position=position.astype(np.int64), rank=rank.astype(np.float64))
-    second = frame.duplicated(KEYS).to_numpy()
-    if second.any():
+    is_second = frame.duplicated(KEYS).to_numpy()
+    if is_second.any():
         raise InputError("%s: row %d is the second of its target; a target has one rank"
-                         % (path, np.argmax(second) + 1))
+                         % (path, np.argmax(is_second) + 1))
     return frame

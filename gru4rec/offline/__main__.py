@@ -13,7 +13,7 @@ from gru4rec.command.interrupts import StopRequest
 from gru4rec.command.kinds import whole
 from gru4rec.command.process import exit_status, progress, say, setup_logging
 from gru4rec.config.groups import EvalConfig
-from gru4rec.errors import ConfigError, InputError
+from gru4rec.errors import ConfigError
 from gru4rec.evaluation.metrics import OF_LISTS
 from gru4rec.export.signature import PREFIX, STEP
 from gru4rec.runlog.lines import counts_line
@@ -72,6 +72,7 @@ def parse(argv):
 
 def run(which, options):
     """Evaluate and print; the arguments are those of `parse`."""
+    from gru4rec.data import sample
     from gru4rec.data.reading import loader
     from gru4rec.evaluation import protocol, ranks_file
     from gru4rec.export import exported
@@ -85,9 +86,10 @@ def run(which, options):
         if longest > k and k < len(export.vocabulary):
             raise ConfigError("--cut_off %d is beyond the lists of %d items; export with --k %d, "
                               "or use --graph step" % (longest, k, longest))
-    path = which.test_path or export.config.data.test_path or _bundled(export.config)
+    trained = export.config.data
+    path = sample.test_file(which.test_path, trained.train_path, trained.test_path)
     outputs.check("--ranks_out", options.ranks_out, path)
-    keys = [getattr(which, key) or getattr(export.config.data, key) for key in KEYS]
+    keys = [getattr(which, key) or getattr(trained, key) for key in KEYS]
     test = protocol.load(loader.load_events(path, *keys), export.vocabulary, options)
     ranks = _ranks(export, graph, which, test)
     say(counts_line(test.report, options.unknown))
@@ -96,15 +98,6 @@ def run(which, options):
     for line in protocol.split_lines(protocol.split_rows(test, ranks), options.cut_off):
         say(line)
     ranks_file.write_ranks(test, ranks)
-
-
-def _bundled(config):
-    """Path of the bundled test sample, if the model was trained on the bundled sample."""
-    from gru4rec.data import sample
-    if config.data.train_path is not None:
-        raise InputError("--test_path is missing: the model was trained without a test file; give "
-                         "one")
-    return sample.path("test")
 
 
 class _Between:
@@ -129,8 +122,7 @@ def _ranks(export, graph, which, test):
         with StopRequest() as stop, progress("replay", "event")(test.report.events) as bar:
             between = _Between(stop, bar)
             if which.graph == STEP:
-                counts = replay.by_step(runner, test.sessions, between)
-                return protocol.ranks(test, protocol.counted(test, counts))
+                return protocol.ranks_of_all(test, replay.by_step(runner, test.sessions, between))
             places = replay.by_prefix(runner, test.sessions, len(export.vocabulary), between)
     finally:
         runner.close()

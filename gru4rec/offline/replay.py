@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from gru4rec.data import schedule
+from gru4rec.data.targets import contexts
 from gru4rec.errors import DivergenceError
-from gru4rec.evaluation.counts import Counts, contexts
 from gru4rec.export.signature import IDS, LENGTHS, NEW_STATE, SCORES, STATE, TOP_IDS, TOP_SCORES
 
 
@@ -29,7 +29,8 @@ def by_step(runner, sessions, progress=None):
     Args:
       runner: of offline.runtimes. sessions: data.sessions.EvalSessions.
       progress: None, or an object with update(number of targets).
-    Returns: evaluation.counts.Counts, session by session.
+    Returns: (greater, greater_equal) int [N] as evaluation.metrics.ranks_from_counts takes them,
+      session by session.
     """
     epoch, cells = schedule.build_longest_first(sessions.items, sessions.offsets, runner.lanes,
                                                 sessions.leading_skip)
@@ -50,7 +51,7 @@ def by_step(runner, sessions, progress=None):
         greater[t, live], greater_equal[t, live] = (rows > own).sum(1), (rows >= own).sum(1)
         if progress is not None:
             progress.update(len(live))
-    return Counts(greater.ravel()[cells], greater_equal.ravel()[cells])
+    return greater.ravel()[cells], greater_equal.ravel()[cells]
 
 
 def by_prefix(runner, sessions, num_items, progress=None):

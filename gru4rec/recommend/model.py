@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
@@ -32,8 +31,6 @@ if TYPE_CHECKING:  # numpy.typing is newer than the numpy of TensorFlow 1.15
     _Pair = Tuple[NDArray[Any], NDArray[np.float32]]
 else:
     _Pair = tuple
-
-_log = logging.getLogger(__name__)
 
 
 class Recommendation(_Pair):

@@ -28,7 +28,7 @@ def training_events(config):
         if options.valid_path is not None:
             held_out = loader.load_events(options.valid_path, *keys)
         return dataset.header(data.train_path), held_out, None
-    events = loader.load_events(data.train_path or sample.path("train"), *keys)
+    events = loader.load_events(sample.train_file(data.train_path), *keys)
     if options.valid_path is not None:
         held_out = loader.load_events(options.valid_path, *keys)
         return events, held_out, split.join(events, held_out) if options.refit else None

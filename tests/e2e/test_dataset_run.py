@@ -33,10 +33,9 @@ def prepared(tmp_path_factory):
 def train(directory, path, **flags):
     """dict name -> SHA-256 of the checkpoint files with weights and of the vocabulary."""
     words = ["--train", "1", "--train_path", str(path), "--checkpoint_dir", str(directory),
-             "--device", "cpu", "--size", "8",
-             "--batch_size", "16", "--xla", "off"]
-    assert main.main(words + [str(w) for name,
-                              value in flags.items() for w in ("--" + name, value)]) == 0
+             "--device", "cpu", "--size", "8", "--batch_size", "16", "--xla", "off"]
+    words += [str(word) for name, value in flags.items() for word in ("--" + name, value)]
+    assert main.main(words) == 0
     found = {}
     for name in os.listdir(str(directory)):
         if ".data-" in name or name.endswith(".npz"):
@@ -45,7 +44,8 @@ def train(directory, path, **flags):
 
 
 def test_weights_are_those_of_the_plain_file_whose_run_goes_on_in_parts(prepared, tmp_path):
-    plain, parted = prepared / "session-rec_train_full.txt", prepared / "session-rec_train_full.parquet"
+    plain = prepared / "session-rec_train_full.txt"
+    parted = prepared / "session-rec_train_full.parquet"
     first = train(tmp_path / "a", plain, epoch=1)
     assert len(first) > 2 and first == train(tmp_path / "b", parted, epoch=1)
     assert train(tmp_path / "a", parted, epoch=2,

@@ -1,6 +1,4 @@
-"""What surrounds the model's Recall and MRR, by the real command: sequential rules, metrics,
-splits, tables of ranks.
-"""
+"""By the real command: sequential rules, metrics, splits and tables of ranks."""
 
 import json
 import os

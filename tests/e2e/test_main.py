@@ -113,8 +113,8 @@ def test_a_predictable_chain_is_learnt_and_noise_is_not(tmp_path):
     command(tmp_path, "--train_path", "train.tsv", "--test_path", "test.tsv", *flags)
     assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) > 0.9
     for name, seed in (("train.tsv", 3), ("test.tsv", 4)):
-        synthetic.random_sessions(1500, 60,
-                                  seed).to_csv(str(tmp_path / name), sep="\t", index=False)
+        frame = synthetic.markov_sessions(1500, 60, seed, noise=1.0)
+        frame.to_csv(str(tmp_path / name), sep="\t", index=False)
     command(tmp_path, "--train_path", "train.tsv", "--test_path", "test.tsv", *flags)
     assert recall(command(tmp_path, "--train", 0, "--cut_off", 5)[0], 5) < 5 / 60.0 + 0.03
 

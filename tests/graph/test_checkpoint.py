@@ -13,11 +13,11 @@ import pytest
 from gru4rec import checkpoint, config
 from gru4rec.checkpoint import bundle_reader, names
 from gru4rec.checkpoint import manifest as manifests
-from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError
 from gru4rec.model import state
 from gru4rec.tf_compat import tf
 from gru4rec.training.directory import RunDirectory
+from tests.data_helpers import vocabulary_of
 
 CFG = config.parse(["--size", "5,3", "--batch_size", "4"])
 
@@ -28,7 +28,7 @@ def saved(tmp_path):
     arrays = state.initial(CFG, 7)
     for epoch in range(2):
         arrays[state.GLOBAL_STEP] = np.array(10 * (epoch + 1), np.int64)
-        checkpoint.save(str(tmp_path), CFG, Vocabulary.build(np.array(list("abcdefg"), object)),
+        checkpoint.save(str(tmp_path), CFG, vocabulary_of(np.array(list("abcdefg"), object)),
                         arrays, epoch, 20)
     return tmp_path, arrays
 
@@ -130,7 +130,7 @@ def test_a_directory_of_any_name_holds_checkpoints(tmp_path, monkeypatch, name):
     if directory.startswith("s3:"):
         directory = "s3://bucket"
     arrays = state.initial(CFG, 7)
-    checkpoint.save(directory, CFG, Vocabulary.build(np.arange(7)), arrays, 0, 20)
+    checkpoint.save(directory, CFG, vocabulary_of(np.arange(7)), arrays, 0, 20)
     np.testing.assert_array_equal(checkpoint.load(directory).arrays["softmax_w"],
                                   arrays["softmax_w"])
 

@@ -10,7 +10,6 @@ import pytest
 
 from gru4rec import checkpoint, config, device, main, tf_compat
 from gru4rec.data import schedule
-from gru4rec.data.epochs import build_epoch
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import npu, rank_table
 from gru4rec.engine import create
@@ -19,6 +18,7 @@ from gru4rec.model import state
 from gru4rec.parallel import workers
 from gru4rec.tf_compat import tf
 from tests import helpers
+from tests.data_helpers import epoch_of
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import fake_npu  # noqa: E402
@@ -96,7 +96,7 @@ def joined(epochs):
 @pytest.mark.parametrize("size", [2, pytest.param(8, marks=pytest.mark.once_on_1)])
 def test_ranks_are_one_process_with_the_joined_batch(together, sessions, size):
     """With every item as a negative no lane sees another, so the joined batch is the same model."""
-    epochs = [build_epoch(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
+    epochs = [epoch_of(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
     assert len({epoch.num_steps for epoch in epochs}) == 1
     cfg, whole = make(loss="full-cross-entropy"), make(size, loss="full-cross-entropy")
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
@@ -116,7 +116,7 @@ def test_ranks_are_one_process_with_the_joined_batch(together, sessions, size):
 @pytest.mark.once_on_1
 def test_with_negatives_of_the_batch_a_step_is_the_mean_of_the_ranks_steps(together, sessions):
     size, cfg = 2, make(loss="bpr-max")
-    epochs = [build_epoch(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
+    epochs = [epoch_of(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
     results = together(size, lambda dev: train(cfg, dev, epochs[dev.ranks.rank], start, 1))
     alone = [train(cfg, helpers.cpu(), epoch, start, 1) for epoch in epochs]
@@ -129,7 +129,7 @@ def test_with_negatives_of_the_batch_a_step_is_the_mean_of_the_ranks_steps(toget
 
 
 def test_weights_of_rank_0_are_everyones(together, sessions):
-    cfg, epoch = make(), build_epoch(sessions, LANES, workers.Workers(2, 0))
+    cfg, epoch = make(), epoch_of(sessions, LANES, workers.Workers(2, 0))
     starts = [helpers.start_arrays(cfg, ITEMS, 0.5, seed) for seed in (1, 2)]
     results = together(2, lambda dev: train(cfg, dev, epoch, starts[dev.ranks.rank], 0))
     for name in state.weight_shapes(cfg.model, ITEMS):
@@ -138,7 +138,7 @@ def test_weights_of_rank_0_are_everyones(together, sessions):
 
 def test_an_overflow_on_one_rank_is_skipped_on_all(together, sessions):
     cfg = make(loss_scale="dynamic", optimizer="adam", grad_cap=1)
-    epoch = build_epoch(sessions, LANES, workers.Workers(2, 0))
+    epoch = epoch_of(sessions, LANES, workers.Workers(2, 0))
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
 
     class Overflowing(npu.Npu):
@@ -160,7 +160,7 @@ def test_one_process_builds_no_collective(monkeypatch, sessions):
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     with fake_npu.installed(ADAPTER) as fake:
         chosen = device.choose("npu")
-        train(make(), chosen, build_epoch(sessions, LANES, chosen.ranks),
+        train(make(), chosen, epoch_of(sessions, LANES, chosen.ranks),
               helpers.start_arrays(make(), ITEMS), 1)
         assert not [name for name in fake.imported if "hccl" in name]
 

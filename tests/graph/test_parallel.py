@@ -11,7 +11,6 @@ import pytest
 
 from gru4rec import config
 from gru4rec.data import schedule
-from gru4rec.data.epochs import build_epoch
 from gru4rec.data.sessions import Sessions
 from gru4rec.device import host
 from gru4rec.engine import create
@@ -23,6 +22,7 @@ from gru4rec.parallel import cluster, collectives, workers
 from gru4rec.parallel.collectives import Collectives
 from gru4rec.tf_compat import tf
 from tests import helpers
+from tests.data_helpers import epoch_of
 
 ITEMS, LANES = 40, 4
 
@@ -108,7 +108,7 @@ CASES += [pytest.param(name, 2, marks=pytest.mark.release) for name in sorted(FA
 
 def joined_epochs(sessions, size):
     """(data.schedule.Epoch of each rank, the one of a process with all lanes)."""
-    epochs = [build_epoch(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
+    epochs = [epoch_of(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
     return epochs, schedule.Epoch(*[np.concatenate(arrays, 1) for arrays in zip(*epochs)])
 
 
@@ -171,7 +171,7 @@ def test_ranks_meet_though_a_proxy_is_set(sessions, monkeypatch):
         monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody listens there
     for name in ("no_proxy", "no_grpc_proxy", "grpc_proxy"):
         monkeypatch.setenv(name, "")
-    cfg, epoch = make(xla="off"), build_epoch(sessions, LANES, workers.Workers(2, 0))
+    cfg, epoch = make(xla="off"), epoch_of(sessions, LANES, workers.Workers(2, 0))
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
     results = together(2, lambda device: train(cfg, device, epoch, start, 1))
     helpers.assert_same_bits(results[0][1], results[1][1])

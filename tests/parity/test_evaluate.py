@@ -55,9 +55,7 @@ def weights_of(config, arrays):
 
 
 def random_lists(num_sessions, seed=3, unknown=0.2):
-    """Sessions of one to seven events, a fifth of them unknown (-1); the first few are the awkward
-    ones.
-    """
+    """Sessions of 1 to 7 events, a fifth of them unknown (-1); the first few are edge cases."""
     random = np.random.RandomState(seed)
     awkward = [[-1, 4], [-1, -1, 5, 6], [3, -1], [-1, 7, -1, 8], [-1, -1], [9], [-1], [1, -1, 2],
                [2, 2, 2]]
@@ -67,9 +65,7 @@ def random_lists(num_sessions, seed=3, unknown=0.2):
 
 
 def sessions_of(lists, unknown):
-    """EvalSessions of lists of item indices, by the package's own loader of test events; -1 becomes
-    an unknown id.
-    """
+    """EvalSessions of lists of item indices, by sessions.index_test; -1 becomes an unknown id."""
     vocab = Vocabulary(np.arange(NUM_ITEMS, dtype=np.int64), np.ones(NUM_ITEMS, np.int64))
     items = np.array(sum(lists, []), np.int64)
     session = np.repeat(np.arange(len(lists)), [len(s) for s in lists]).astype(np.int64)
@@ -122,8 +118,8 @@ def test_counts_and_metrics_are_those_of_brute_force(config, unknown, counting):
     assert report.sessions == expected.num_sessions
     evaluator = evaluator_module.Evaluator(config, helpers.cpu(), arrays, 7)
     for tie in metrics.TIES:
-        for cut_off, recall, mrr in evaluator_module.evaluate(evaluator, sessions, tie,
-                                                              [1, 3, 10, 20]):
+        for cut_off, recall, mrr in helpers.recall_mrr(evaluator, sessions, tie,
+                                                       [1, 3, 10, 20]):
             wanted = expected.recall_mrr(cut_off, tie)
             assert recall == float(wanted[0]) and mrr == pytest.approx(float(wanted[1]), rel=1e-14)
     evaluator.close()
@@ -166,9 +162,7 @@ def test_one_evaluator_ranks_twice_alike():
 
 @pytest.mark.machine
 def test_trained_weights_rank_nearly_as_in_float64():
-    """Ordinary weights and tanh: almost every rank is that of the float64 twin, and none is below
-    1.
-    """
+    """Ordinary weights and tanh: almost every rank is that of the float64 twin, none below 1."""
     config = helpers.make_config(size="8,6")
     arrays = helpers.start_arrays(config, NUM_ITEMS, 0.5)
     lists = random_lists(60)
@@ -332,9 +326,7 @@ def test_only_wanted_targets_are_ranked(config):
 
 
 def _lists_by_brute_force(config, arrays, lists, length):
-    """The best items of every target of unknown="drop": highest score first, the lower index first
-    among equals.
-    """
+    """The best items of every target of unknown="drop": by score, then the lower index first."""
     weights, found = weights_of(config, arrays), []
     for session in lists:
         session, states = [item for item in session if item >= 0], reference.zero_states(weights, 1)

@@ -1,6 +1,4 @@
-"""Every baseline against a brute force: one session and one event at a time, dense scores,
-Fractions.
-"""
+"""Every baseline against brute force: event by event, dense scores, Fractions."""
 
 import json
 import os
@@ -196,8 +194,8 @@ def test_damaged_or_missing_rules_are_one_line(tmp_path):
 # --- the command ----------------------------------------------------------------------------------
 
 def tsv(path, lists):
-    rows = ["%d\t%d\t%d" % (session, item, at) for session, items in enumerate(lists) for at,
-            item in enumerate(items)]
+    rows = ["%d\t%d\t%d" % (session, item, at)
+            for session, items in enumerate(lists) for at, item in enumerate(items)]
     path.write_text("SessionId\tItemId\tTime\n" + "\n".join(rows) + "\n")
     return str(path)
 

@@ -1,6 +1,4 @@
-"""Two tables of ranks: what is refused, the numbers, and an interval that another way of drawing
-finds too.
-"""
+"""Two tables of ranks: errors, numbers, and an interval checked by another way of drawing."""
 
 import sys
 

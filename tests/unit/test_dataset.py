@@ -1,6 +1,4 @@
-"""Dataset directories: a worker's share is, bit for bit, what it would have from the plain file;
-and what is refused.
-"""
+"""Dataset directories: shares equal those of the plain file bit for bit; what is refused."""
 
 import json
 import os
@@ -141,9 +139,7 @@ def test_text_ids(tmp_path):
 
 
 def test_ids_are_numbers_if_those_of_the_training_file_are(tmp_path):
-    """Text occurs on the last day only, so that the loader takes the training file's ids for whole
-    numbers.
-    """
+    """Text occurs on the last day only, so the ids of the training file are integers."""
     text = custom_log(lambda n: n * 37 % 1000, lambda n: n)
     out = prepare(tmp_path, text + "x,y,%d\nx,z,%d\n" % ((START + 10 ** 6,) * 2), "--partitions",
                   "4", *STUDY)
@@ -166,8 +162,8 @@ def test_order_by_time_of_the_first_event_wherever_batches_end(tmp_path, monkeyp
 
 
 def test_order_by_time(prepared):
-    vocabulary, whole, report = sessions.index_train(load_events(os.path.join(prepared,
-                                                                              "rsc15_train_full.txt")), "time")
+    text = load_events(os.path.join(prepared, "rsc15_train_full.txt"))
+    vocabulary, whole, report = sessions.index_train(text, "time")
     path = os.path.join(prepared, "rsc15_train_full.parquet")
     ours, mine, about = dataset.read(path, ALONE, "time")
     assert_same(ours.ids, vocabulary.ids)

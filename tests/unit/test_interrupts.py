@@ -12,11 +12,11 @@ import pytest
 from gru4rec import config, engine
 from gru4rec.command.interrupts import StopRequest
 from gru4rec.data.sessions import Sessions
-from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import Interrupted
 from gru4rec.training import loop
 from gru4rec.training.directory import RunDirectory
 from gru4rec.training.start import Start
+from tests.data_helpers import vocabulary_of
 from tests.stand_ins import DEVICE
 
 
@@ -108,6 +108,6 @@ def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monk
                              "checkpoint_dir": str(tmp_path / "new")})
     sessions = Sessions(np.array([0, 1, 2, 1], np.int32), np.array([0, 2, 4]))
     with pytest.raises(Interrupted):
-        loop.train(Start(cfg), DEVICE, Vocabulary.build(np.arange(3)), sessions,
+        loop.train(Start(cfg), DEVICE, vocabulary_of(np.arange(3)), sessions,
                    RunDirectory(cfg.run.checkpoint_dir))
     assert len(closed) == 1 and os.listdir(str(tmp_path)) == []

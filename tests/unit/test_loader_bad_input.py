@@ -1,6 +1,4 @@
-"""Each way an events file can be wrong: one line with path, line, value and what to do; nothing
-else ever escapes.
-"""
+"""Every fault of an events file is one DataError: path, line, value and what to do."""
 
 import gzip
 import os
@@ -21,9 +19,7 @@ FUZZ = settings(max_examples=150, deadline=None, derandomize=True,
 
 
 def message(path, **keys):
-    """The DataError's text, checked to be one line that starts with the path; no file may appear
-    beside it.
-    """
+    """Text of the DataError: one line that starts with the path; no file may appear beside it."""
     before = sorted(os.listdir(os.path.dirname(path)))
     with pytest.raises(DataError) as caught:
         load_events(path, **keys)

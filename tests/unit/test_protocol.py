@@ -24,8 +24,8 @@ VOCAB = Vocabulary(np.array(list("abcd"), object), np.array([4, 3, 2, 1]))
 
 
 def events(shuffle=0):
-    rows = [(session, item, float(at)) for session, items in LISTS.items() for at,
-            item in enumerate(items)]
+    rows = [(session, item, float(at))
+            for session, items in LISTS.items() for at, item in enumerate(items)]
     order = np.random.RandomState(shuffle).permutation(len(rows))
     session, item, time = zip(*[rows[i] for i in order])
     return Events(np.array(session, object), np.array(item, object), np.array(time), "t.tsv", "s")
@@ -55,6 +55,14 @@ def test_targets_are_those_of_brute_force_and_of_the_evaluation(unknown):
     for start, stop, leading in zip(sessions.offsets, sessions.offsets[1:], sessions.leading_skip):
         ranked += sessions.items[start + (not leading):stop].tolist()
     assert VOCAB.encode(found.item[found.known]).tolist() == ranked
+
+
+def test_counts_of_all_targets_become_ranks_of_the_counted_ones():
+    test = protocol.load(events(), VOCAB, options(unknown="miss", eval_target="last"))
+    greater = np.arange(len(test.wanted))
+    ranks = protocol.ranks_of_all(test, (greater, greater + 1))
+    assert 0 < len(ranks) < len(greater)
+    np.testing.assert_array_equal(ranks, 1.0 + np.flatnonzero(test.wanted))
 
 
 def test_nothing_is_listed_where_nothing_asks_for_it():
@@ -198,8 +206,8 @@ def test_results_are_those_asked_for_in_that_order_as_far_as_they_are_known():
     assert protocol.results(test, ranks) == [(2, {"ndcg": 1.0, "recall": 1.0}),
                                              (1, {"ndcg": 1.0, "recall": 1.0})]
     with_lists = protocol.results(test, ranks, [[2, 2, 0, 0], [2, 0, 0, 0]], VOCAB.support)
-    assert [list(values) for _,
-            values in with_lists] == [["popularity", "ndcg", "coverage", "recall"]] * 2
+    names = [list(values) for _, values in with_lists]
+    assert names == [["popularity", "ndcg", "coverage", "recall"]] * 2
     assert [values["coverage"] for _, values in with_lists] == [1 / 2, 1 / 4]
 
 

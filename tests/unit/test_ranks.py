@@ -5,10 +5,10 @@ import pytest
 
 from gru4rec.data import epochs as epochs_module
 from gru4rec.data import schedule
-from gru4rec.data.epochs import build_epoch
 from gru4rec.data.sessions import Sessions
 from gru4rec.errors import ConfigError
 from gru4rec.parallel import workers
+from tests.data_helpers import epoch_of
 
 TABLE = {"RANK_SIZE": "8", "RANK_ID": "3", "JOB_ID": "1", "RANK_TABLE_FILE": "8p.json"}
 
@@ -54,7 +54,7 @@ def test_each_session_goes_to_one_rank():
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 def test_ranks_make_as_many_steps_and_every_target_once(size):
     sessions = made(np.random.RandomState(size).randint(2, 30, 50))
-    epochs = [build_epoch(sessions, 3, workers.Workers(size, rank)) for rank in range(size)]
+    epochs = [epoch_of(sessions, 3, workers.Workers(size, rank)) for rank in range(size)]
     assert len({epoch.num_steps for epoch in epochs}) == 1
     assert any(epoch.weight[-1].any() for epoch in epochs)  # no step too many
     targets = np.concatenate([epoch.y[epoch.weight] for epoch in epochs])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from gru4rec.data.reading.loader import Events
 from gru4rec.data.sessions import index_test, index_train
-from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import DataError
+from tests.data_helpers import vocabulary_of
 
 
 def column(values):
@@ -64,7 +64,7 @@ def test_no_session_of_two_events():
         index_train(events([1, 2, 3], "abc"))
 
 
-VOCAB = Vocabulary.build(column(list("ab")))
+VOCAB = vocabulary_of(column(list("ab")))
 
 
 @pytest.mark.parametrize("session, kept, misses", [
@@ -110,8 +110,8 @@ def test_recall_of_a_perfect_model_shows_the_two_denominators():
 
 @pytest.mark.parametrize("unknown", ["drop", "miss"])
 def test_nothing_to_rank(unknown):
-    with pytest.raises(DataError,
-                       match="e.tsv: none of its 2 items is known to the model \\(first one: 'x'\\)"):
+    words = r"e.tsv: none of its 2 items is known to the model \(first one: 'x'\)"
+    with pytest.raises(DataError, match=words):
         index_test(events([1, 1], "xy"), VOCAB, unknown)
     with pytest.raises(DataError, match="e.tsv: no session has two events"):
         index_test(events([1, 2], "ab"), VOCAB, unknown)
@@ -120,9 +120,9 @@ def test_nothing_to_rank(unknown):
 
 
 def test_ids_are_cast_to_the_vocabulary():
-    got, _ = index_test(events([1, 1, 1], ["7", "x", "8"]), Vocabulary.build(np.array([8, 7])))
+    got, _ = index_test(events([1, 1, 1], ["7", "x", "8"]), vocabulary_of(np.array([8, 7])))
     assert got.items.tolist() == [1, 0]
-    got, _ = index_test(events([1, 1, 1], [7, 8, 9]), Vocabulary.build(column(["8", "7", "x"])))
+    got, _ = index_test(events([1, 1, 1], [7, 8, 9]), vocabulary_of(column(["8", "7", "x"])))
     assert got.items.tolist() == [1, 0]
 
 
@@ -162,7 +162,7 @@ def test_index_train_agrees_with_a_slow_reference(rows, as_text, order):
 @given(EVENTS, st.sampled_from(["drop", "miss"]))
 @settings(max_examples=150, deadline=None, derandomize=True)
 def test_index_test_agrees_with_a_slow_reference(rows, unknown):
-    data, vocab = events(*zip(*rows)), Vocabulary.build(np.array([3, 1, 2]))
+    data, vocab = events(*zip(*rows)), vocabulary_of(np.array([3, 1, 2]))
     expected, total, misses = [], 0, 0
     for place, (_, pairs) in enumerate(slow_sessions(data)):
         items = [item for _, item in pairs]
@@ -180,6 +180,6 @@ def test_index_test_agrees_with_a_slow_reference(rows, unknown):
     got, report = index_test(data, vocab, unknown)
     found = [vocab.decode(items).tolist() for items in lists(got)]
     assert list(zip(got.session_index, found)) == [(place, items) for place, items, _ in expected]
-    assert [f[0 if lead else 1:] for f,
-            lead in zip(found, got.leading_skip)] == [t for _, _, t in expected]
+    targets = [items[0 if lead else 1:] for items, lead in zip(found, got.leading_skip)]
+    assert targets == [t for _, _, t in expected]
     assert (report.events, got.num_misses) == (total, misses)

@@ -1,6 +1,4 @@
-"""Holding out the latest sessions: by share, by days, ties, what is too little, and joining two
-files.
-"""
+"""Holding out the latest sessions: by share, by days, ties, too few; and joining two files."""
 
 import numpy as np
 import pytest

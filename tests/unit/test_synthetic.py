@@ -7,8 +7,8 @@ import os
 import numpy as np
 import pytest
 
+from gru4rec.data import click_process, synthetic
 from gru4rec.data import sample as bundled
-from gru4rec.data import synthetic
 from gru4rec.errors import InputError
 
 DATA = os.path.join(os.path.dirname(__file__), "..", "..", "data")
@@ -85,15 +85,16 @@ def test_memory_is_worth_a_fifth_of_the_ceiling(sample):
 
 
 def test_distributions_sum_to_one():
-    process = synthetic.make_process(3, **SMALL)
+    process = click_process.make_process(3, **SMALL)
     last, before = np.divmod(np.arange(12 * 13), 13)
-    for rows in (synthetic.next_item(process, last, before - 1), synthetic.last_item_only(process)):
+    for rows in (click_process.next_item(process, last, before - 1),
+                 click_process.last_item_only(process)):
         assert (rows > 0).all()
         np.testing.assert_allclose(rows.sum(1), 1, rtol=1e-12)
 
 
 def test_groups_are_a_partition():
-    process = synthetic.make_process(3, **SMALL)
+    process = click_process.make_process(3, **SMALL)
     assert sorted(process.members.ravel()) == list(range(12))
     for group, members in enumerate(process.members):
         assert (process.group[members] == group).all()
@@ -101,14 +102,14 @@ def test_groups_are_a_partition():
 
 
 def test_next_item_by_hand():
-    process = synthetic.Process(
+    process = click_process.Process(
         pop=np.array([3, 1, 2, 2]), group=np.array([0, 0, 1, 1]),
         members=np.array([[0, 1], [2, 3]]),
         first=np.array([1, 0]), second=np.array([0, 1]), shares=(0.2, 0.3, 0.5), go_on=0.5,
         max_len=4)
     # last item 0 -> group 1 (2: 1/2, 3: 1/2); item before it 1 -> group 0 (0: 3/4, 1: 1/4); pop
     # 3/8, 1/8, 1/4, 1/4
-    rows = synthetic.next_item(process, [0, 0], [1, -1])
+    rows = click_process.next_item(process, [0, 0], [1, -1])
     np.testing.assert_allclose(rows[0],
                                [0.2 * 3 / 8 + 0.5 * 3 / 4, 0.2 / 8 + 0.5 / 4, 0.05 + 0.15,
                                 0.05 + 0.15])
@@ -116,33 +117,33 @@ def test_next_item_by_hand():
 
 
 def test_drawn_sessions_follow_the_stated_distributions():
-    process = synthetic.make_process(5, num_groups=2, group_size=2)
-    items, offsets = synthetic.draw_sessions(process, 60000, 6)
-    last, before, target = synthetic.contexts(items, offsets)
+    process = click_process.make_process(5, num_groups=2, group_size=2)
+    items, offsets = click_process.draw_sessions(process, 60000, 6)
+    last, before, target = click_process.contexts(items, offsets)
     for i in range(4):
         for j in range(-1, 4):
             seen = target[(last == i) & (before == j)]
-            true = synthetic.next_item(process, [i], [j])[0]
+            true = click_process.next_item(process, [i], [j])[0]
             margin = 4.5 * np.sqrt(true * (1 - true) / len(seen))
             assert (np.abs(np.bincount(seen, minlength=4) / len(seen) - true) < margin).all()
         seen = target[last == i]
         assert np.abs(np.bincount(seen, minlength=4) / len(seen)
-                      - synthetic.last_item_only(process)[i]).max() < 0.015
+                      - click_process.last_item_only(process)[i]).max() < 0.015
     lengths = np.diff(offsets)
-    assert lengths.min() == 2 and lengths.max() <= synthetic.MAX_LEN
-    assert np.mean(lengths == 2) == pytest.approx(1 - synthetic.GO_ON, abs=0.01)
+    assert lengths.min() == 2 and lengths.max() <= click_process.MAX_LEN
+    assert np.mean(lengths == 2) == pytest.approx(1 - click_process.GO_ON, abs=0.01)
 
 
 def test_ceilings_equal_brute_force():
     """Learn both tables by counting in one large draw, then recommend from them on another."""
-    process = synthetic.make_process(9, **SMALL)
+    process = click_process.make_process(9, **SMALL)
     counts = np.zeros((13, 12, 12))
-    last, before, target = synthetic.contexts(*synthetic.draw_sessions(process, 100000, 1))
+    last, before, target = click_process.contexts(*click_process.draw_sessions(process, 100000, 1))
     np.add.at(counts, (before, last, target), 1)  # row -1 holds the first targets of the sessions
-    test = synthetic.draw_sessions(process, 4000, 2)
-    oracle, memoryless = synthetic.ceilings(process, *test, k=5)
+    test = click_process.draw_sessions(process, 4000, 2)
+    oracle, memoryless = click_process.ceilings(process, *test, k=5)
     hits, reciprocal = np.zeros(2), np.zeros(2)
-    last, before, target = synthetic.contexts(*test)
+    last, before, target = click_process.contexts(*test)
     for i, j, k in zip(last, before, target):
         for at, row in enumerate((counts[j, i], counts[:, i].sum(0))):
             rank = np.argsort(-row).tolist().index(k) + 1
@@ -160,16 +161,16 @@ def test_ceilings_equal_brute_force():
 
 def test_no_order_of_the_items_has_a_larger_expectation_than_the_ceilings():
     """All 24 orders of four items are tried in every context; only the sessions are drawn."""
-    process = synthetic.make_process(4, num_groups=2, group_size=2)
-    items, offsets = synthetic.draw_sessions(process, 300, 5)
+    process = click_process.make_process(4, num_groups=2, group_size=2)
+    items, offsets = click_process.draw_sessions(process, 300, 5)
     orders = np.array(list(itertools.permutations(range(4))))
-    last, before, target = synthetic.contexts(items, offsets)
-    true = synthetic.next_item(process, last, before)
+    last, before, target = click_process.contexts(items, offsets)
+    true = click_process.next_item(process, last, before)
     for k in (1, 2, 3, 4):
         per_rank = (np.arange(4) < k) / np.arange(1.0, 5.0)
         recall = true[:, orders[:, :k]].sum(2).max(1).mean()
         mrr = true[:, orders].dot(per_rank).max(1).mean()
-        oracle, _ = synthetic.ceilings(process, items, offsets, k=k, chunk=77)
+        oracle, _ = click_process.ceilings(process, items, offsets, k=k, chunk=77)
         assert (oracle.expected, oracle.mrr_expected) == pytest.approx((recall, mrr), rel=1e-12)
         order = np.argsort(-true, axis=1, kind="stable").tolist()
         ranks = np.array([1 + row.index(item) for row, item in zip(order, target)])
@@ -178,7 +179,7 @@ def test_no_order_of_the_items_has_a_larger_expectation_than_the_ceilings():
 
 
 def test_contexts_of_two_sessions():
-    last, before, target = synthetic.contexts(np.array([5, 6, 7, 8, 9]), np.array([0, 3, 5]))
+    last, before, target = click_process.contexts(np.array([5, 6, 7, 8, 9]), np.array([0, 3, 5]))
     assert (last.tolist(), before.tolist(), target.tolist()) == ([5, 6, 8], [-1, 5, -1], [6, 7, 9])
 
 
@@ -191,8 +192,8 @@ def test_markov_sessions_follow_the_chain():
         assert (np.diff(rows.Time) > 0).all()
 
 
-def test_random_sessions_are_uniform():
-    ids = synthetic.random_sessions(5000, 10, seed=2).ItemId.values
+def test_markov_sessions_of_noise_alone_are_uniform():
+    ids = synthetic.markov_sessions(5000, 10, seed=2, noise=1.0).ItemId.values
     np.testing.assert_allclose(np.bincount(ids)[1:] / len(ids), 0.1, atol=0.01)
     pairs = ids.reshape(-1, 6)
     stays_in_chain = pairs[:, 1:] == pairs[:, :-1] % 10 + 1
@@ -204,4 +205,4 @@ def test_random_sessions_are_uniform():
                                     dict(go_on=1.0), dict(max_len=1)])
 def test_a_process_that_cannot_be_is_refused(kwargs):
     with pytest.raises(InputError):
-        synthetic.make_process(0, **kwargs)
+        click_process.make_process(0, **kwargs)

@@ -8,11 +8,11 @@ import pytest
 from gru4rec import config
 from gru4rec.checkpoint.manifest import Position
 from gru4rec.data.sessions import Sessions
-from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError, ClusterError, ConfigError
 from gru4rec.parallel import workers
 from gru4rec.training import resume, together
 from gru4rec.training.start import Fresh, Start
+from tests.data_helpers import vocabulary_of
 
 
 class Wire:
@@ -87,7 +87,7 @@ def test_flags_that_differ_are_named_with_both_values(ours, theirs, words):
     assert words in str(error.value) and "give every process the same flags" in str(error.value)
 
 
-VOCABULARY = Vocabulary.build(np.array([3, 5, 3]))
+VOCABULARY = vocabulary_of(np.array([3, 5, 3]))
 SESSIONS = Sessions(np.array([0, 1], np.int32), np.array([0, 2]))
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from gru4rec import config
 from gru4rec.data.reading.loader import Events
-from gru4rec.data.vocab import Vocabulary
 from gru4rec.evaluation import protocol
 from gru4rec.training import validation
+from tests.data_helpers import vocabulary_of
 from tests.stand_ins import DEVICE
 
 
@@ -25,7 +25,7 @@ def run(tmp_path, monkeypatch):
     def told(values, *flags):
         cfg = config.parse([str(flag) for flag in flags]
                            + ["--valid_fraction", "0.1", "--checkpoint_dir", str(tmp_path)])
-        test = protocol.load(events, Vocabulary.build(np.arange(2)), cfg.evaluation)
+        test = protocol.load(events, vocabulary_of(np.arange(2)), cfg.evaluation)
         found = validation.Validation(cfg, DEVICE, test)
         measured = iter(values)
         monkeypatch.setattr(validation, "measure",

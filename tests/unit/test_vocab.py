@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from gru4rec.data.reading.columns import canonical_int
 from gru4rec.data.vocab import Vocabulary
 from gru4rec.errors import CheckpointError
+from tests.data_helpers import vocabulary_of
 
 
 def text(*values):
     return np.array(values, object)
 
 
-INTS = Vocabulary.build(np.array([30, 10, 30, -7]))
-TEXTS = Vocabulary.build(text("b", "12", "b", "\u20ac", "007"))
+INTS = vocabulary_of(np.array([30, 10, 30, -7]))
+TEXTS = vocabulary_of(text("b", "12", "b", "\u20ac", "007"))
 
 
 def test_order_of_first_appearance_and_support():
@@ -62,7 +63,7 @@ def test_encode_casts_to_text_ids(raw, expected):
 
 
 def test_zero_is_not_confused_with_an_id_that_is_no_integer():
-    assert Vocabulary.build(np.array([0, 1])).encode(["x", "0"]).tolist() == [-1, 0]
+    assert vocabulary_of(np.array([0, 1])).encode(["x", "0"]).tolist() == [-1, 0]
 
 
 def test_decode_inverts_encode_and_refuses_other_indices():
@@ -92,7 +93,7 @@ def test_canonical_int():
     st.integers(-2 ** 63, 2 ** 63 - 1), min_size=1))
 @settings(max_examples=60, deadline=None, derandomize=True)
 def test_arrays_round_trip(values):
-    vocab = Vocabulary.build(np.array(values, object if isinstance(values[0], str) else np.int64))
+    vocab = vocabulary_of(np.array(values, object if isinstance(values[0], str) else np.int64))
     arrays = vocab.to_arrays()
     again = Vocabulary.from_arrays(arrays)
     assert all(array.dtype != object for array in arrays.values())
@@ -114,8 +115,8 @@ def test_save_is_deterministic_and_load_inverts_it(tmp_path, vocab, monkeypatch)
 
 
 def changed(vocab, **arrays):
-    return {key: value for key,
-            value in dict(vocab.to_arrays(), **arrays).items() if value is not None}
+    return {key: value for key, value in dict(vocab.to_arrays(), **arrays).items()
+            if value is not None}
 
 
 @pytest.mark.parametrize("arrays, expected", [

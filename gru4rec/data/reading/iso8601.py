@@ -1,6 +1,4 @@
-"""ISO-8601 text to seconds, vectorised: the same answer under every pandas version, and nothing but
-ISO-8601.
-"""
+"""ISO-8601 text to seconds, whole columns at once; it does not depend on the pandas version."""
 
 import re
 
@@ -8,34 +6,34 @@ import numpy as np
 
 # one character more than the longest text that is accepted, so that a longer one cannot fit
 WIDTH = 36
-_SHAPE = re.compile(r"0000-00-00(?:[T "
-                    r"](?P<clock>00:00)(?P<second>:00(?:[.,](?P<fraction>0{1,9}))?)?"
+_SHAPE = re.compile(r"0000-00-00(?:[T ](?P<clock>00:00)"
+                    r"(?P<second>:00(?:[.,](?P<fraction>0{1,9}))?)?"
                     r"(?P<zone>Z|[+-]00(?::?00)?)?)?\Z")
 
 
 def characters(texts):
-    """object [E] of str -> uint8 [E, WIDTH] as `seconds` reads it: cut at WIDTH, filled with 0,
-    non-Latin is 255.
+    """object [E] of str to uint8 [E, WIDTH], as `seconds` reads it.
+
+    Texts are cut at WIDTH and filled up with 0; a character beyond Latin-1 becomes 255.
     """
     fixed = np.ascontiguousarray(texts.astype("U%d" % WIDTH))
     return np.minimum(fixed.view(np.uint32).reshape(len(texts), WIDTH), 255).astype(np.uint8)
 
 
 def seconds(chars):
-    """Seconds since 1970-01-01T00:00Z of ISO-8601 texts; text without a zone counts as UTC.
+    """Seconds since 1970-01-01T00:00Z of ISO-8601 texts; a text without a zone counts as UTC.
 
     Args:
       chars: uint8 [E, WIDTH], one text a row, filled up with 0.
-    Returns: (float64 [E] seconds, int row of the first text that is no ISO-8601 time, or None).
-    After a bad row the
-      values are not all filled in.
+    Returns: (seconds float64 [E], row of the first text that is no ISO-8601 time, or None). If
+      there is such a row, other values may be missing too.
     Example: "1970-01-02", "1970-01-01T01:00:00.5+01:00" -> 86400.0, 0.5
     """
     out = np.full(len(chars), np.nan)
     left = np.arange(len(chars))
     while len(left):
-        # Texts of one shape (every digit read as 0) have their fields at the same places, and a
-        # file has few shapes.
+        # The shape of a text has 0 for every digit. Texts of one shape have their fields at the
+        # same places, and a file has few shapes.
         rows = chars if len(left) == len(chars) else chars[left]
         digit = (rows >= 48) & (rows <= 57)
         shape = np.where(digit[0], 48, rows[0])
@@ -50,8 +48,7 @@ def seconds(chars):
 
 
 def _of_one_shape(rows, match):
-    """uint8 [N, WIDTH] rows of one shape -> float64 [N] seconds, NaN where a field is out of range.
-    """
+    """Seconds float64 [N] of rows uint8 [N, WIDTH] of one shape; NaN for an impossible time."""
     def number(start, stop):
         value = np.zeros(len(rows), np.int64)
         for place in range(start, stop):

@@ -1,6 +1,4 @@
-"""Events file -> validated columns: opens the file, picks text or parquet, settles the unit of
-time.
-"""
+"""An events file to checked columns: opens it, chooses text or parquet, finds the unit of time."""
 
 import gzip
 import io
@@ -27,8 +25,7 @@ class Events(NamedTuple):
 
     session: np.ndarray  # [E] int64 if every id of the column is an integer, else object [E] of str
     item: np.ndarray     # [E] as session, decided by its own column
-    # [E] float64 seconds since 1970 (or since whatever the file counts from), finite
-    time: np.ndarray
+    time: np.ndarray     # [E] float64 seconds since 1970, or since another start; finite
     path: str            # for messages
     time_unit: str       # unit in the file: "s" | "ms" | "us" | "ns" | "iso-8601"
 
@@ -37,15 +34,14 @@ def load_events(path, session_key="SessionId", item_key="ItemId", time_key="Time
     """Read and check an events file; the unit guessed for a numeric time is logged.
 
     Args:
-      path: text (tab, comma or semicolon, found from the header) or .parquet; gzip of either.
-      UTF-8, any row order. session_key, item_key, time_key: names of three different columns;
-      others are ignored. A quoted field must close
-        on its line.
-    Returns: Events. An id column is integer only if each value is spelled as an int64 is printed;
-    else it stays the
-      text as written, so "007", "1.0", "NA" and "nan" are ordinary text ids.
-    Raises: DataError, one line: what, where (path, line with the header as 1, column), the
-    value, what to do."""
+      path: text (UTF-8; tab, comma or semicolon, found from the header) or .parquet, or gzip of
+        either. Rows in any order; a quoted field must close on its line.
+      session_key, item_key, time_key: names of three different columns; others are ignored.
+    Returns: Events. An id column is integer only if each value is spelled as an int64 is printed.
+      Otherwise its ids stay the text of the file, so "007", "1.0", "NA" and "nan" are ordinary ids.
+    Raises: DataError, one line: what, where (path, line with the header as 1, column), the value,
+      what to do.
+    """
     path, keys = os.fspath(path), (session_key, item_key, time_key)
     if len(set(keys)) < 3:
         raise data_error(path, "session, item and time column must differ, not %r, %r, %r" % keys)
@@ -59,13 +55,11 @@ def load_events(path, session_key="SessionId", item_key="ItemId", time_key="Time
             else:
                 session, item, (time, is_iso) = read_text(path, handle, keys)
     except (EOFError, zlib.error) as error:
-        raise data_error(path,
-                         "the gzip data is broken or cut short (%s); download the file again"
+        raise data_error(path, "the gzip data is broken or cut short (%s); download the file again"
                          % error) from None
     except OSError as error:
         reason = error.strerror or "the gzip data is broken (%s)" % error
-        raise data_error(path,
-                         "cannot be read: %s; correct the path, its permissions, or the file"
+        raise data_error(path, "cannot be read: %s; correct the path, its permissions, or the file"
                          % reason) from None
     except ValueError as error:  # a path with a NUL in it
         if isinstance(error, DataError):
@@ -81,8 +75,9 @@ def load_events(path, session_key="SessionId", item_key="ItemId", time_key="Time
 
 
 class _open:
-    """Context manager: (binary handle of the content, whether it was gzip). Content decides; a .gz
-    name must hold.
+    """Context manager: (binary handle of the content, whether it was gzip).
+
+    The content decides; but a file named .gz that is no gzip is an error.
     """
 
     def __init__(self, path):
@@ -99,9 +94,8 @@ class _open:
                 raise data_error(self._path,
                                  "the file is empty; give a file with a header line and events")
             if str(self._path).lower().endswith(".gz"):
-                raise data_error(self._path,
-                                 "named .gz but not gzip (starts with %r); rename or download it"
-                                 % magic)
+                raise data_error(self._path, "named .gz but not gzip (starts with %r); rename or "
+                                 "download it" % magic)
         except BaseException:
             self._raw.close()
             raise

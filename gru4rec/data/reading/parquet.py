@@ -1,4 +1,4 @@
-"""Parquet -> columns; needs pyarrow, but only when a parquet file is read."""
+"""Parquet to columns; needs pyarrow, but only when a parquet file is read."""
 
 import numpy as np
 import pandas as pd
@@ -17,14 +17,13 @@ from gru4rec.errors import DataError
 
 
 def import_pyarrow(path):
-    """(pyarrow, pyarrow.parquet); DataError of the file that needs them if they are not installed.
-    """
+    """(pyarrow, pyarrow.parquet); DataError if it is not installed, with the path that needs it."""
     try:
         import pyarrow as arrow
         import pyarrow.parquet as parquet
     except ImportError:
-        raise data_error(path,
-                         "parquet needs pyarrow, which is not installed; pip install pyarrow") from None
+        raise data_error(path, "parquet needs pyarrow, which is not installed; "
+                         "pip install pyarrow") from None
     return arrow, parquet
 
 
@@ -37,8 +36,8 @@ def read_parquet(path, handle, keys):
         table = file.read(columns=list(keys))
         columns = [table.column(key) for key in keys]
         if not table.num_rows:
-            raise data_error(path,
-                             "there are columns but no event in them; give a file with events")
+            raise data_error(path, "there are columns but no event in them; give a file with "
+                             "events")
         for key, column in zip(keys, columns):
             if column.null_count:
                 row = int(np.flatnonzero(np.asarray(column.is_null().to_pandas()))[0])
@@ -50,13 +49,12 @@ def read_parquet(path, handle, keys):
         raise
     except (arrow.lib.ArrowException, OSError, ValueError, KeyError, TypeError,
             NotImplementedError) as error:
-        raise data_error(path,
-                         "not readable as parquet (%s); write or download it again"
+        raise data_error(path, "not readable as parquet (%s); write or download it again"
                          % str(error)[:120]) from None
 
 
 def _arrow_ids(path, key, column):
-    """Arrow column without nulls -> int64 [E] or object [E] of str."""
+    """Arrow column without nulls to int64 [E] or object [E] of str."""
     values = np.asarray(column.to_pandas())
     if values.dtype.kind in "iu" and (values.dtype != np.uint64
                                       or values.max() <= np.uint64(2 ** 63 - 1)):
@@ -82,11 +80,11 @@ def _arrow_ids(path, key, column):
 
 
 def _arrow_time(path, key, column, arrow):
-    """Arrow column without nulls -> (float64 [E], is_iso)."""
+    """Arrow column without nulls to (float64 [E], whether it holds ISO-8601 or timestamps)."""
     kind, times = column.type, TimeColumn(path, key, "row")
     if arrow.types.is_date(kind):
         kind, column = arrow.timestamp("ms"), column.cast(arrow.timestamp("ms"))
-    if arrow.types.is_timestamp(kind):  # stored in UTC whatever zone it names
+    if arrow.types.is_timestamp(kind):  # stored in UTC, whatever zone the type names
         divisor = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}[kind.unit]
         return np.asarray(column.cast(arrow.int64()).to_pandas()) / divisor, True
     values = np.asarray(column.to_pandas())

@@ -1,5 +1,6 @@
-"""Delimited text -> columns. Read in chunks, each checked as a whole; the bad line is searched only
-on failure.
+"""Delimited text to columns, read in chunks.
+
+Each chunk is checked as a whole; the bad line is looked for only after a check has failed.
 """
 
 import csv
@@ -48,7 +49,7 @@ def _chunks(handle):
             pending.append(piece)
             if b"\0" not in piece:
                 continue
-            piece = b""  # binary content may never bring a newline: let the check see it now
+            piece = b""  # binary data may never hold a newline; the check refuses it now
         data = b"".join(pending) + piece[:cut]
         pending = [piece[cut:]]
         if data and not piece and not data.endswith(b"\n"):
@@ -64,18 +65,15 @@ def _check_bytes(path, data, line):
     """Raise DataError for content that is no UTF-8 text, naming the first line of it."""
     if b"\0" in data:
         line += data.count(b"\n", 0, data.index(b"\0"))
-        raise data_error(path,
-                         "a NUL byte ('\\x00'): the file is damaged or not text; restore or export "
-                         "it", line)
+        raise data_error(path, "a NUL byte ('\\x00'): the file is damaged or not text; restore or "
+                         "export it", line)
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
         line += data.count(b"\n", 0, error.start)
-        raise data_error(path,
-                         "bytes %s are not UTF-8: binary data or another encoding; give a UTF-8 "
-                         "text file, "
-                               "gzip or .parquet" % short(data[error.start:error.start + 8]),
-                         line) from None
+        raise data_error(path, "bytes %s are not UTF-8: binary data or another encoding; give a "
+                         "UTF-8 text file, gzip or .parquet"
+                         % short(data[error.start:error.start + 8]), line) from None
 
 
 def _split_header(path, data, line):
@@ -84,29 +82,28 @@ def _split_header(path, data, line):
         data = data[3:]
     header, _, rest = data.partition(b"\n")
     if not data.strip():
-        raise data_error(path,
-                         "the file is empty but for blank lines; give a file with a header line "
-                         "and events")
+        raise data_error(path, "the file is empty but for blank lines; give a file with a header "
+                         "line and events")
     return rest, line + 1, header.rstrip(b"\r").decode("utf-8")
 
 
 def _read_header(path, header, line, keys):
-    """(delimiter byte, position of each key, number of columns); the delimiter is the one that
-    shows most keys.
+    """(delimiter byte, position of each key, number of columns).
+
+    The delimiter is the one by which most keys are columns of the header.
     """
     if header.lstrip()[:1] == "<":
-        raise data_error(path,
-                         "%s looks like HTML or XML, perhaps a saved error page; download the "
-                         "events file again"
-                         % short(header.strip()), line)
+        raise data_error(path, "%s looks like HTML or XML, perhaps a saved error page; download "
+                         "the events file again" % short(header.strip()), line)
     if "\r" in header or header.count('"') % 2:
         problem = "carriage return inside" if "\r" in header else "quote that does not close"
         raise data_error(path, "header %s has a %s; write one header line that ends in a newline"
                          % (short(header), problem), line)
     best = None
     for delimiter in _DELIMITERS:
-        names = next(csv.reader([header], delimiter=delimiter),
-                     [""]) if len(header) < 100000 else [header]
+        names = [header]
+        if len(header) < 100000:
+            names = next(csv.reader([header], delimiter=delimiter), [""])
         score = sum(key in names for key in keys), len(names)
         if best is None or score > best[0]:
             best = score, delimiter, names
@@ -115,14 +112,14 @@ def _read_header(path, header, line, keys):
 
 
 class _Chunk(NamedTuple):
-    """Lines of equal field count; field k of row n is `data[bounds[n, k] + 1:bounds[n, k + 1]]`,
-    quotes included.
+    """Lines of the same number of fields.
+
+    Field k of row n is `data[bounds[n, k] + 1:bounds[n, k + 1]]`, quotes included.
     """
 
     data: bytes
     bytes: np.ndarray   # uint8 view of data
-    # int64 [N, width + 1] positions of delimiters, newline before and newline after
-    bounds: np.ndarray
+    bounds: np.ndarray  # int64 [N, width + 1] newline before, delimiters, newline after
     delimiter: str
     lines: object       # int [N] or range: line number of each row
 
@@ -139,18 +136,19 @@ class _Chunk(NamedTuple):
 
 
 def _tokenize(path, data, line, delimiter, width):
-    """_Chunk of bytes that end with a newline, None if all lines are blank; DataError at a line of
-    another shape.
+    """_Chunk of bytes that end with a newline; None if all lines are blank.
+
+    Raises: DataError at the first line with another number of fields, or a quote out of place.
     """
     if b"\r" in data:
         data = data.replace(b"\r\n", b"\n")
         if b"\r" in data:
             row = data.count(b"\n", 0, data.index(b"\r"))
-            raise data_error(path,
-                             "a carriage return inside the line %s; end lines with \\n or \\r\\n"
-                             % short(data.split(b"\n", row + 1)[row].decode("utf-8")), line + row)
+            text = short(data.split(b"\n", row + 1)[row].decode("utf-8"))
+            raise data_error(path, "a carriage return inside the line %s; end lines with \\n or "
+                             "\\r\\n" % text, line + row)
     lines = None
-    if b"\n\n" in data or data.startswith(b"\n"):  # blank lines are skipped, but keep their numbers
+    if b"\n\n" in data or data.startswith(b"\n"):  # blank lines are skipped, but counted
         blank = np.diff(np.flatnonzero(np.frombuffer(b"\n" + data, np.uint8) == _NEWLINE)) == 1
         lines = line + np.flatnonzero(~blank)
         data = re.sub(b"\n+", b"\n", data).lstrip(b"\n")
@@ -167,28 +165,25 @@ def _tokenize(path, data, line, delimiter, width):
         bad = _first_stray_quote(array, quotes, starts, newlines, delimiter)
         marks = marks[np.searchsorted(quotes, marks) % 2 == 0]
     ends = marks.reshape(-1, width - 1) if len(marks) == len(newlines) * (width - 1) else None
-    if ends is None or bad < len(newlines) or (ends[:, 0]
-                                               < starts).any() or (ends[:, -1] > newlines).any():
+    if (ends is None or bad < len(newlines) or (ends[:, 0] < starts).any()
+            or (ends[:, -1] > newlines).any()):
         counts = 1 + np.diff(np.searchsorted(marks, np.append(starts, len(array))))
         uneven = int(np.append(np.flatnonzero(counts != width), len(newlines))[0])
         row = min(uneven, bad)
         text = short(data[starts[row]:newlines[row]].decode("utf-8"))
         if bad <= uneven:
-            raise data_error(path,
-                             "an unbalanced or stray quote in %s; quote whole fields, double a "
-                             "quote inside, and "
-                             "close it on its line" % text, lines[row])
-        raise data_error(path,
-                         "%d fields where the header has %d: %s; correct the line or the delimiter "
-                         "(%r)"
-                         % (counts[row], width, text, chr(delimiter)), lines[row])
+            raise data_error(path, "an unbalanced or stray quote in %s; quote whole fields, double "
+                             "a quote inside, and close it on its line" % text, lines[row])
+        raise data_error(path, "%d fields where the header has %d: %s; correct the line or the "
+                         "delimiter (%r)" % (counts[row], width, text, chr(delimiter)), lines[row])
     bounds = np.column_stack([starts - 1, ends, newlines])
     return _Chunk(data, array, bounds, chr(delimiter), lines)
 
 
 def _first_stray_quote(array, quotes, starts, newlines, delimiter):
-    """Row of the first line with an odd number of quotes or one inside an unquoted field;
-    len(newlines) if none.
+    """First row with an odd number of quotes, or a quote inside an unquoted field.
+
+    Returns: int; the number of rows if there is no such row.
     """
     counts = np.diff(np.searchsorted(quotes, np.append(starts, len(array))))
     edge = (array == delimiter) | (array == _NEWLINE) | (array == _QUOTE)
@@ -201,19 +196,15 @@ def _first_stray_quote(array, quotes, starts, newlines, delimiter):
 
 
 def _parse(path, chunk, places, keys, columns):
-    """Append one chunk to the three column builders; DataError at the first empty or unreadable
-    value.
-    """
+    """Append a chunk to the three columns; DataError at the first empty or unreadable value."""
     spans = [chunk.span(place) for place in places]
     empty = [np.append(np.flatnonzero(length == 0), len(chunk.bounds))[0] for _, length in spans]
     if min(empty) < len(chunk.bounds):
         which = int(np.argmin(empty))
         row = int(empty[which])
         text = short(chunk.data[chunk.bounds[row, 0] + 1:chunk.bounds[row, -1]].decode("utf-8"))
-        raise data_error(path,
-                         "the value is missing (%r) in %s; fill it in or remove the line"
-                         % ("", text),
-                     chunk.lines[row], keys[which])
+        raise data_error(path, "the value is missing ('') in %s; fill it in or remove the line"
+                         % text, chunk.lines[row], keys[which])
     ids, times = columns[:2], columns[2]
     if times.is_iso is None:
         times.choose(chunk.field(0, places[2]))
@@ -242,30 +233,29 @@ def _parse(path, chunk, places, keys, columns):
         return
     values = parsed[places[2]]
     if values.dtype.kind not in "iuf":
-        values = pd.to_numeric(pd.Series(_pandas(chunk, {places[2]: object})[places[2]],
-                                         dtype=object), errors="coerce")
+        written = _pandas(chunk, {places[2]: object})[places[2]]
+        values = pd.to_numeric(pd.Series(written, dtype=object), errors="coerce")
     times.add_numbers(np.asarray(values, np.float64), fail)
 
 
 def _pandas(chunk, dtypes):
-    """{place: numpy column} of a chunk that is known to be rectangular; dtype None lets pandas find
-    numbers.
+    """Columns of a checked chunk, parsed by pandas: {place: numpy array}.
+
+    Args:
+      dtypes: {place: object, or None to let pandas find numbers}.
     """
     places = sorted(dtypes)
     frame = pd.read_csv(io.BytesIO(chunk.data), sep=chunk.delimiter, header=None, usecols=places,
-                        na_filter=False,
                         dtype={place: kind for place, kind in dtypes.items() if kind},
-                        low_memory=False,
-                        skip_blank_lines=False, encoding="utf-8")
+                        na_filter=False, low_memory=False, skip_blank_lines=False,
+                        encoding="utf-8")
     # The C parser repeats one str object per distinct value, so object columns stay small.
     return {place: frame[place].to_numpy(dtype=None if frame[place].dtype.kind in "iuf" else object)
             for place in places}
 
 
 def _canonical(values, length):
-    """Whether an inferred column is int64 and each value was written just as it prints: "007" and
-    "+7" are longer.
-    """
+    """Whether a column is int64 and each value was written as it prints: "007", "+7" are longer."""
     if values.dtype != np.int64:
         return False
     size = np.where(values == np.iinfo(np.int64).min, np.iinfo(np.int64).max, np.abs(values))

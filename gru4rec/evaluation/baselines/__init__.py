@@ -1,1 +1,1 @@
-"""Recommenders without learning. Imports the counts of evaluation, data and files."""
+"""Recommenders without learning. Imports data, files and errors."""

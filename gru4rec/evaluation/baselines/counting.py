@@ -1,20 +1,26 @@
-"""From sparse scores to the two counts that ranks are made of
-(evaluation.metrics.ranks_from_counts), without a dense table.
+"""Sparse scores to the two counts of evaluation.metrics.ranks_from_counts, without a dense table.
 
-Only items with a score above 0 are listed; all others score 0 and tie, the target too if it is
-not listed."""
-
+Only items with a score above 0 are listed. All others score 0 and tie; so does the target if it is
+not listed.
+"""
+from typing import NamedTuple
 
 import numpy as np
 
-from gru4rec.evaluation.counts import Counts
+BATCH = 1 << 21  # entries handled at once; limits the memory to a few hundred MiB
 
-BATCH = 1 << 21  # entries handled at once: bounds the memory to a few hundred MiB
+
+class Counts(NamedTuple):
+    """Of every target, session by session; see evaluation.metrics.ranks_from_counts."""
+
+    greater: np.ndarray        # [N] int64
+    greater_equal: np.ndarray  # [N] int64
 
 
 def batches(cost_n, limit=None):
-    """Yields (first, stop) of runs of targets whose costs add up to at most `limit`, or of one that
-    alone exceeds it.
+    """Yields (first, stop) of runs of targets whose costs add up to at most `limit`.
+
+    A target that costs more than that is a run of its own.
     """
     limit, total, first = limit or BATCH, np.cumsum(cost_n), 0
     while first < len(total):
@@ -25,7 +31,7 @@ def batches(cost_n, limit=None):
 
 
 def sums(keys, values):
-    """Ascending keys -> (each key once, sum of its values)."""
+    """(each key once, sum of its values), from ascending keys and their values."""
     if not len(keys):
         return keys, values
     starts = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
@@ -39,16 +45,17 @@ def lookup(keys, wanted):
 
 
 def place_in_group(group):
-    """Ascending group numbers -> 0, 1, 2, ... within each group."""
+    """0, 1, 2, ... within each group, from ascending group numbers."""
     at = np.arange(len(group))
-    return (at
-            - np.maximum.accumulate(np.where(np.append(True, group[1:] != group[:-1])[:len(group)],
-                                             at, 0)))
+    is_first = np.append(True, group[1:] != group[:-1])[:len(group)]
+    return at - np.maximum.accumulate(np.where(is_first, at, 0))
 
 
 def ordinals(score, num_rows):
-    """Scores for `places_in_rows`: [P] int64 > 0 -> as they are, or 1, 2, 3, ... in their order if
-    they are too large.
+    """Scores as `places_in_rows` takes them: 1, 2, 3, ... in their order if they are too large.
+
+    Args:
+      score: [P] int64 > 0. num_rows: number of different rows.
     """
     if num_rows * (int(score.max(initial=0)) + 1) < 2 ** 63:
         return score
@@ -64,7 +71,7 @@ def places_in_rows(row, score, wanted_row, wanted_score):
     Returns: (greater [N], greater_equal [N]) int64.
     """
     top = int(score.max(initial=0))
-    # by row, then from the highest score to the lowest
+    # Sorted by row, then from the highest score to the lowest.
     packed = np.sort(row * (top + 1) + (top - score))
     wanted, start = wanted_row * (top + 1) + (top - wanted_score), np.searchsorted(row, wanted_row)
     return np.searchsorted(packed, wanted) - start, np.searchsorted(packed, wanted, "right") - start
@@ -74,8 +81,8 @@ def counts_of_entries(event, item, score, target, num_items):
     """Counts of targets from their listed items.
 
     Args:
-      event: [P] int, 0 <= event < N. item: [P], distinct within an event. score: [P] > 0. target:
-      [N] item index.
+      event: [P] int, number of the target that an entry belongs to, 0 <= event < N.
+      item: [P] item index, distinct within an event. score: [P] > 0. target: [N] item index.
     Returns: Counts.
     """
     own = np.zeros(len(target), score.dtype)
@@ -87,5 +94,5 @@ def counts_of_entries(event, item, score, target, num_items):
 
 
 def joined(parts):
-    """Counts of consecutive batches -> Counts."""
+    """Counts of all targets, from the counts of consecutive batches."""
     return Counts(*(np.concatenate(part).astype(np.int64) for part in zip(*parts)))

@@ -1,25 +1,25 @@
 """V-SKNN: the training sessions most like the current one vote for their items.
 
 The current session is a vector over items: the item at place p of n weighs p/n (linear decay
-towards the past; an item seen twice weighs as its last place). A training session is the 0/1 vector
-of its items. Their similarity is the inner
-product. Of the training sessions that share an item with the current one the `sample` most recent
-are candidates, the `k` most similar of them neighbours, and the score of an item is the sum of the
-similarities of the neighbours that
-hold it. Items without a neighbour score 0; items already seen may be recommended again.
+towards the past; an item seen twice has the weight of its last place). A training session is the
+0/1 vector of its items. The similarity of two sessions is the inner product of their vectors. Of
+the training sessions that share an item with the current one, the `sample` most recent are
+candidates, and the `k` most similar candidates are neighbours. The score of an item is the sum of
+the similarities of the neighbours that hold it. Items in no neighbour score 0; items already seen
+may be recommended again.
 
 Source: Ludewig and Jannach 2018, "Evaluation of session-based recommendation algorithms" (arXiv
 1803.09587), session-based kNN and its vector multiplication variant, by their formulas. Choices
-made here: sample 1000 and k 100;
-recency is the order of the sessions' first events; equally similar candidates, the more recent
-first; no further weights by place, frequency or age, as later variants of the method have them; all
-arithmetic in whole numbers
-(similarities times n), so that equal scores are equal.
+made here: sample 1000 and k 100; recency is the order of the sessions' first events; of equally
+similar candidates the more recent comes first; no further weights by place, frequency or age, which
+later variants of the method have; all arithmetic is in whole numbers (similarities times n), so
+that equal scores are equal.
 """
 
 import numpy as np
 
 from gru4rec.data.sessions import rows_of
+from gru4rec.data.targets import contexts
 from gru4rec.evaluation.baselines.counting import (
     batches,
     counts_of_entries,
@@ -27,7 +27,6 @@ from gru4rec.evaluation.baselines.counting import (
     place_in_group,
     sums,
 )
-from gru4rec.evaluation.counts import contexts
 
 SAMPLE, NEIGHBOURS = 1000, 100
 
@@ -36,22 +35,24 @@ class Index:
     """Training sessions by item and items by session; session 0 is the most recent."""
 
     def __init__(self, sessions, num_items, sample=SAMPLE):
-        """sessions: data.sessions.Sessions, oldest first (session_order "time"). sample: most
-        sessions kept per item.
+        """Index the training sessions.
+
+        Args:
+          sessions: data.sessions.Sessions, oldest first (session_order "time").
+          num_items: I. sample: number of sessions kept for each item, the most recent.
         """
         self.num_items, self.num_sessions = num_items, sessions.num_sessions
         age = np.repeat(np.arange(self.num_sessions)[::-1], np.diff(sessions.offsets))
         by_item = np.unique(sessions.items.astype(np.int64) * self.num_sessions + age)
         item, age = np.divmod(by_item, self.num_sessions)
         self.session_items, self.session_starts = _grouped(age, item, self.num_sessions)
-        # A candidate is among the `sample` most recent of every item it shares, so no more are
-        # needed.
+        # Every candidate is among the `sample` most recent sessions of each item that it shares.
         kept = place_in_group(item) < sample
         self.item_sessions, self.item_starts = _grouped(item[kept], age[kept], num_items)
 
 
 def _grouped(group, value, size):
-    """(values by group, group g at starts[g]:starts[g + 1])."""
+    """(values, starts): the values of group g are values[starts[g]:starts[g + 1]]."""
     order = np.argsort(group, kind="stable")
     return value[order], np.append(0, np.cumsum(np.bincount(group, minlength=size)))
 
@@ -60,25 +61,25 @@ def vsknn(index, sessions, sample=SAMPLE, k=NEIGHBOURS):
     """Counts of every target.
 
     Args:
-      index: Index of the training sessions with the same sample. sessions:
-      data.sessions.EvalSessions.
+      index: Index of the training sessions, made with the same `sample`.
+      sessions: data.sessions.EvalSessions. sample: most candidates. k: most neighbours.
     """
-    found, lists = contexts(sessions), np.diff(index.item_starts)
-    before = np.append(0, np.cumsum(lists[sessions.items]))
-    cost, parts = before[found.start + found.length] - before[found.start] + 1, []
+    seen, sessions_of_item = contexts(sessions), np.diff(index.item_starts)
+    before = np.append(0, np.cumsum(sessions_of_item[sessions.items]))
+    cost, parts = before[seen.start + seen.length] - before[seen.start] + 1, []
     for first, stop in batches(cost):
         rows = slice(first, stop)
-        event, item, place = _contents(sessions.items, found.start[rows], found.length[rows],
+        event, item, place = _contents(sessions.items, seen.start[rows], seen.length[rows],
                                        index.num_items)
         event, session, similarity = _candidates(index, event, item, place, sample)
         near = _nearest(event, similarity, k)
         event, item, score = _votes(index, event[near], session[near], similarity[near])
-        parts.append(counts_of_entries(event, item, score, found.target[rows], index.num_items))
+        parts.append(counts_of_entries(event, item, score, seen.target[rows], index.num_items))
     return joined(parts)
 
 
 def _contents(items, start, length, num_items):
-    """(event, item, last place of the item, from 1): the distinct items before each target."""
+    """The distinct items before each target: (event, item, last place of the item, from 1)."""
     event = np.repeat(np.arange(len(start)), length)
     at = rows_of(start, length)[0]
     place = at - start[event] + 1
@@ -90,14 +91,11 @@ def _contents(items, start, length, num_items):
 
 
 def _candidates(index, event, item, place, sample):
-    """(event, session, similarity * n) of the most recent sessions that share an item, most recent
-    first.
-    """
+    """(event, session, similarity * n) of each event's candidates, most recent first."""
     starts, lengths = index.item_starts[item], index.item_starts[item + 1] - index.item_starts[item]
     width = int(place.max(initial=0)) + 1
-    packed = np.repeat(event,
-                       lengths) * index.num_sessions + index.item_sessions[rows_of(starts,
-                                                                                   lengths)[0]]
+    session = index.item_sessions[rows_of(starts, lengths)[0]]
+    packed = np.repeat(event, lengths) * index.num_sessions + session
     packed = np.sort(packed * width + np.repeat(place, lengths))
     pair, similarity = sums(packed // width, packed % width)
     event = pair // index.num_sessions
@@ -106,8 +104,7 @@ def _candidates(index, event, item, place, sample):
 
 
 def _nearest(event, similarity, k):
-    """Positions of the k most similar entries of each event; entries are most recent first, which
-    settles ties.
+    """Positions of the k most similar entries of each event; of equal ones the first, most recent.
     """
     top = int(similarity.max(initial=0))
     order = np.argsort(event * (top + 1) + (top - similarity), kind="stable")
@@ -118,8 +115,8 @@ def _votes(index, event, session, similarity):
     """(event, item, score): similarities summed over the neighbours that hold the item."""
     starts, lengths = index.session_starts[session], np.diff(index.session_starts)[session]
     width = int(similarity.max(initial=0)) + 1
-    packed = np.repeat(event,
-                       lengths) * index.num_items + index.session_items[rows_of(starts, lengths)[0]]
+    item = index.session_items[rows_of(starts, lengths)[0]]
+    packed = np.repeat(event, lengths) * index.num_items + item
     packed = np.sort(packed * width + np.repeat(similarity, lengths))
     pair, score = sums(packed // width, packed % width)
     return pair // index.num_items, pair % index.num_items, score
