@@ -68,7 +68,7 @@ COMMAND = Command("python -m gru4rec.serve", __doc__.splitlines()[0], (("server"
 
 
 def parse(argv):
-    """Command line -> ServeConfig; ConfigError as command.flags.parse_groups, InputError where the
+    """Command line -> ServeConfig; ConfigError as command.flags.Command, InputError where the
     extra is not installed.
     """
     options, = COMMAND.parse(argv)
