@@ -479,7 +479,7 @@ def test_a_checkpoint_whose_removal_is_killed_leaves_no_file(tmp_path, monkeypat
         dies_at(patch, call)
         names_module.remove(str(tmp_path), [old])
         raise Killed
-    assert find(ask(cfg)).name == new
+    assert find(ask(cfg)).origin.saved.name == new
     left = [new] if call else [old, new]  # before the first call nothing has happened
     assert of_checkpoints(tmp_path) == sorted(part for name in left for part in name.files())
 
@@ -492,7 +492,7 @@ def test_a_checkpoint_whose_writing_is_killed_leaves_all_files_or_none(tmp_path,
         dies_at(patch, call)
         save(cfg, 1, 15, is_moment=True)
         raise Killed
-    name = find(ask(cfg)).name
+    name = find(ask(cfg)).origin.saved.name
     names = [names_module.Name(0)] + [name] * (not name.is_epoch)
     assert of_checkpoints(tmp_path) == sorted(part for name in names for part in name.files())
 
@@ -501,7 +501,7 @@ def test_moments_of_a_run_that_was_killed_at_its_very_end_are_removed(tmp_path):
     cfg = make(tmp_path, "--epoch", 2)
     save(cfg, 1, 20)
     checkpoint.save(str(tmp_path), cfg, VOCABULARY, arrays(cfg, 15), 1, 100, is_moment=True)
-    assert find(ask(cfg, "--epoch", 3)).position() is not None  # it goes on: they stay
+    assert not find(ask(cfg, "--epoch", 3)).is_finished  # it goes on: they stay
     assert len(names_module.listing(str(tmp_path))) == 2
     assert find(ask(cfg)).is_finished
     assert names_module.listing(str(tmp_path)) == [names_module.Name(1)]
