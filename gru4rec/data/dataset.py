@@ -125,14 +125,14 @@ def check_validation(path, validation):
                               % (flag, getattr(validation, flag), path))
 
 
-def read(path, ranks, session_order="id"):
+def read(path, workers, session_order="id"):
     """This worker's share of a dataset; only its partitions are opened, one after another.
 
     Memory: 4 bytes for each event and 40 for each session of the share (64 by time), the
     vocabulary, and a batch of rows.
 
     Args:
-      path: directory. ranks: workers.Workers, size and rank of this worker; the partitions must be
+      path: directory. workers: parallel.workers.Workers; the partitions must be
       a multiple of size.
       session_order: "id", or "time": own sessions by the time of their first event, ties by session
       number.
@@ -145,9 +145,9 @@ def read(path, ranks, session_order="id"):
     if session_order not in ("id", "time"):
         raise ValueError("session_order %r is unknown; use one of: id, time" % (session_order,))
     found = header(path)
-    own = _own(found, ranks)
+    own = _own(found, workers)
     vocabulary = _vocabulary(found)
-    mine, step = _num_dealt(found.sessions, ranks.rank, ranks.size), len(own)
+    mine, step = _num_dealt(found.sessions, workers.rank, workers.size), len(own)
     sizes = np.empty(mine, np.int64)
     first = np.empty(mine) if session_order == "time" else None
     # session number partition + m * N is the worker's number place + m * step
@@ -189,24 +189,24 @@ def lengths(path, partition):
     return _scan(found, partition)[0]
 
 
-def _own(found, ranks):
+def _own(found, workers):
     """Partitions of a worker; DataError if the dataset cannot be shared evenly."""
     if not found.sessions:
         raise data_error(found.path,
                          "none of its %d sessions has two events, so there is nothing to learn; "
                          "check the log it "
                          "was prepared from" % found.sessions_read)
-    if found.partitions % ranks.size:
-        few = "fewer than" if found.partitions < ranks.size else "not a multiple of"
+    if found.partitions % workers.size:
+        few = "fewer than" if found.partitions < workers.size else "not a multiple of"
         raise data_error(found.path,
                          "%d partitions, %s the %d workers; %s %d (or a multiple), or start "
                          "another number of "
-                         "workers" % (found.partitions, few, ranks.size, _AGAIN, ranks.size))
-    if found.sessions < ranks.size:
+                         "workers" % (found.partitions, few, workers.size, _AGAIN, workers.size))
+    if found.sessions < workers.size:
         raise data_error(found.path,
                          "%d sessions cannot be shared by %d workers; start fewer"
-                         % (found.sessions, ranks.size))
-    return range(ranks.rank, found.partitions, ranks.size)
+                         % (found.sessions, workers.size))
+    return range(workers.rank, found.partitions, workers.size)
 
 
 def _num_dealt(sessions, place, places):

@@ -38,13 +38,13 @@ class Share(NamedTuple):
         return self.data is not None and self.sessions.num_events == self.data[1]
 
 
-def share_of(sessions, ranks):
+def share_of(sessions, workers):
     """Share of data.sessions.Sessions of all ranks."""
-    number = np.arange(ranks.rank, sessions.num_sessions, ranks.size)
-    return Share(shard(sessions, ranks), number, lambda: np.diff(sessions.offsets) - 1)
+    number = np.arange(workers.rank, sessions.num_sessions, workers.size)
+    return Share(shard(sessions, workers), number, lambda: np.diff(sessions.offsets) - 1)
 
 
-def share_of_dataset(header, sessions, ranks, session_order):
+def share_of_dataset(header, sessions, workers, session_order):
     """Share of a data.dataset.Header, of which `sessions` are those of this rank."""
     def steps_of_all():
         steps = np.empty(header.sessions, np.int64)
@@ -52,25 +52,28 @@ def share_of_dataset(header, sessions, ranks, session_order):
             steps[partition::header.partitions] = dataset.lengths(header.path, partition) - 1
         return steps
 
-    number = np.arange(ranks.rank, header.sessions, ranks.size) if session_order == "id" else None
+    number = None
+    if session_order == "id":
+        number = np.arange(workers.rank, header.sessions, workers.size)
     return Share(sessions, number, steps_of_all, (dataset.digest(header.path), header.events))
 
 
 class Epochs:
     """Schedules of the epochs of a rank; every rank makes one, at the same time."""
 
-    def __init__(self, share, num_lanes, ranks, exchange=None):
+    def __init__(self, share, num_lanes, workers, exchange=None):
         """exchange: function (value) -> list of the values of all ranks; None where there is no
         such thing.
         """
-        self._share, self._lanes, self._ranks, self._exchange = share, num_lanes, ranks, exchange
+        self._share, self._lanes = share, num_lanes
+        self._workers, self._exchange = workers, exchange
         self.whole, self.num_targets = self._built(share.sessions)
 
     def of(self, divisions=()):
         """(data.schedule.Epoch, targets of all ranks) of what is left of an epoch.
 
         Args:
-          divisions: how it was trained so far, a sequence of (ranks, lanes of each, steps).
+          divisions: how it was trained so far, a sequence of (workers, lanes of each, steps).
         """
         if not divisions:
             return self.whole, self.num_targets
@@ -87,7 +90,7 @@ class Epochs:
         own = [epoch.num_steps, int(epoch.weight.sum())]
         if self._exchange is not None:
             said = self._exchange(own)
-        elif self._ranks.size > 1:
+        elif self._workers.size > 1:
             said = self._of_ranks()
         else:
             return epoch, own[1]
@@ -98,19 +101,19 @@ class Epochs:
     def _of_ranks(self):
         """[steps, targets] of the whole epoch of each rank, where each knows all sessions."""
         every = self._share.steps_of_all()
-        for rank in range(self._ranks.size):
-            steps = every[rank::self._ranks.size]
+        for rank in range(self._workers.size):
+            steps = every[rank::self._workers.size]
             yield int((schedule.assign_lanes(steps,
                                              self._lanes)[0] + steps).max()), int(steps.sum())
 
 
-def build_epoch(sessions, num_lanes, ranks):
+def build_epoch(sessions, num_lanes, workers):
     """schedule.Epoch of a rank, of data.sessions.Sessions of all: as long as the longest of any,
     for steps are made together.
 
     Steps without a live lane fill up the shorter ones, so every target is trained exactly once
     and no process waits."""
-    return Epochs(share_of(sessions, ranks), num_lanes, ranks).whole
+    return Epochs(share_of(sessions, workers), num_lanes, workers).whole
 
 
 def done_steps(steps, divisions):
@@ -139,19 +142,19 @@ def tails(sessions, done):
     return Sessions(sessions.items[events], offsets)
 
 
-def shard(sessions, ranks):
+def shard(sessions, workers):
     """Every `size`-th session, from `rank` on: the share of a process.
 
     Args:
-      sessions: data.sessions.Sessions. ranks: Ranks.
+      sessions: data.sessions.Sessions. workers: parallel.workers.Workers.
     Returns: Sessions.
     Raises: ConfigError if there are fewer sessions than devices.
     """
-    if ranks.size == 1:
+    if workers.size == 1:
         return sessions
-    if sessions.num_sessions < ranks.size:
+    if sessions.num_sessions < workers.size:
         raise ConfigError("%d sessions cannot be shared by %d devices; train on fewer"
-                          % (sessions.num_sessions, ranks.size))
-    mine = np.arange(ranks.rank, sessions.num_sessions, ranks.size)
+                          % (sessions.num_sessions, workers.size))
+    mine = np.arange(workers.rank, sessions.num_sessions, workers.size)
     events, offsets = rows_of(sessions.offsets[mine], np.diff(sessions.offsets)[mine])
     return Sessions(sessions.items[events], offsets)

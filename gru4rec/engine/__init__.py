@@ -37,14 +37,14 @@ def create(config, device, arrays, num_steps, support=None):
                               % steps)
         from gru4rec.engine.plain import PlainEngine
         return PlainEngine(config, device, arrays, support)
-    if device.ranks.size > 1 and device.conservative_optimizer:
+    if device.workers.size > 1 and device.conservative_optimizer:
         raise ConfigError("--engine loop cannot train on %d devices together; use --engine plain"
-                          % device.ranks.size)
+                          % device.workers.size)
     if run.xla == "on" and not device.xla:
         raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later "
                           "on cpu or gpu is "
                           "needed); use --xla auto" % device.name)
-    if device.ranks.size > 1:
+    if device.workers.size > 1:
         from gru4rec.engine.parallel import ParallelEngine as LoopEngine
     else:
         from gru4rec.engine.loop import LoopEngine

@@ -131,18 +131,20 @@ class LoopEngine(Engine):
                 scratch in zip(lookup.index, self._sources.scratch)]
         scale, counts, lr = self._scaling and self._scaling.read(), [], tf.gather(rates.lr, number)
         dense = [values[0].read_value() for values in self._dense.values()]
-        own_rows = across.own_rows(together.ranks, lookup, [values[0] for values in rows])
+        own_rows = across.own_rows(together.workers, lookup, [values[0] for values in rows])
 
         def gradient(number, dense, own_rows, batch, columns, states, scale):
             return net.train_step(self._model, training, dense, own_rows, batch, columns, states,
                                   self._sources.dropout(number), scale)
 
         def packed(step):
-            return step if together.ranks.size == 1 else across.packed(together.ranks, step, lookup)
+            if together.workers.size == 1:
+                return step
+            return across.packed(together.workers, step, lookup)
 
         def updated(step, rows, lr, number):
-            if together.ranks.size > 1:
-                step = across.unpacked(together.ranks, step, dense, own_rows, lookup)
+            if together.workers.size > 1:
+                step = across.unpacked(together.workers, step, dense, own_rows, lookup)
             if training.grad_cap:
                 step = clip.capped(step, same, training)
             return step, [table.updated(*args, lr=lr, number=number)

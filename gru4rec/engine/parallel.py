@@ -27,11 +27,11 @@ class ParallelEngine(LoopEngine):
 
     def __init__(self, config, device, arrays, num_steps, steps_per_run, xla, support=None):
         self._device, self._compiled = device, xla
-        ranks, lanes = device.ranks, config.training.batch_size
+        workers, lanes = device.workers, config.training.batch_size
         arrays = dict(arrays)
         for name in self._hidden(config.model):  # of all ranks
             if len(arrays[name]) != lanes:
-                arrays[name] = arrays[name][ranks.rank * lanes:(ranks.rank + 1) * lanes]
+                arrays[name] = arrays[name][workers.rank * lanes:(workers.rank + 1) * lanes]
         super().__init__(config, device, arrays, num_steps, steps_per_run or STEPS_PER_RUN, False,
                          support)
 

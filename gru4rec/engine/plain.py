@@ -80,7 +80,7 @@ class PlainEngine(Engine):
         """The op that gives every rank the weights of rank 0, or None. It needs the whole model, so
         it is built after it.
         """
-        if device.ranks.size == 1:
+        if device.workers.size == 1:
             return None
         weights = [values[0] for values in self._values.values()]
         return tf.group(*[tf.assign(var, value).op for var,
@@ -99,7 +99,7 @@ class PlainEngine(Engine):
                 scratch in zip(lookup.index, self._sources.scratch)]
         dense = [self._values[name][0] for name in state.dense_shapes(self._model)]
         scale = self._scaling and self._scaling.read()
-        own_rows = across.own_rows(together.ranks, lookup, rows)
+        own_rows = across.own_rows(together.workers, lookup, rows)
         step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense],
                               own_rows, batch, lookup.columns,
                               [tf.identity(s) for s in self._states], self._sources.dropout(number),

@@ -27,12 +27,12 @@ class Sources:
             # an item that a warm start kept may not occur; log 0 times 0 is NaN
             occurring = np.maximum(support, 1)
             self._log_support = variables.add("log_support", np.log(occurring).astype(np.float32))
-        ranks, full = device.ranks, self._model.loss == "full-cross-entropy"
-        self._own_samples = (ranks.size > 1 and bool(training.n_sample)
+        workers, full = device.workers, self._model.loss == "full-cross-entropy"
+        self._own_samples = (workers.size > 1 and bool(training.n_sample)
                              and not device.communicator.same_samples)
         samples = (num_items if full
-                   else training.n_sample * (ranks.size if self._own_samples else 1))
-        lanes = training.batch_size * ranks.size
+                   else training.n_sample * (workers.size if self._own_samples else 1))
+        lanes = training.batch_size * workers.size
         # per table int32 variable [I] that `graph.duplicates` may write, None where it need not
         self.scratch = []
         for members in state.tables(self._model):
@@ -43,8 +43,8 @@ class Sources:
     def lookup(self, batch, number):
         """net.Lookup of the step that makes update `number`; batch: net.Batch of all ranks."""
         return lookup.lookup(self._model, self._training, batch, self._samples(number),
-                             lambda index: tf.gather(self._log_support, index), self._device.ranks,
-                             self._own_samples)
+                             lambda index: tf.gather(self._log_support, index),
+                             self._device.workers, self._own_samples)
 
     def _samples(self, number):
         if self._model.loss == "full-cross-entropy":

@@ -26,7 +26,7 @@ def ranked(config, device, found, test, list_lengths=(), progress=None):
       progress: None, or function (total) -> context manager with update(n).
     Raises: as evaluation.evaluator.Evaluator; ClusterError if a process is gone.
     """
-    together, ranks = device.communicator, device.ranks
+    together, workers = device.communicator, device.workers
     said = None
     if found is not None:
         kinds = [[name, found[1][name].dtype.str, found[1][name].shape]
@@ -43,11 +43,11 @@ def ranked(config, device, found, test, list_lengths=(), progress=None):
                             None if test is None
                             else test.wanted.astype(np.int32)) != 0 if has_wanted else None
     evaluator = Evaluator(model, device, arrays, lanes, list_lengths, xla)
-    own, targets, wanted_own = _part(sessions, wanted, ranks)
+    own, targets, wanted_own = _part(sessions, wanted, workers)
     with progress(len(targets)) if progress else contextlib.nullcontext() as bar:
         found = _joined(together, evaluator.run(own, bar, wanted_own), targets)
     evaluator.close()
-    return None if ranks.rank else found
+    return None if workers.rank else found
 
 
 def ranked_by(communicator, evaluator, sessions, wanted):
@@ -58,13 +58,13 @@ def ranked_by(communicator, evaluator, sessions, wanted):
       communicator: parallel.collectives.Collectives. evaluator: evaluator.Evaluator. sessions,
       wanted: as for its `run`.
     """
-    own, targets, wanted_own = _part(sessions, wanted, communicator.ranks)
+    own, targets, wanted_own = _part(sessions, wanted, communicator.workers)
     return _joined(communicator, evaluator.run(own, wanted=wanted_own), targets)
 
 
-def _part(sessions, wanted, ranks):
+def _part(sessions, wanted, workers):
     """(this rank's sessions, the counted targets of theirs among all, `wanted` of theirs)."""
-    own, targets = share(sessions, ranks)
+    own, targets = share(sessions, workers)
     if wanted is None:
         return own, targets, None
     return own, targets[wanted[targets]], wanted[targets]
@@ -80,13 +80,13 @@ def _joined(together, part, targets):
     return Ranked(*counts, recommended=lists)
 
 
-def share(sessions, ranks):
+def share(sessions, workers):
     """(data.sessions.EvalSessions of every size-th session, numbers [n] int64 of their targets
     among all).
     """
     lengths = np.diff(sessions.offsets)
     steps = lengths - 1 + sessions.leading_skip
-    mine = np.arange(ranks.rank, len(lengths), ranks.size)
+    mine = np.arange(workers.rank, len(lengths), workers.size)
     events, offsets = rows_of(sessions.offsets[mine], lengths[mine])
     targets, _ = rows_of((np.cumsum(steps) - steps)[mine], steps[mine])
     own = EvalSessions(sessions.items[events], offsets, sessions.leading_skip[mine], 0,

@@ -25,8 +25,8 @@ def everyone(communicator, x, y, weight):
       x, y: int32 [..., B]. weight: bool [..., B].
     Returns: int32, int32, bool [..., W * B].
     """
-    ranks = communicator.ranks
-    if ranks.size == 1:
+    workers = communicator.workers
+    if workers.size == 1:
         return x, y, weight
     # [W, 3, ..., B]
     packed = communicator.all_gather(tf.stack([x, y, tf.cast(weight, tf.int32)], 0)[None])
@@ -37,14 +37,14 @@ def everyone(communicator, x, y, weight):
     return packed[0], packed[1], tf.not_equal(packed[2], 0)
 
 
-def own_rows(ranks, lookup, rows):
+def own_rows(workers, lookup, rows):
     """Of the rows a step reads, per table, those that this rank's loss is made of."""
-    if ranks.size == 1:
+    if workers.size == 1:
         return rows
     out = []
     for parts, rows_nd in zip(lookup.parts, rows):
-        pieces = tf.split(rows_nd, [_length(part, ranks) for part in parts], 0)
-        own = [piece if part.shared else lookup_module.own_part(piece, part.size, ranks) for part,
+        pieces = tf.split(rows_nd, [_length(part, workers) for part in parts], 0)
+        own = [piece if part.shared else lookup_module.own_part(piece, part.size, workers) for part,
                piece in zip(parts, pieces)]
         out.append(own[0] if len(own) == 1 else tf.concat(own, 0))
     return out
@@ -58,11 +58,11 @@ class Message(NamedTuple):
     states: Tuple[Any, ...]  # stay at home
 
 
-def packed(ranks, step, lookup):
+def packed(workers, step, lookup):
     """Message of this rank; step: its net.Step, whose gradients are of its `own_rows`. lookup:
     net.Lookup.
     """
-    share = 1.0 / ranks.size
+    share = 1.0 / workers.size
     beside, below = [step.loss] + list(step.dense), []
     for parts, rows_nd in zip(lookup.parts, step.rows):
         for part, piece in zip(parts, tf.split(rows_nd, [part.size for part in parts], 0)):
@@ -73,13 +73,13 @@ def packed(ranks, step, lookup):
 def exchanged(communicator, message):
     """Message of all ranks (its second part [W, n]); this is the only place where gradients meet.
     """
-    if communicator.ranks.size == 1:
+    if communicator.workers.size == 1:
         return message
     return message._replace(summed_n=communicator.all_reduce(message.summed_n),
                             below_1n=communicator.all_gather(message.below_1n))
 
 
-def unpacked(ranks, message, dense, own_rows, lookup):
+def unpacked(workers, message, dense, own_rows, lookup):
     """net.Step of all ranks: the mean of their losses, and its gradient for every row of
     `lookup.index`.
 
@@ -94,8 +94,8 @@ def unpacked(ranks, message, dense, own_rows, lookup):
                      [[]] + [g.shape.as_list() for g in dense]
                      + [s for part, s in flat if part.shared])
     beside = iter(summed[1 + len(dense):])
-    below = iter(_pieces(message.below_1n, [[ranks.size * n, d] for part,
-                                            (n, d) in flat if not part.shared], ranks.size))
+    below = iter(_pieces(message.below_1n, [[workers.size * n, d] for part,
+                                            (n, d) in flat if not part.shared], workers.size))
     rows = [tf.concat([next(beside) if part.shared else next(below) for part, _ in several], 0)
             for several in parts]
     return net.Step(summed[0], message.states, tuple(summed[1:1 + len(dense)]), tuple(rows))
@@ -103,14 +103,14 @@ def unpacked(ranks, message, dense, own_rows, lookup):
 
 def combined(communicator, step, dense, own_rows, lookup):
     """The way from `packed` to `unpacked`; the step itself for one process alone."""
-    if communicator.ranks.size == 1:
+    if communicator.workers.size == 1:
         return step
-    message = exchanged(communicator, packed(communicator.ranks, step, lookup))
-    return unpacked(communicator.ranks, message, dense, own_rows, lookup)
+    message = exchanged(communicator, packed(communicator.workers, step, lookup))
+    return unpacked(communicator.workers, message, dense, own_rows, lookup)
 
 
-def _length(part, ranks):
-    return part.size if part.shared else part.size * ranks.size
+def _length(part, workers):
+    return part.size if part.shared else part.size * workers.size
 
 
 def _flat(tensors):

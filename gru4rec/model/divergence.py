@@ -82,13 +82,13 @@ def limit(config):
     return FACTOR ** 2 if config.model.loss == "bpr-max" else FACTOR
 
 
-def chance(config, num_items, largest_support=1, ranks=1):
+def chance(config, num_items, largest_support=1, workers=1):
     """The loss of a model that gives every item the same score, at least ln 2.
 
     Args:
       config: config.Config. num_items: int, items of the catalogue.
       largest_support: int, training events of the most frequent item.
-      ranks: int, processes that train together.
+      workers: int, processes that train together.
     Returns: float.
     """
     model, training = config.model, config.training
@@ -98,7 +98,7 @@ def chance(config, num_items, largest_support=1, ranks=1):
         return math.log(2.0)
     columns = num_items
     if model.loss != "full-cross-entropy":
-        lanes = training.batch_size * (ranks if training.global_negatives else 1)
+        lanes = training.batch_size * (workers if training.global_negatives else 1)
         columns = lanes + training.n_sample
     exponent = training.logq * max(1.0, training.sample_alpha)
     return math.log(max(columns, 2)) + exponent * math.log(max(largest_support, 1))

@@ -45,7 +45,7 @@ class Cluster(NamedTuple):
     rank: int
 
     @property
-    def ranks(self):
+    def workers(self):
         return Workers(len(self.tasks), self.rank)
 
     @property

@@ -53,7 +53,7 @@ class Collectives(Several):
 
         Raises: ClusterError if the port of this process cannot be had.
         """
-        super().__init__(cluster.ranks)
+        super().__init__(cluster.workers)
         self._cluster, self._timeout, self._keys = cluster, timeout, 0
         # what gRPC sends lies there
         self._place = "/job:%s/task:%d/device:CPU:0" % (cluster.own.job, cluster.own.index)
@@ -77,17 +77,17 @@ class Collectives(Several):
 
     def all_reduce(self, tensor):
         with tf.device(self._place):
-            return collective_ops().all_reduce(tf.identity(tensor), self.ranks.size, GROUP,
+            return collective_ops().all_reduce(tf.identity(tensor), self.workers.size, GROUP,
                                                self._key(), "Add", "Id")
 
     def _all_gather(self, tensor):
         with tf.device(self._place):
-            return collective_ops().all_gather(tf.identity(tensor), self.ranks.size, GROUP,
+            return collective_ops().all_gather(tf.identity(tensor), self.workers.size, GROUP,
                                                self._key())
 
     def broadcast(self, tensors):
         """By sums: ranks other than 0 add zeros."""
-        return [self.all_reduce(tensor if self.ranks.rank == 0 else tf.zeros_like(tensor))
+        return [self.all_reduce(tensor if self.workers.rank == 0 else tf.zeros_like(tensor))
                 for tensor in tensors]
 
     def _key(self):

@@ -12,11 +12,11 @@ class Communicator:
     """What the step, the engines and the devices may ask; here of one process alone, for which
     nothing is to be done.
 
-    ranks: parallel.workers.Workers: how many processes there are, and which this is.
+    workers: parallel.workers.Workers: how many processes there are, and which this is.
     same_samples: whether the negatives that ranks draw in one step are the same on all.
     """
 
-    ranks = ALONE
+    workers = ALONE
     same_samples = True
     exchange = None  # where there is one: function (JSON value) -> list of the values of all ranks
 
@@ -34,7 +34,7 @@ class Communicator:
 
     def on_all_ranks(self, flag):
         """Whether a bool scalar is true on every rank."""
-        if self.ranks.size == 1:
+        if self.workers.size == 1:
             return flag
         return tf.equal(self.all_reduce(tf.cast(tf.logical_not(flag), tf.float32)), 0.0)
 
@@ -52,14 +52,14 @@ class Communicator:
 class Several(Communicator):
     """What those for more than one process share."""
 
-    def __init__(self, ranks):
-        self.ranks = ranks
+    def __init__(self, workers):
+        self.workers = workers
 
     def all_gather(self, tensor):
         shape = tensor.shape.as_list()
         gathered = self._all_gather(tensor)
         # an adapter's op leaves it open
-        gathered.set_shape([shape[0] * self.ranks.size] + shape[1:])
+        gathered.set_shape([shape[0] * self.workers.size] + shape[1:])
         return gathered
 
     def _all_gather(self, tensor):

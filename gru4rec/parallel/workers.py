@@ -23,7 +23,7 @@ ALONE = Workers()
 
 
 def from_environment(npu_nums=None, environment=None):
-    """Ranks of this process.
+    """The Workers of this process, as its launcher says.
 
     Args:
       npu_nums: --npu_nums, or None. environment: dict, os.environ if None.

@@ -33,7 +33,7 @@ def training_events(config):
                        options.valid_days) + (events if options.refit else None,)
 
 
-def index(events, config, start, ranks):
+def index(events, config, start, workers):
     """(Vocabulary, Sessions) of training events, in the item indices of the weights to start from;
     counts are logged.
 
@@ -42,7 +42,7 @@ def index(events, config, start, ranks):
     from gru4rec.data import dataset, sessions
     from gru4rec.training import warm_start
     order, in_parts = config.training.session_order, isinstance(events, dataset.Header)
-    vocabulary, train_sessions, report = (dataset.read(events.path, ranks, order) if in_parts
+    vocabulary, train_sessions, report = (dataset.read(events.path, workers, order) if in_parts
                                           else sessions.index_train(events, order))
     _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped",
               events.path,
@@ -54,7 +54,7 @@ def index(events, config, start, ranks):
         warm_start.report(start.source, vocabulary)
     if in_parts:
         from gru4rec.data import epochs
-        train_sessions = epochs.share_of_dataset(events, train_sessions, ranks, order)
+        train_sessions = epochs.share_of_dataset(events, train_sessions, workers, order)
     return vocabulary, train_sessions
 
 

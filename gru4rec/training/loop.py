@@ -47,7 +47,7 @@ def train(config, device, vocabulary, sessions, progress=None, validation=None, 
       DivergenceError with the step at which the loss was no longer finite, or was absurd
       (`divergence`); ClusterError if a process is gone. Checkpoints before either stay.
     """
-    found, together = device.ranks, device.communicator
+    found, together = device.workers, device.communicator
     _check_ranks(config, found, together.exchange is not None, isinstance(sessions, Share))
     writes = found.rank == 0
     share = sessions if isinstance(sessions, Share) else share_of(sessions, found)

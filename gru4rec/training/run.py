@@ -89,12 +89,12 @@ def _train_from(start, directory, device=None):
     from gru4rec.parallel import workers
     config = start.config
     events, held_out, everything = training_events(config)
-    indexed = index(events, config, start, device.ranks if device else workers.ALONE)
+    indexed = index(events, config, start, device.workers if device else workers.ALONE)
     test = None if held_out is None else validation_set(held_out, indexed[0], config)
     del events, held_out
     start.check_data(*indexed, test=test)
     device = device or device_for(config, "train")
-    if device.ranks.rank == 0 and start.name is None:
+    if device.workers.rank == 0 and start.name is None:
         _say_parity(config)
     from gru4rec import tf_compat
     from gru4rec.training import loop

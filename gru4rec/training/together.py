@@ -111,7 +111,7 @@ def agreed(config, own, communicator):
     if own is not None:
         position = own.position()
         started = (own.config if own.name is not None
-                   else _scaled(own.config, communicator.ranks.size))
+                   else _scaled(own.config, communicator.workers.size))
         said.update(config=started.to_dict(), finished=own.is_finished, record=own.record,
                     fresh=own.name is None and own.source is None,
                     position=None if position is None else list(position))

@@ -48,7 +48,7 @@ class Validation:
                   metric_line(self._cut_off, values["recall"], values["mrr"]).replace("\t", " "),
                   "the best so far" if epoch == self.best_epoch
                   else "epoch %d is better" % self.best_epoch, seconds)
-        if self._device.ranks.rank:
+        if self._device.workers.rank:
             return
         Metrics(self._config.run.checkpoint_dir, self._config.run.tensorboard).add(
             "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds,

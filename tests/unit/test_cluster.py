@@ -26,10 +26,10 @@ def parse(value):
 
 def test_ranks_are_the_chief_and_then_the_workers():
     found = parse(text({"worker": ["b:2", "c:3"], "chief": ["a:1"]}, "worker", 1))
-    assert found.ranks == workers.Workers(3, 2) and str(found.own) == "worker 1 (c:3)"
+    assert found.workers == workers.Workers(3, 2) and str(found.own) == "worker 1 (c:3)"
     assert [task.address for task in found.tasks] == ["a:1", "b:2", "c:3"]
     assert found.addresses() == {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
-    assert parse(text({"worker": ["[::1]:2", "c:3"]})).ranks == workers.Workers(2, 0)
+    assert parse(text({"worker": ["[::1]:2", "c:3"]})).workers == workers.Workers(2, 0)
 
 
 @pytest.mark.parametrize("value", ["", "  ", text({"worker": ["a:1"]})])

@@ -107,7 +107,7 @@ def test_a_signal_while_the_engine_is_made_stops_before_anything_is_written(monk
                              "checkpoint_dir": str(tmp_path / "new")})
     sessions = Sessions(np.array([0, 1, 2, 1], np.int32), np.array([0, 2, 4]))
     with pytest.raises(Interrupted):
-        device = types.SimpleNamespace(ranks=workers.ALONE,
+        device = types.SimpleNamespace(workers=workers.ALONE,
                                        communicator=types.SimpleNamespace(exchange=None))
         loop.train(cfg, device, Vocabulary.build(np.arange(3)), sessions)
     assert len(closed) == 1 and os.listdir(str(tmp_path)) == []

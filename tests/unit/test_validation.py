@@ -15,7 +15,7 @@ from gru4rec.parallel import workers
 from gru4rec.training import validation
 
 # a device
-ALONE = types.SimpleNamespace(ranks=workers.ALONE,
+ALONE = types.SimpleNamespace(workers=workers.ALONE,
                               communicator=types.SimpleNamespace(exchange=None))
 
 
