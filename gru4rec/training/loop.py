@@ -193,7 +193,7 @@ def _signal(stop):
 
 
 def _diverged(config, trainer, bad, step, number):
-    """The DivergenceError of a model.divergence.Found; the weights it led to are saved nowhere."""
+    """The DivergenceError of a model.divergence.Diverged; the weights it led to are saved nowhere."""
     tensor = saver_module.not_finite(config, trainer.arrays())
     found = ("" if tensor is None
              else ", %s is not finite%s" % (tensor, "" if bad.why else " either"))

@@ -53,9 +53,9 @@ class Case:
                 return tensor if layer == net.EMBED else tensor * const(self.masks[layer])
 
             lookup = lookup_module.lookup(self.model, training, batch)
-            step = net.train_step(self.model, training,
-                                  [const(w[name]) for name in state.dense_shapes(self.model)],
-                                  [const(w["embedding"][x]), const(rows)], batch, lookup.columns,
+            weights = net.Weights([const(w[name]) for name in state.dense_shapes(self.model)],
+                                  [const(w["embedding"][x]), const(rows)])
+            step = net.train_step(self.model, training, weights, batch, lookup.columns,
                                   [const(s) for s in self.states], dropout)
             if grad_cap:
                 step = clip.capped(step, [duplicates.of(index, None) for index in lookup.index],

@@ -60,7 +60,9 @@ def test_a_wrong_tf_config_is_one_line_that_says_what_it_should_look_like(value,
 
 
 def test_a_process_that_does_not_come_is_named():
-    with contextlib.closing(socket.socket()) as listener, contextlib.closing(socket.socket()) as silent:
+    with contextlib.ExitStack() as stack:
+        listener, silent = [stack.enter_context(contextlib.closing(socket.socket()))
+                            for _ in range(2)]
         for each in (listener, silent):
             each.bind(("127.0.0.1", 0))
         listener.listen(50)
