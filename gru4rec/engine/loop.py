@@ -68,7 +68,9 @@ class LoopEngine(Engine):
         def loop(*tensors):
             return self._loop(device, *tensors)
 
-        return (jit_function(loop) if xla else loop)(*self._placeholders)
+        if xla:
+            loop = jit_function(loop)
+        return loop(*self._placeholders)
 
     def _part_of_step(self, function):
         """How a part of a step that is arithmetic alone becomes part of the graph."""
@@ -172,7 +174,8 @@ class LoopEngine(Engine):
         feed[self._placeholders[4]], feed[self._placeholders[5]] = chunk.first_step, count
         losses = self._losses(self._run(self._fetches, feed))[:count]
         bad = np.flatnonzero(~np.isfinite(losses))
-        self._step_number = chunk.first_step + (bad[0] if len(bad) else count - 1)
+        last = bad[0] if len(bad) else count - 1
+        self._step_number = chunk.first_step + last
         return losses
 
     def arrays(self):

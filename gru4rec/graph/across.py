@@ -72,7 +72,8 @@ def packed(workers, step, lookup):
     summed, gathered = [step.loss] + list(step.dense), []
     for parts, rows_nd in zip(lookup.parts, step.rows):
         for part, piece in zip(parts, tf.split(rows_nd, [part.size for part in parts], 0)):
-            (summed if part.shared else gathered).append(piece)
+            pieces = summed if part.shared else gathered
+            pieces.append(piece)
     return Message(_flat(summed) * share, _flat(gathered)[None] * share, step.states)
 
 

@@ -78,8 +78,9 @@ def top1(r_bm, columns):
 
 
 def bpr_max(r_bm, columns, bpreg):
-    """-ln sum_j s_ij sigmoid(r_ii - r_ij) + bpreg sum_j s_ij r_ij^2 over the negatives j, s their
-    softmax.
+    """-ln sum_j s_ij sigmoid(r_ii - r_ij) + bpreg sum_j s_ij r_ij^2, with s a softmax.
+
+    Sums and softmax are over the negatives j.
 
     Args: bpreg: float >= 0. Others, returns: as `cross_entropy`; a lane without a negative has
       loss 0.

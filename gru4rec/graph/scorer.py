@@ -1,4 +1,4 @@
-"""Inference in the graph: hidden states of a chunk of test steps, then the ranks of the targets."""
+"""Inference in the graph: hidden states of test steps, and the counts from which ranks follow."""
 
 from typing import Any, NamedTuple
 

@@ -100,7 +100,8 @@ def train_step(model, training, weights, batch, columns, states, dropout, scale=
     output_bh, new_states = advance(model, dense, x_be, states, dropout)
     scores_bm = output_scores(model, output_bh, columns_md)
     loss = losses.total(model, training, scores_bm, batch.weight_b, columns)
-    gradients = tf.gradients(loss, dense + rows, None if scale is None else [scale])
+    of_loss = None if scale is None else [scale]
+    gradients = tf.gradients(loss, dense + rows, of_loss)
     return Step(loss, new_states, tuple(gradients[:len(dense)]), tuple(gradients[len(dense):]))
 
 

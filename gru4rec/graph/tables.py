@@ -58,7 +58,7 @@ def pack(values, last=None):
     if last is None:
         return list(values)
     dtype = values[0].dtype
-    bits = np.asarray(last, np.int32 if dtype == np.float32 else np.int64).view(dtype)
+    bits = np.asarray(last, _INT_OF[tf.as_dtype(dtype)].as_numpy_dtype).view(dtype)
     return [np.concatenate(list(values) + [bits[:, None]], 1)]
 
 
@@ -68,7 +68,7 @@ def unpack(packed, has_last):
         return list(packed), None
     wide, = packed
     d = wide.shape[1] // 3
-    int_type = np.int32 if wide.dtype == np.float32 else np.int64
+    int_type = _INT_OF[tf.as_dtype(wide.dtype)].as_numpy_dtype
     last = np.ascontiguousarray(wide[:, -1]).view(int_type)
     return [wide[:, i * d:(i + 1) * d] for i in range(3)], last.astype(np.int32)
 

@@ -51,7 +51,9 @@ class Watch:
     def __init__(self, chance, mean=None, best=None, limit=FACTOR):
         """chance, limit: float, of the functions. mean, best: of an earlier watch to go on from."""
         self._chance, self._limit = chance, limit
-        self.mean, self.best = (None, None) if mean is None or best is None else (mean, best)
+        self.mean = self.best = None
+        if mean is not None and best is not None:
+            self.mean, self.best = mean, best
 
     def first(self, losses):
         """Take in the losses of the next steps, up to the first that has diverged.
@@ -101,7 +103,8 @@ def chance(config, num_items, largest_support=1, workers=1):
         return math.log(2.0)
     columns = num_items
     if model.loss != "full-cross-entropy":
-        lanes = training.batch_size * (workers if training.global_negatives else 1)
-        columns = lanes + training.n_sample
+        columns = training.batch_size + training.n_sample
+        if training.global_negatives:
+            columns += training.batch_size * (workers - 1)
     exponent = training.logq * max(1.0, training.sample_alpha)
     return math.log(max(columns, 2)) + exponent * math.log(max(largest_support, 1))

@@ -40,7 +40,8 @@ _SLOTS = {"adam": (M_SLOT, V_SLOT), "adagrad": ("/Adagrad",), "rmsprop": ("/RMSP
 
 def slots(training):
     """Endings of the names of a weight's optimizer slots, in order of `graph.optimizers.update`."""
-    return _SLOTS[training.optimizer] + (("/Momentum",) if training.momentum else ())
+    momentum = ("/Momentum",) if training.momentum else ()
+    return _SLOTS[training.optimizer] + momentum
 
 
 def tables(model):
@@ -62,7 +63,7 @@ def last_steps(config):
 
 def input_rows(model, arrays):
     """[I, E] the rows that represent items at the input."""
-    return arrays[SOFTMAX_W if model.embedding == "shared" else EMBEDDING]
+    return arrays[tables(model)[0][0]]
 
 
 def output_rows(model, arrays):

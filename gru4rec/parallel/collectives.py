@@ -208,8 +208,10 @@ class Collectives(Several):
         graph = tf.Graph()
         with graph.as_default():
             value_ph = tf.placeholder(array.dtype, array.shape)
-            result = operation(value_ph if array.ndim else value_ph[None])
-            result = result if array.ndim else result[0]
+            if array.ndim:
+                result = operation(value_ph)
+            else:  # has no dimension to gather along
+                result = operation(value_ph[None])[0]
         session = self.session(graph, tf.ConfigProto(device_count={"GPU": 0}))
         value = self.run(lambda: session.run(result, {value_ph: array}))
         session.close()  # not reached if the call was given up: closing could wait for it
