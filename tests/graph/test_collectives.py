@@ -1,5 +1,6 @@
-"""Devices that train together: ranks are threads of this process, and the fake's collectives make
-them meet.
+"""Devices that train together through a fake adapter.
+
+Workers are threads of this process; the collectives of the fake make them meet.
 """
 
 import contextlib
@@ -169,8 +170,9 @@ def test_one_process_builds_no_collective(monkeypatch, sessions):
 
 @pytest.fixture
 def command(monkeypatch, tmp_path, capsys):
-    """function (rank, flags) -> (exit status, stdout, stderr, files of the checkpoint directory) of
-    one rank of two.
+    """function (rank, flags) -> what one of two workers leaves.
+
+    That is (exit status, stdout, stderr, files of the checkpoint directory).
     """
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     events = tmp_path / "events.tsv"

@@ -1,5 +1,6 @@
-"""The graph an NPU would get: kinds of ops, static shapes, one set of fetches, host ops outside,
-losses that fit float16.
+"""The graph an NPU would get.
+
+Kinds of ops, static shapes, one set of fetches, host ops outside, losses that fit in float16.
 """
 
 import os

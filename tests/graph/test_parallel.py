@@ -1,5 +1,6 @@
-"""Processes that train together on TensorFlow's runtime; ranks are threads here, each with a server
-of its own.
+"""Processes that train together on TensorFlow's runtime.
+
+Workers are threads here, each with a server of its own.
 """
 
 import contextlib

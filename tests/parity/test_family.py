@@ -1,5 +1,6 @@
-"""Losses, optimizers, embeddings, cells and drawn negatives of both engines against the float64
-family twin.
+"""Both engines against the float64 family twin.
+
+Losses, optimizers, embeddings, cells and drawn negatives.
 """
 
 import functools
