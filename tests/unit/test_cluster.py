@@ -1,5 +1,6 @@
-"""TF_CONFIG, the shares of several processes, and what is left of an epoch when their number
-changes; no TensorFlow.
+"""TF_CONFIG, the shares of several processes, and an epoch when their number changes.
+
+No TensorFlow.
 """
 
 import contextlib
