@@ -53,9 +53,9 @@ class Original:
 
         outputs_bd = tf.concat([tf.gather(softmax_w, y_b), tf.gather(softmax_b, y_b)[:, None]], 1)
         batch = net.Batch(*self._batch_phs)
-        step = net.train_step(model, training, [tf.identity(w) for w in dense],
-                              [tf.gather(embedding, x_b), outputs_bd],
-                              batch, lookup.lookup(model, training, batch).columns, self._state_phs,
+        read = net.Weights([tf.identity(w) for w in dense], [tf.gather(embedding, x_b), outputs_bd])
+        step = net.train_step(model, training, read, batch,
+                              lookup.lookup(model, training, batch).columns, self._state_phs,
                               dropout)
         hidden = model.size[-1]
         inputs, outputs = step.rows

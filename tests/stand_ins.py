@@ -5,4 +5,4 @@ import types
 from gru4rec.parallel.workers import ALONE
 
 # as much of a device.base.Device of one process alone as training asks for
-DEVICE = types.SimpleNamespace(ranks=ALONE, communicator=types.SimpleNamespace(exchange=None))
+DEVICE = types.SimpleNamespace(workers=ALONE, communicator=types.SimpleNamespace(exchange=None))

@@ -41,7 +41,7 @@ def choose(name, npu_options=None, job="train", steps_per_run=1, npu_nums=None, 
     args = npu_options, job, steps_per_run, npu_nums
     device, level = _auto(*args) if name == "auto" else (_named(name, *args), logging.INFO)
     _log.log(level, "device: %s (%s)", device.name, device.reason)
-    if (npu_nums or 1) > 1 and device.ranks.size == 1 and job == "train":
+    if (npu_nums or 1) > 1 and device.workers.size == 1 and job == "train":
         raise DeviceError("--npu_nums %d needs --device npu; this is %s (%s)"
                           % (npu_nums, device.name, device.reason))
     if cluster is not None:

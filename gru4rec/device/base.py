@@ -38,7 +38,7 @@ class Device:
     """One device; immutable. Subclasses fill in what differs.
 
     reason: why it was chosen.
-    communicator: speaks with the processes this one trains together with; `ranks` says how many
+    communicator: speaks with the processes this one trains together with; `workers` says how many
     they are.
     name: "npu" | "gpu" | "cpu".
     use_resource: kind of variables, for `tf.get_variable(use_resource=...)`.
@@ -60,9 +60,9 @@ class Device:
     loops: ClassVar[bool] = False
 
     @property
-    def ranks(self):
+    def workers(self):
         """parallel.workers.Workers of the processes that train together."""
-        return self.communicator.ranks
+        return self.communicator.workers
 
     @property
     def xla(self):

@@ -11,7 +11,7 @@ from gru4rec.parallel.workers import ALONE
 from gru4rec.tf_compat import tf
 
 
-def bits(shape, seed, step, stream, ranks=ALONE):
+def bits(shape, seed, step, stream, workers=ALONE):
     """Whole numbers, uniform over all of int32.
 
     Each position has a random word of its own, fixed for a seed and stream; the words of a step are
@@ -22,17 +22,17 @@ def bits(shape, seed, step, stream, ranks=ALONE):
       seed: whole number, taken modulo 2**32.
       step: whole number or scalar int32/int64 tensor, taken modulo 2**32.
       stream: small whole number >= 0; streams of one seed are independent.
-      ranks: parallel.workers.Workers whose rows lie one below the other; `shape` is that of one,
+      workers: parallel.workers.Workers whose rows lie one below the other; `shape` is that of one,
       and this one's are returned.
     Returns: int32 tensor.
     """
     shape = [int(d) for d in shape]
     random = np.random.RandomState([seed % 2 ** 32, stream])
     words = random.randint(-2 ** 31, 2 ** 31,
-                           size=[shape[0] * ranks.size] + shape[1:] if shape else shape,
+                           size=[shape[0] * workers.size] + shape[1:] if shape else shape,
                            dtype=np.int64)
-    if ranks.size > 1:
-        words = words[ranks.rank * shape[0]:(ranks.rank + 1) * shape[0]]
+    if workers.size > 1:
+        words = words[workers.rank * shape[0]:(workers.rank + 1) * shape[0]]
     step = tf.cast(tf.convert_to_tensor(step), tf.int32)
     return _mix(tf.bitwise.bitwise_xor(tf.constant(words, tf.int32), _mix(step)))
 

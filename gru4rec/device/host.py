@@ -27,7 +27,7 @@ class _Host(Device):
     def _dropout(self, x, rate, seed, step, stream):
         # Same mask as random_uniform(...) >= rate, compared as whole numbers.
         least = min(math.ceil(rate * 2 ** 23) * 2 ** 9 - 2 ** 31, 2 ** 31 - 1)
-        kept = hashed.bits(x.shape, seed, step, stream, self.ranks) >= least
+        kept = hashed.bits(x.shape, seed, step, stream, self.workers) >= least
         return x * (tf.cast(kept, x.dtype) * (1.0 / (1.0 - rate)))
 
 

@@ -65,11 +65,11 @@ class Npu(Device):
         return config
 
     def random_uniform(self, shape, seed, step, stream):
-        return tf.random.uniform(shape, seed=_op_seed(seed, stream, self.ranks.rank))
+        return tf.random.uniform(shape, seed=_op_seed(seed, stream, self.workers.rank))
 
     def _dropout(self, x, rate, seed, step, stream):
         return self.npu_ops.dropout(x, keep_prob=1.0 - rate,
-                                    seed=_op_seed(seed, stream, self.ranks.rank))
+                                    seed=_op_seed(seed, stream, self.workers.rank))
 
     def loop(self, session, op, steps):
         op = _leaf(self.adapter, "estimator.npu.util").set_iteration_per_loop(session, op, steps)
@@ -115,15 +115,15 @@ class Hccl(Several):
 
     same_samples = False  # random numbers are not stateless here
 
-    def __init__(self, ranks, adapter):
-        super().__init__(ranks)
+    def __init__(self, workers, adapter):
+        super().__init__(workers)
         self._adapter = adapter
 
     def all_reduce(self, tensor):
         return self._ops().allreduce(tensor, "sum")
 
     def _all_gather(self, tensor):
-        return self._ops().allgather(tensor, self.ranks.size)
+        return self._ops().allgather(tensor, self.workers.size)
 
     def broadcast(self, tensors):
         return [self._ops().broadcast([tensor], 0)[0] for tensor in tensors]

@@ -1,12 +1,9 @@
 """Training steps: many a session call with lazy rows, or one. Imports graph and device.
 
-An engine holds weights, optimizer state and hidden state in variables; `run` takes a Chunk of the
-schedule and returns one loss per step, `arrays` gives its whole state back under the canonical
-names of `model.state`. TensorFlow is
-imported when `create` is called.
+An engine holds weights, optimizer state and hidden state in variables. `run` takes a Chunk of the
+schedule and returns one loss per step; `arrays` gives the whole state back under the canonical
+names of `model.state`. TensorFlow is imported when `create` is called.
 """
-
-
 
 from gru4rec.errors import ConfigError
 
@@ -16,12 +13,11 @@ def create(config, device, arrays, num_steps, support=None):
 
     Args:
       config: config.Config. device: device.base.Device.
-      arrays: the state to start from, names of `model.state`.
-      num_steps: steps of the whole run; the schedule's tables are made for so many.
+      arrays: the state to start from, under the names of `model.state`.
+      num_steps: steps of the whole run; learning rates are computed for so many.
       support: [I] int, training events of each item; needed with --n_sample and --logq.
-    Returns: object with `steps_per_run`, `whole_calls` (whether a call makes that many steps but at
-    the end of an epoch),
-      `start_epoch(epoch, steps_before, start)`, `run(chunk)`, `arrays()`, `close()`.
+    Returns: engine.base.Engine with `run(chunk)` and `arrays()`.
+    Raises: ConfigError where options or device do not allow the engine that is asked for.
     """
     run = config.run
     if run.engine == "plain" and device.communicator.exchange:
@@ -33,18 +29,16 @@ def create(config, device, arrays, num_steps, support=None):
             return DeviceLoopEngine(config, device, arrays, support, steps)
         if steps > 1:
             raise ConfigError("--steps_per_run %d needs --engine loop; the plain engine makes one "
-                              "step per call"
-                              % steps)
+                              "step per call" % steps)
         from gru4rec.engine.plain import PlainEngine
         return PlainEngine(config, device, arrays, support)
-    if device.ranks.size > 1 and device.conservative_optimizer:
+    if device.workers.size > 1 and device.conservative_optimizer:
         raise ConfigError("--engine loop cannot train on %d devices together; use --engine plain"
-                          % device.ranks.size)
+                          % device.workers.size)
     if run.xla == "on" and not device.xla:
         raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later "
-                          "on cpu or gpu is "
-                          "needed); use --xla auto" % device.name)
-    if device.ranks.size > 1:
+                          "on cpu or gpu is needed); use --xla auto" % device.name)
+    if device.workers.size > 1:
         from gru4rec.engine.parallel import ParallelEngine as LoopEngine
     else:
         from gru4rec.engine.loop import LoopEngine

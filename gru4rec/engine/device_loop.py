@@ -1,10 +1,8 @@
-"""The plain engine in a loop that the device makes by itself: many steps a session call, without
-the host in between.
+"""The plain engine in a loop that the device makes by itself: many steps in one session call.
 
 The schedule of an epoch is a dataset, and the device fetches the next row itself. It repeats one op
-as often as the session was set up for, no more and no less, so the rows that fill up the last call
-of an epoch are no steps: nothing of
-the state changes in them, bit for bit, and nothing counts them.
+as often as the session was set up for, no more and no less. So rows fill up the last call of an
+epoch that are no steps: they change no bit of the state, and nothing counts them.
 """
 
 import numpy as np
@@ -16,8 +14,9 @@ from gru4rec.tf_compat import tf
 
 
 class DeviceLoopEngine(PlainEngine):
-    """Engine (see `engine.create`) whose calls are `steps_per_run` steps, but for the last of an
-    epoch.
+    """Engine (see `engine.create`) that makes `steps_per_run` steps in every call.
+
+    Only the last call of an epoch may make fewer.
     """
 
     whole_calls = True
@@ -29,47 +28,44 @@ class DeviceLoopEngine(PlainEngine):
     def _inputs(self):
         lanes = [None, self._training.batch_size]
         self._epoch = (tf.placeholder(tf.int32, lanes), tf.placeholder(tf.int32, lanes),
-                       tf.placeholder(tf.bool, lanes),
-                       tf.placeholder(tf.bool, lanes), tf.placeholder(tf.int32, [None]),
-                       tf.placeholder(tf.float32, [None]),
+                       tf.placeholder(tf.bool, lanes), tf.placeholder(tf.bool, lanes),
+                       tf.placeholder(tf.int32, [None]), tf.placeholder(tf.float32, [None]),
                        tf.placeholder(tf.bool, [None]))
+        rows = tf.data.Dataset.from_tensor_slices(self._epoch)
         # Not one-shot: the adapter ends the process over one of those in a loop.
-        self._iterator = tf.data.make_initializable_iterator(tf.data.Dataset.from_tensor_slices(self._epoch))
+        self._iterator = tf.data.make_initializable_iterator(rows)
         return self._iterator.get_next()
 
     def _finish_step(self, loss, after, updates):
-        """Losses lie in a variable by their place in the call: what a call fetches is of its last
-        step alone.
-        """
+        """Keep the losses of a call in a variable: only values of its last step can be fetched."""
         steps = self.steps_per_run
-        self._losses = tf.Variable(tf.zeros([steps]), trainable=False, use_resource=False,
-                                   name="losses")
+        self._losses_var = tf.Variable(tf.zeros([steps]), trainable=False, use_resource=False,
+                                       name="losses")
         self._place = tf.Variable(0, trainable=False, use_resource=False, name="place")
-        place, losses = tf.identity(self._place), tf.identity(self._losses)
+        place, losses = tf.identity(self._place), tf.identity(self._losses_var)
         losses = tf.where(tf.equal(tf.range(steps), place), tf.fill([steps], loss), losses)
         with tf.control_dependencies([losses]):
-            updates = updates + [tf.assign(self._losses, losses).op,
+            updates = updates + [tf.assign(self._losses_var, losses).op,
                                  tf.assign(self._place, tf.math.floormod(place + 1, steps)).op]
         self._fetches = [losses] + after
         self._train_op = tf.group(*updates)
 
     def _prepare(self, device):
-        self._session.run([self._losses.initializer, self._place.initializer])
+        self._session.run([self._losses_var.initializer, self._place.initializer])
         self._fetches.append(device.loop(self._session, self._train_op, self.steps_per_run))
 
     def start_epoch(self, epoch, steps_before, start=0):
         """Hand over an epoch's schedule; in a session call of its own, as the adapter wants it."""
-        epoch, steps_before = schedule.Epoch(*[rows[start:]
-                                               for rows in epoch]), steps_before + start
-        count, training = epoch.num_steps, self._training
+        epoch = schedule.Epoch(*[rows[start:] for rows in epoch])
+        first, count, training = steps_before + start + 1, epoch.num_steps, self._training
         rows = -(-count // self.steps_per_run) * self.steps_per_run
-        number = np.arange(steps_before + 1, steps_before + rows + 1)
+        number = np.arange(first, first + rows)
         rate = learning_rate.learning_rate(number, training.base_lr, training.decay,
                                            training.decay_steps)
         of_steps = number.astype(np.int32), rate.astype(np.float32), np.arange(rows) < count
         values = tuple(schedule.padded(epoch, rows)) + of_steps
         self._session.run(self._iterator.initializer, dict(zip(self._epoch, values)))
-        self._first, self._count = steps_before + 1, count
+        self._first, self._count = first, count
 
     def run(self, chunk):
         """Train on the next chunk of the epoch that was begun.
@@ -80,9 +76,7 @@ class DeviceLoopEngine(PlainEngine):
         """
         count, place = len(chunk.x), chunk.first_step - self._first
         assert place % self.steps_per_run == 0
-        assert (count == self.steps_per_run or place + count == self._count)
-        found = self._session.run(self._fetches)
+        assert count == self.steps_per_run or place + count == self._count
+        losses = self._losses(self._session.run(self._fetches))
         self._step_number = chunk.first_step + count - 1
-        if self._scaling:
-            self.scaling = float(found[1][0]), int(found[1][1])
-        return np.array(found[0][:count], np.float32)
+        return np.array(losses[:count], np.float32)

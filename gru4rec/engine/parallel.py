@@ -1,10 +1,10 @@
 """The loop engine for several processes that train together (data-parallel replicas).
 
-Collectives cannot be compiled by XLA, so the loop is TensorFlow's own, and what is compiled is the
-arithmetic between two collectives. Everything a step changes lies in variables, and all of it waits
-for the step's collectives: whatever
-ends a call, the variables hold the state after a whole number of steps, the same on every rank
-that got so far."""
+XLA cannot compile collectives, so the loop is TensorFlow's own, and what is compiled is the
+arithmetic between two collectives. Everything a step changes is in variables, and all of it waits
+for the step's collectives. So whatever ends a call, the variables hold the state after a whole
+number of steps, the same on every worker that got so far.
+"""
 
 import numpy as np
 
@@ -14,24 +14,21 @@ from gru4rec.graph import step as net
 from gru4rec.model import state
 from gru4rec.tf_compat import jit_part, tf
 
-RESCUE_SECONDS = 120.0  # for one read of what there is after a death
-# a step takes milliseconds here; what processes agree upon between two calls should not wait for
-# long
+RESCUE_SECONDS = 120.0  # for one read of the state after another process has died
+# processes agree with each other between two calls, which should not take long
 STEPS_PER_RUN = 50
 
 
 class ParallelEngine(LoopEngine):
-    """Engine (see `engine.create`) of one of several ranks; every method is called by all of them
-    at the same time.
-    """
+    """Engine (see `engine.create`) of one of several workers, which call its methods together."""
 
     def __init__(self, config, device, arrays, num_steps, steps_per_run, xla, support=None):
         self._device, self._compiled = device, xla
-        ranks, lanes = device.ranks, config.training.batch_size
+        rank, lanes = device.workers.rank, config.training.batch_size
         arrays = dict(arrays)
-        for name in self._hidden(config.model):  # of all ranks
+        for name in self._hidden(config.model):  # a checkpoint has those of all workers
             if len(arrays[name]) != lanes:
-                arrays[name] = arrays[name][ranks.rank * lanes:(ranks.rank + 1) * lanes]
+                arrays[name] = arrays[name][rank * lanes:(rank + 1) * lanes]
         super().__init__(config, device, arrays, num_steps, steps_per_run or STEPS_PER_RUN, False,
                          support)
 
@@ -57,7 +54,7 @@ class ParallelEngine(LoopEngine):
     def _loop(self, device, x_kb, y_kb, reset_kb, weight_kb, first_step, num_steps):
         """As that of the loop engine, with the hidden states in their variables."""
         k = self.steps_per_run
-        everyone = across.everyone(device.communicator, x_kb, y_kb, weight_kb)
+        of_all = across.all_lanes(device.communicator, x_kb, y_kb, weight_kb)
 
         def more(i, finite, _):
             return tf.logical_and(i < num_steps, finite)
@@ -65,11 +62,11 @@ class ParallelEngine(LoopEngine):
         def body(i, _, losses_k):
             with tf.control_dependencies([i]):
                 batch = net.Batch(x_kb[i], y_kb[i], reset_kb[i], tf.cast(weight_kb[i], tf.float32))
-                x_all, y_all, weight_all = [values[i] for values in everyone]
-                of_all = net.Batch(x_all, y_all, None, tf.cast(weight_all, tf.float32))
+                x_all, y_all, weight_all = [values[i] for values in of_all]
+                batch_of_all = net.Batch(x_all, y_all, None, tf.cast(weight_all, tf.float32))
                 states = tuple(s.read_value() for s in self._states)
-                step, updates = self._step(device, batch, of_all, states, first_step + i)
-            # The step's loss is a sum over the ranks: with it the collectives are over.
+                step, updates = self._step(device, batch, batch_of_all, states, first_step + i)
+            # The step's loss is a sum over the workers: once it is there, the collectives are over.
             with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows)
                                          + list(states)):
                 updates += [s.assign(value).op for s, value in zip(self._states, step.states)]
@@ -81,33 +78,30 @@ class ParallelEngine(LoopEngine):
         start = [tf.constant(0), tf.constant(True), tf.zeros([k])]
         end = tf.while_loop(more, body, start, parallel_iterations=1, back_prop=False)
         with tf.control_dependencies([end[2]]):
-            return self._of_loop(end[2])
+            return self._fetched(end[2])
 
     def _run(self, fetches, feed=None):
         return self._device.communicator.run(lambda: self._session.run(fetches, feed))
 
     def agree(self, *votes):
-        """What any rank says, as a list: every number is the sum over the ranks."""
+        """The sum over the workers of each of their votes, as a list."""
         return self._run(self._votes, {self._votes_ph: votes}).tolist()
 
     def arrays(self):
-        """The state under canonical names; hidden states are those of all ranks, one below the
-        other.
-        """
+        """The state under canonical names; hidden states of all workers, one below the other."""
         out = super().arrays()
         out.update(zip(self._hidden(self._model), self._run(self._all_states)))
         return out
 
     def close(self):
-        # else it would wait for the call that was given up
+        # with a broken cluster, closing waits for the call that was given up
         if not self._device.communicator.broken:
             super().close()
 
     def rescued(self):
-        """As `arrays`, after a call that was given up: what this rank has, without the hidden
-        states of the others.
+        """As `arrays` after a call that was given up; hidden states are those of this worker alone.
 
-        A session of its own reads it, for the one that was given up may be at a standstill.
+        A session of its own reads them, because the old one may still wait for that call.
         """
         together = self._device.communicator
         self._session = together.session(self._session.graph, self._device.session_config())

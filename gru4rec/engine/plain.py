@@ -1,9 +1,8 @@
 """The plain engine: one step per session call, and TensorFlow's own Adam, as the original runs.
 
-It is the oracle the fast engine is tested against, and the conservative choice where a device's
-support of loops and bit casts is uncertain. The step itself is the same graph.step.train_step;
-optimizers other than Adam are those of
-graph.optimizers, on variables of their own instead of wide rows.
+The fast engine is tested against it, and it is the safe choice where a device may not support loops
+or bit casts. The step itself is the same graph.step.train_step. Optimizers other than Adam are
+those of graph.optimizers; every weight and slot has a variable of its own.
 """
 
 from collections import OrderedDict
@@ -13,23 +12,19 @@ import numpy as np
 from gru4rec.engine.base import Engine
 from gru4rec.engine.sources import Sources
 from gru4rec.engine.variables import Variables
-from gru4rec.graph import across, clip, duplicates, loss_scale, optimizers
+from gru4rec.graph import across, clip, loss_scale, optimizers
 from gru4rec.graph import step as net
 from gru4rec.model import lazy_adam, learning_rate, state
 from gru4rec.tf_compat import tf
 
 
 class PlainEngine(Engine):
-    """Engine (see `engine.create`) on `tf.train.AdamOptimizer`, whose sparse gradients update every
-    row, as TF1 does.
-    """
+    """Engine (see `engine.create`) on `tf.train.AdamOptimizer`, which updates every row."""
 
     steps_per_run = 1
 
     def __init__(self, config, device, arrays, support=None):
-        self._config, self._model, self._training = config, config.model, config.training
-        self._step_number = int(arrays[state.GLOBAL_STEP])
-        self._endings = ("",) + state.slots(config.training)
+        super().__init__(config, arrays)
         arrays = state.caught_up(config, arrays)
         variables = Variables(device.use_resource)
         graph = tf.Graph()
@@ -50,19 +45,17 @@ class PlainEngine(Engine):
     def _make_variables(self, variables, arrays):
         adam = self._training.optimizer == "adam"  # makes its slots itself
         endings = ("",) if adam else self._endings
-        self._values = OrderedDict((name, [variables.add(name + slot, arrays[name + slot])
-                                           for slot in endings])
-                                   for name
-                                   in state.weight_shapes(self._model,
-                                                          len(arrays[state.SOFTMAX_B])))
+        self._values = OrderedDict(
+            (name, [variables.add(name + slot, arrays[name + slot]) for slot in endings])
+            for name in state.weight_shapes(self._model, len(arrays[state.SOFTMAX_B])))
         self._states = [variables.add(state.hidden_state(i), arrays[state.hidden_state(i)])
                         for i in range(self._model.layer)]
-        self._scaling = loss_scale.make(self._config.accelerator, arrays, state.LOSS_SCALE,
-                                        variables)
+        self._scaling = loss_scale.make(self._config.accelerator, arrays, variables)
 
     def _inputs(self):
-        """Tensors of a step: x, y, reset, weight [B], number, learning rate, and None or whether it
-        is a step at all.
+        """Tensors of a step: x, y, reset, weight [B], number, learning rate, active.
+
+        The last is None, or a bool scalar: whether this is a step, or only fills up a call.
         """
         lanes = [self._training.batch_size]
         self._placeholders = (tf.placeholder(tf.int32, lanes, "x"),
@@ -77,38 +70,38 @@ class PlainEngine(Engine):
         """What is built once the variables have their values."""
 
     def _broadcast(self, device):
-        """The op that gives every rank the weights of rank 0, or None. It needs the whole model, so
-        it is built after it.
+        """The op that gives every worker the weights of worker 0; None for one alone.
+
+        It needs the whole model, so it is built after the step.
         """
-        if device.ranks.size == 1:
+        if device.workers.size == 1:
             return None
         weights = [values[0] for values in self._values.values()]
-        return tf.group(*[tf.assign(var, value).op for var,
-                          value in zip(weights, device.communicator.broadcast(weights))])
+        received = device.communicator.broadcast(weights)
+        return tf.group(*[tf.assign(var, value).op for var, value in zip(weights, received)])
 
     def _make_step(self, device):
         x_b, y_b, reset_b, weight_b, number, lr, self._active = self._inputs()
         batch = net.Batch(x_b, y_b, reset_b, tf.cast(weight_b, tf.float32))
         together = device.communicator
-        x_all, y_all, weight_all = across.everyone(together, x_b, y_b, weight_b)
-        lookup = self._sources.lookup(net.Batch(x_all, y_all, None,
-                                                tf.cast(weight_all, tf.float32)), number)
+        x_all, y_all, weight_all = across.all_lanes(together, x_b, y_b, weight_b)
+        batch_of_all = net.Batch(x_all, y_all, None, tf.cast(weight_all, tf.float32))
+        lookup = self._sources.lookup(batch_of_all, number)
         rows = [self._gathered(members, index)
                 for members, index in zip(state.tables(self._model), lookup.index)]
-        same = [duplicates.of(index, scratch) for index,
-                scratch in zip(lookup.index, self._sources.scratch)]
-        dense = [self._values[name][0] for name in state.dense_shapes(self._model)]
-        scale = self._scaling and self._scaling.read()
-        own_rows = across.own_rows(together.ranks, lookup, rows)
-        step = net.train_step(self._model, self._training, [tf.identity(w) for w in dense],
-                              own_rows, batch, lookup.columns,
-                              [tf.identity(s) for s in self._states], self._sources.dropout(number),
-                              scale)
+        same = self._sources.duplicates(lookup.index)
+        scale = self._scaling.read() if self._scaling else None
+        weights = net.Weights([tf.identity(self._values[name][0])
+                               for name in state.dense_shapes(self._model)],
+                              across.own_rows(together.workers, lookup, rows))
+        step = net.train_step(self._model, self._training, weights, batch, lookup.columns,
+                              [tf.identity(s) for s in self._states],
+                              self._sources.dropout(number), scale)
         counts, after = [], []
         if self._scaling:
             step, counts, scaling = self._scaling.settle(step, scale, device, self._active)
             after = [scaling]
-        step = across.combined(together, step, dense, own_rows, lookup)
+        step = across.combined(together, step, weights, lookup)
         if self._training.grad_cap:
             step = clip.capped(step, same, self._training)
         with tf.control_dependencies([step.loss] + list(step.dense) + list(step.rows)):
@@ -117,46 +110,44 @@ class PlainEngine(Engine):
             else:
                 self._adam = None
                 updates = self._own_updates(step, lookup, same, lr)
-            updates += [tf.assign(s, self._if_active(value, s)).op for s,
-                        value in zip(self._states, step.states)]
+            updates += [tf.assign(s, self._if_active(value, s)).op
+                        for s, value in zip(self._states, step.states)]
         self._finish_step(step.loss, after, updates + counts)
 
     def _finish_step(self, loss, after, updates):
-        """Says what a call fetches: the loss, with a loss scale what became of it, and the op that
-        makes the step.
-        """
+        """Decide what a call fetches: the loss, the new loss scale if any, and the training op."""
         self._fetches = [loss] + after + [tf.group(*updates)]
 
     def _if_active(self, new, old):
-        """`new` in a step, `old` in what only fills up a call."""
+        """`new` in a step, `old` where a row only fills up a call."""
         if self._active is None:
             return new
         return tf.where(tf.fill(new.shape, self._active), new, tf.identity(old))
 
     def _gathered(self, members, index_n):
         """[n, D] rows of the weights that share a table, side by side."""
-        return tf.concat([_as_rows(tf.gather(self._values[name][0], index_n)) for name in members],
-                         1)
+        parts = [_as_rows(tf.gather(self._values[name][0], index_n)) for name in members]
+        return tf.concat(parts, 1)
 
     def _adam_update(self, device, step, lookup, lr):
         betas = lazy_adam.BETA1, lazy_adam.BETA2
-        # moments that decay by 1, a rate of 0 and gradients of 0 leave every bit as it is
+        # in a row that is no step: decays of 1, a rate of 0 and gradients of 0 change no bit
         if self._active is not None:
-            lr, betas = tf.where(self._active, lr,
-                                 0.0), [tf.where(self._active, beta, 1.0) for beta in betas]
+            lr = tf.where(self._active, lr, 0.0)
+            betas = [tf.where(self._active, beta, 1.0) for beta in betas]
         self._adam = tf.train.AdamOptimizer(lr, betas[0], betas[1], lazy_adam.EPSILON)
-        pairs = [(g, self._values[name][0]) for g,
-                 name in zip(step.dense, state.dense_shapes(self._model))]
+        pairs = [(gradient, self._values[name][0])
+                 for gradient, name in zip(step.dense, state.dense_shapes(self._model))]
         for members, index, gradient in zip(state.tables(self._model), lookup.index, step.rows):
             for name, part in zip(members, _parts(gradient, members)):
                 var = self._values[name][0]
                 part = tf.reshape(part, [-1] + var.shape.as_list()[1:])
-                # of rows, TensorFlow's Adam takes the distinct ones: an open shape
+                # TensorFlow's Adam would take the distinct rows of slices: an open shape
                 if device.conservative_optimizer:
-                    pairs.append((tf.math.unsorted_segment_sum(part, index, var.shape.as_list()[0]),
-                                  var))
+                    part = tf.math.unsorted_segment_sum(part, index, var.shape.as_list()[0])
                 else:
-                    pairs.append((tf.IndexedSlices(part, index, var.shape), var))
+                    part = tf.IndexedSlices(part, index, var.shape)
+                pairs.append((part, var))
         return device.wrap_optimizer(self._adam).apply_gradients(pairs)
 
     def _own_updates(self, step, lookup, same, lr):
@@ -164,17 +155,17 @@ class PlainEngine(Engine):
         for name, gradient in zip(state.dense_shapes(self._model), step.dense):
             new = optimizers.update(training, tuple(tf.identity(v) for v in self._values[name]),
                                     gradient, lr)
-            updates += [tf.assign(var, self._if_active(value, var)).op for var,
-                        value in zip(self._values[name], new)]
+            updates += [tf.assign(var, self._if_active(value, var)).op
+                        for var, value in zip(self._values[name], new)]
         for members, index, gradient, duplicate in zip(state.tables(self._model), lookup.index,
                                                        step.rows, same):
             for name, part in zip(members, _parts(duplicate.sum(gradient), members)):
                 old = tuple(_as_rows(tf.gather(var, index)) for var in self._values[name])
                 new = optimizers.update(training, old, part, lr)
                 new = [self._if_active(after, before) for after, before in zip(new, old)]
-                updates += [tf.scatter_update(var, index,
-                                              tf.reshape(value, [-1] + var.shape.as_list()[1:]))
-                            for var, value in zip(self._values[name], new)]
+                for var, value in zip(self._values[name], new):
+                    value = tf.reshape(value, [-1] + var.shape.as_list()[1:])
+                    updates.append(tf.scatter_update(var, index, value))
         return updates
 
     def _load_adam(self, variables, arrays):
@@ -196,11 +187,9 @@ class PlainEngine(Engine):
         rate = learning_rate.learning_rate(chunk.first_step, training.base_lr, training.decay,
                                            training.decay_steps)
         feed = dict(zip(self._placeholders, [a[0] for a in chunk[:4]] + [chunk.first_step, rate]))
-        found = self._session.run(self._fetches, feed)
+        loss = self._losses(self._session.run(self._fetches, feed))
         self._step_number = chunk.first_step
-        if self._scaling:
-            self.scaling = float(found[1][0]), int(found[1][1])
-        return np.array([found[0]], np.float32)
+        return np.array([loss], np.float32)
 
     def arrays(self):
         """The state under canonical names; every row is up to date."""
@@ -212,15 +201,8 @@ class PlainEngine(Engine):
                 out[name + slot] = value
         for weight, name in state.last_steps(self._config).items():
             out[name] = np.full(len(out[weight]), self._step_number, np.int32)
-        for i, value in enumerate(self._session.run(self._states)):
-            out[state.hidden_state(i)] = value
-        if self._scaling:
-            out.update(zip(state.LOSS_SCALE, self._session.run(self._scaling.variables)))
-        out[state.GLOBAL_STEP] = np.array(self._step_number, np.int64)
+        self._add_common(out)
         return out
-
-    def close(self):
-        self._session.close()
 
 
 def _as_rows(values):
@@ -230,10 +212,11 @@ def _as_rows(values):
 
 def _parts(rows_nd, members):
     """Columns of each of the weights that share a table: weights, and the bias last."""
-    return [rows_nd] if len(members) == 1 else tf.split(rows_nd,
-                                                        [rows_nd.shape.as_list()[1] - 1, 1], 1)
+    if len(members) == 1:
+        return [rows_nd]
+    return tf.split(rows_nd, [rows_nd.shape.as_list()[1] - 1, 1], 1)
 
 
 def _power(beta, exponent):
-    """beta ** exponent by float32 products, as the optimizer's accumulator reaches it."""
+    """beta ** exponent by float32 products, which is the value of the optimizer's accumulator."""
     return np.multiply.accumulate(np.full(exponent, beta, np.float32))[-1]

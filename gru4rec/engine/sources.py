@@ -1,6 +1,4 @@
-"""What a step takes beside the schedule: random numbers, drawn negatives and what is known of the
-items' support.
-"""
+"""What a step needs besides the schedule: random numbers, drawn negatives, the items' support."""
 
 import numpy as np
 
@@ -12,8 +10,9 @@ from gru4rec.tf_compat import tf
 
 
 class Sources:
-    """Everything random or constant about the steps of a run; a function of (seed, number of the
-    update).
+    """Everything random or constant about the steps of a run.
+
+    Random numbers are a function of the seed and the number of the update.
     """
 
     def __init__(self, config, device, variables, num_items, support):
@@ -27,24 +26,36 @@ class Sources:
             # an item that a warm start kept may not occur; log 0 times 0 is NaN
             occurring = np.maximum(support, 1)
             self._log_support = variables.add("log_support", np.log(occurring).astype(np.float32))
-        ranks, full = device.ranks, self._model.loss == "full-cross-entropy"
-        self._own_samples = (ranks.size > 1 and bool(training.n_sample)
+        self._own_samples = (device.workers.size > 1 and bool(training.n_sample)
                              and not device.communicator.same_samples)
-        samples = (num_items if full
-                   else training.n_sample * (ranks.size if self._own_samples else 1))
-        lanes = training.batch_size * ranks.size
         # per table int32 variable [I] that `graph.duplicates` may write, None where it need not
-        self.scratch = []
+        self._scratch = []
         for members in state.tables(self._model):
-            many = samples + (1 if full else 2) * lanes > duplicates.PAIRS
-            self.scratch.append(variables.add(members[0] + "_slots",
-                                              np.zeros(num_items, np.int32)) if many else None)
+            slots = None
+            if self._most_rows() > duplicates.PAIRS:
+                slots = variables.add(members[0] + "_slots", np.zeros(num_items, np.int32))
+            self._scratch.append(slots)
+
+    def _most_rows(self):
+        """The most rows that a step can read of one table."""
+        workers, lanes = self._device.workers, self._training.batch_size
+        if self._model.loss == "full-cross-entropy":
+            return self._num_items + workers.size * lanes
+        draws = workers.size if self._own_samples else 1
+        return draws * self._training.n_sample + 2 * workers.size * lanes
 
     def lookup(self, batch, number):
-        """net.Lookup of the step that makes update `number`; batch: net.Batch of all ranks."""
+        """lookup.Lookup of the step that makes update `number`.
+
+        batch: step.Batch of all workers.
+        """
         return lookup.lookup(self._model, self._training, batch, self._samples(number),
-                             lambda index: tf.gather(self._log_support, index), self._device.ranks,
-                             self._own_samples)
+                             lambda index: tf.gather(self._log_support, index),
+                             self._device.workers, self._own_samples)
+
+    def duplicates(self, index):
+        """Per table, what `graph.duplicates.of` gives for `Lookup.index`."""
+        return [duplicates.of(index_n, scratch) for index_n, scratch in zip(index, self._scratch)]
 
     def _samples(self, number):
         if self._model.loss == "full-cross-entropy":
@@ -57,11 +68,11 @@ class Sources:
         return self._device.communicator.all_gather(own) if self._own_samples else own
 
     def dropout(self, number):
-        """function (tensor, net.EMBED or layer) -> tensor, the dropout of update `number` that
-        `net.train_step` takes.
-        """
+        """Dropout of update `number`, as `step.train_step` takes it: (tensor, layer) -> tensor."""
         def drop(tensor, layer):
-            rate, stream = ((self._model.embed_dropout, EMBED_DROPOUT_STREAM) if layer == net.EMBED
-                            else (self._model.dropout[layer], layer))
+            if layer == net.EMBED:
+                rate, stream = self._model.embed_dropout, EMBED_DROPOUT_STREAM
+            else:
+                rate, stream = self._model.dropout[layer], layer
             return self._device.dropout(tensor, rate, self._training.seed, number, stream)
         return drop

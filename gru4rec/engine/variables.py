@@ -1,4 +1,4 @@
-"""Variables made from arrays, and read back."""
+"""Variables made from arrays."""
 
 import numpy as np
 
@@ -6,10 +6,11 @@ from gru4rec.tf_compat import tf
 
 
 class Variables:
-    """Collects variables while a graph is built and initialises them from arrays afterwards.
+    """Collects variables while a graph is built and gives them their values afterwards.
 
-    Values pass through placeholders: a table must never become a constant of the graph (2 GB
-    limit, and copies)."""
+    Values pass through placeholders: a table must never become a constant of the graph (2 GB limit,
+    and copies).
+    """
 
     def __init__(self, use_resource):
         self._use_resource = use_resource
@@ -32,7 +33,7 @@ class Variables:
         self._pending.append((tf.assign(var, value_ph).op, value_ph, array))
 
     def initialise(self, session):
-        """One at a time, as each feed is a copy and tables are large."""
+        """Give all variables their values; one at a time, as each feed copies a large table."""
         for op, value_ph, array in self._pending:
             session.run(op, {value_ph: array})
         self._pending = []
@@ -46,5 +47,6 @@ class Variables:
 def padded(array, rows):
     """`array` with zero rows appended up to `rows`; the same object if it has as many."""
     missing = rows - len(array)
-    return np.concatenate([array, np.zeros((missing,) + array.shape[1:],
-                                           array.dtype)]) if missing else array
+    if not missing:
+        return array
+    return np.concatenate([array, np.zeros((missing,) + array.shape[1:], array.dtype)])

@@ -27,7 +27,7 @@ def ranked(config, device, trained, test, list_lengths=(), progress=None):
       progress: None, or function (total) -> context manager with update(n).
     Raises: as evaluation.evaluator.Evaluator; ClusterError if a process is gone.
     """
-    communicator, workers = device.communicator, device.ranks
+    communicator, workers = device.communicator, device.workers
     settings, arrays = None, {}
     if trained is not None:
         trained_config, arrays = trained
@@ -65,7 +65,7 @@ def ranked_by(communicator, evaluator, sessions, wanted):
       communicator: parallel.collectives.Collectives. evaluator: evaluator.Evaluator.
       sessions, wanted: as for its `run`.
     """
-    own, targets, own_wanted = _part(sessions, wanted, communicator.ranks)
+    own, targets, own_wanted = _part(sessions, wanted, communicator.workers)
     return _joined(communicator, evaluator.run(own, wanted=own_wanted), targets)
 
 

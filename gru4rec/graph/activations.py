@@ -4,10 +4,11 @@ from gru4rec.tf_compat import tf
 
 
 def get(name, alpha):
-    """function of a tensor.
+    """The activation as a function of a tensor.
 
     Args:
-      name: "tanh" | "relu" | "elu" | "linear" | "softmax" (the identity here: the loss takes the softmax).
+      name: "tanh" | "relu" | "elu" | "linear" | "softmax" (here the identity: the softmax is part
+        of the loss).
       alpha: float >= 0, of elu: x for x > 0, else alpha * (exp(x) - 1); 0 makes elu linear.
     """
     if name == "elu" and alpha:

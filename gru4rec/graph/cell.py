@@ -6,8 +6,9 @@ from gru4rec.tf_compat import tf
 
 
 class GRUWeights(NamedTuple):
-    """Weights of one layer; `D` is the width of its input, 0 where the input is a row of the
-    kernels themselves.
+    """Weights of one layer; `D` is the width of its input.
+
+    D is 0 where the input is itself a row of the kernels (--embedding none).
     """
 
     gates_kernel: Any  # [D + H, 2H]: columns [r | u], rows [x | h]
@@ -26,26 +27,28 @@ def gru_step(x_bd, state_bh, weights, act, official=False):
     The reset gate works on the state before the product (cuDNN's GRU does not).
 
     Args:
-      x_bd: [B, D] float; for D = 0 [B, 3H], what x would have added before the activations of r, u
-      and c.
+      x_bd: [B, D] float; for D = 0 [B, 3H], what x would have added before the activations of r,
+        u and c.
       state_bh: [B, H] float.
       weights: GRUWeights.
       act: function of a tensor.
-      official: whether u takes the new state, as in the authors' code, or keeps the old one.
+      official: whether u is the share of the new state, as in the authors' code, or of the old one.
     Returns: [B, H] float.
     Source: Cho et al. 2014 (arXiv 1406.1078) as in tf.nn.rnn_cell.GRUCell; arXiv 1511.06939 section
-    3.1 for `official`.
-      Differs: no.
+      3.1 for `official`. Differs: no.
     """
     hidden = state_bh.shape.as_list()[1]
-    x_gates, x_candidate = tf.split(x_bd, [2 * hidden, hidden],
-                                    1) if _is_row_of_kernels(weights) else (None, None)
+    x_gates = x_candidate = None
+    if _is_row_of_kernels(weights):
+        x_gates, x_candidate = tf.split(x_bd, [2 * hidden, hidden], 1)
     gates = tf.sigmoid(_product(x_bd, x_gates, state_bh, weights.gates_kernel) + weights.gates_bias)
     # not slices, whose gradient (pad and add) compiles to a branch per element
     r, u = tf.split(gates, 2, 1)
-    c = act(_product(x_bd, x_candidate, r * state_bh,
-                     weights.candidate_kernel) + weights.candidate_bias)
-    return (1.0 - u) * state_bh + u * c if official else u * state_bh + (1.0 - u) * c
+    c = act(_product(x_bd, x_candidate, r * state_bh, weights.candidate_kernel)
+            + weights.candidate_bias)
+    if official:
+        return (1.0 - u) * state_bh + u * c
+    return u * state_bh + (1.0 - u) * c
 
 
 def _is_row_of_kernels(weights):
@@ -53,7 +56,8 @@ def _is_row_of_kernels(weights):
     return rows == columns
 
 
-def _product(x_bd, given, state_bh, kernel):
-    """[x ; h] K, or `given` + h K where the part of x is given."""
-    return tf.matmul(tf.concat([x_bd, state_bh], 1),
-                     kernel) if given is None else given + tf.matmul(state_bh, kernel)
+def _product(x_bd, x_part, state_bh, kernel):
+    """[x ; h] K, or `x_part` + h K where the part of x is known already."""
+    if x_part is not None:
+        return x_part + tf.matmul(state_bh, kernel)
+    return tf.matmul(tf.concat([x_bd, state_bh], 1), kernel)

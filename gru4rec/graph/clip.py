@@ -1,4 +1,4 @@
-"""Gradient caps; norms are those of the gradient a weight tensor really gets, duplicates summed."""
+"""Gradient caps: norms are taken of the gradient a weight really gets, with duplicates summed."""
 
 from gru4rec.tf_compat import tf
 
@@ -7,12 +7,11 @@ def capped(step, duplicates, training):
     """Scale gradients so that their L2 norm is at most `training.grad_cap`.
 
     Args:
-      step: model.Step.
+      step: step.Step.
       duplicates: per table, what `graph.duplicates.of` gives for the rows that step.rows belong to.
-      training: config.TrainConfig; `grad_cap_mode` "tensor" caps each weight tensor (the rows of
-      the last table are
-        two, softmax_w and softmax_b), "global" the norm of all together.
-    Returns: model.Step.
+      training: config.TrainConfig; `grad_cap_mode` "tensor" caps each weight tensor by itself (the
+        rows of the last table are two tensors, softmax_w and softmax_b), "global" all together.
+    Returns: step.Step.
     """
     parts = [[rows] for rows in step.rows]
     width = step.rows[-1].shape.as_list()[1]

@@ -1,10 +1,11 @@
-"""Sums over the occurrences of the same row in one step: static shapes, the same order of summation
-on every run.
+"""Sums the gradients of a row that occurs several times in one step.
+
+Shapes are static, and the order of summation is the same on every run.
 """
 
 from gru4rec.tf_compat import tf
 
-PAIRS = 256  # indices up to which the matrix of equal pairs is cheaper than a table of slots
+PAIRS = 256  # up to so many indices the matrix of equal pairs is cheaper than a table of slots
 
 
 def of(index_n, scratch):
@@ -12,13 +13,14 @@ def of(index_n, scratch):
 
     Args:
       index_n: [n] int32.
-      scratch: int32 variable [I] whose values nobody reads but this function, for this index alone;
-      used above PAIRS.
+      scratch: int32 variable [I] whose values are used here alone, for this index alone; needed
+        for more than PAIRS indices.
     Returns: object with `sum(values_nd)` -> [n, D], for each occurrence the sum over all of the
-    same index, and
-      `first(dtype)` -> [n], 1 at one occurrence of each index, 0 at its repeats.
+      same index, and `first(dtype)` -> [n], 1 at one occurrence of each index, 0 at its repeats.
     """
-    return _Pairs(index_n) if index_n.shape.as_list()[0] <= PAIRS else _Slots(index_n, scratch)
+    if index_n.shape.as_list()[0] <= PAIRS:
+        return _Pairs(index_n)
+    return _Slots(index_n, scratch)
 
 
 class _Pairs:
@@ -37,8 +39,9 @@ class _Pairs:
 
 
 class _Slots:
-    """Each occurrence writes its position into the row of its index; whichever stays there collects
-    the sum.
+    """Each occurrence writes its position into the row of its index; the one that stays is a slot.
+
+    All occurrences of an index read the same slot, which collects their sum.
     """
 
     def __init__(self, index_n, scratch):

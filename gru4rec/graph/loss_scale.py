@@ -1,19 +1,19 @@
-"""Loss scaling: gradients are taken of `scale * loss`, so that small ones survive float16, and
-divided by it afterwards.
+"""Loss scaling: small gradients survive float16 because they are taken of `scale * loss`.
 
-A step whose scaled gradient overflows is skipped: its gradient counts as zero for every weight, on
-every rank. Nothing else changes: the step has its number, its learning rate and its loss, hidden
-states go on, and an optimizer with a
-momentum moves as it does for rows that no batch names. (Lazy Adam lets a row catch up by the number
-of steps it missed, so a step that no weight noticed cannot exist.) The rule is the same on every
-device:
+They are divided by the scale afterwards. A step whose scaled gradient overflows is skipped: its
+gradient counts as zero for every weight, on every worker. Nothing else changes: the step has its
+number, its learning rate and its loss, hidden states go on, and an optimizer with a momentum moves
+as it does for rows that no batch names. (Lazy Adam lets a row catch up by the number of steps it
+missed, so a step that no weight noticed cannot exist.) The rule is the same on every device:
 
-    dynamic   halve the scale when a step is skipped; double it after GROWTH_STEPS steps in a row that were not
+    dynamic   halve the scale when a step is skipped; double it after GROWTH_STEPS steps in a row
+              that were not
     a number  the scale never changes; steps are skipped all the same
 
 Scales of dynamic are powers of two, so dividing by them rounds nothing.
 """
 
+from gru4rec.model import state
 from gru4rec.tf_compat import tf
 
 GROWTH_STEPS = 1000
@@ -24,9 +24,12 @@ class LossScale:
     """The scale and its counters, as variables."""
 
     def __init__(self, is_dynamic, variables):
-        """is_dynamic: whether the scale changes as above; else it is fixed.
+        """Take over the variables.
 
-        variables: of scale (float32), good steps and skipped steps (int32), scalars."""
+        Args:
+          is_dynamic: whether the scale changes as above; else it is fixed.
+          variables: of scale (float32), good steps and skipped steps (int32), scalars.
+        """
         self._dynamic = is_dynamic
         self.variables = self._scale, self._good, self._skipped = list(variables)
 
@@ -38,35 +41,38 @@ class LossScale:
         """Gradients as they would be without a scale, or zero.
 
         Args:
-          step: model.Step whose gradients are of `scale * loss`. scale: what `read` gave.
-          device: device.base.Device; adds what it knows of overflows, and asks the other ranks.
+          step: step.Step whose gradients are of `scale * loss`. scale: what `read` gave.
+          device: device.base.Device; adds what it knows of overflows, and asks the other workers.
           active: None, or bool scalar: whether this is a step at all; if not, nothing is counted.
-        Returns: (model.Step, list of update ops, float32 [2]: scale and number of skipped steps
-        after the step)."""
+        Returns: (step.Step, list of update ops, float32 [2]: scale and number of skipped steps
+          after the step).
+        """
         gradients = list(step.dense) + list(step.rows)
         with tf.control_dependencies(gradients):
-            fine = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
-            own = device.no_overflow(gradients)
-        fine = tf.reduce_all(tf.stack(fine if own is None else fine + [own]))
-        fine = device.communicator.on_all_ranks(fine)
+            checks = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
+            of_device = device.no_overflow(gradients)
+        if of_device is not None:
+            checks.append(of_device)
+        fine = device.communicator.on_all_workers(tf.reduce_all(tf.stack(checks)))
         inverse = 1.0 / scale
         clean = [tf.where(tf.fill(g.shape, fine), g * inverse, tf.zeros_like(g)) for g in gradients]
         step = step._replace(dense=tuple(clean[:len(step.dense)]),
                              rows=tuple(clean[len(step.dense):]))
-        # they were divided by the old scale, whose memory a ref variable shares
+        # first the division by the old scale, whose memory a ref variable shares
         with tf.control_dependencies(clean):
             return (step,) + self._count(fine, scale, active)
 
     def _count(self, fine, scale, active):
         good, skipped = self._good.read_value(), self._skipped.read_value()
-        grown = tf.logical_and(fine,
-                               good + 1 >= GROWTH_STEPS) if self._dynamic else tf.constant(False)
+        grown = tf.constant(False)
+        if self._dynamic:
+            grown = tf.logical_and(fine, good + 1 >= GROWTH_STEPS)
         new = [scale,
                tf.where(tf.logical_or(grown, tf.logical_not(fine)), tf.zeros_like(good), good + 1),
                skipped + tf.cast(tf.logical_not(fine), tf.int32)]
         if self._dynamic:
-            new[0] = tf.where(fine, tf.where(grown, tf.minimum(scale * 2.0, LARGEST), scale),
-                              tf.maximum(scale * 0.5, SMALLEST))
+            larger = tf.where(grown, tf.minimum(scale * 2.0, LARGEST), scale)
+            new[0] = tf.where(fine, larger, tf.maximum(scale * 0.5, SMALLEST))
         old = [scale, good, skipped]
         if active is not None:
             new = [tf.where(active, after, before) for after, before in zip(new, old)]
@@ -76,13 +82,14 @@ class LossScale:
         return updates, tf.stack([new[0], tf.cast(new[2], tf.float32)])
 
 
-def make(accelerator, arrays, names, variables):
+def make(accelerator, arrays, variables):
     """LossScale, or None if it is off.
 
     Args:
-      accelerator: AcceleratorConfig. arrays, names: the state's arrays and the names of the three.
+      accelerator: config.AcceleratorConfig. arrays: names of `model.state` -> arrays.
       variables: engine.variables.Variables.
     """
     if not accelerator.scales_loss:
         return None
-    return LossScale(accelerator.scale_moves, [variables.add(name, arrays[name]) for name in names])
+    return LossScale(accelerator.scale_moves,
+                     [variables.add(name, arrays[name]) for name in state.LOSS_SCALE])

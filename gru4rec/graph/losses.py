@@ -1,10 +1,10 @@
-"""Ranking losses over the columns of a step: lane i's own column holds its target, every other live
-one is a negative.
+"""Ranking losses: each lane's target against the negatives, over the columns of a step's scores.
 
-All take activated scores and return one loss per lane; `total` weighs the lanes. A column that is
-not live takes part in
-nothing: no loss, no gradient, no negative. docs/design.md states the formulas, tests/parity
-checks them in float64."""
+Lane i's own column holds its target; every other live column is a negative. A column that is not
+live takes part in nothing: no loss, no gradient, no negative. All losses take activated scores and
+return one value per lane; `total` weighs the lanes. docs/design.md states the formulas,
+tests/parity checks them in float64.
+"""
 
 from typing import Any, NamedTuple
 
@@ -19,24 +19,26 @@ MASKED = -30000.0
 class Columns(NamedTuple):
     """What the columns of the scores are."""
 
-    # [M] or [B, M] float, 1 for columns that take part, 0 for others; every live lane's own is live
+    # [M] or [B, M] float, 1 for columns that take part, 0 for others; the own column of every live
+    # lane is live
     live: Any
-    own_b: Any = None  # [B] int32, the column of lane i's target; None: column i
-    shift_m: Any = None  # [M] float taken off the scores, or None
+    own_b: Any = None  # [B] int32, the column of each lane's target; None: column i for lane i
+    shift_m: Any = None  # [M] float subtracted from the scores, or None
 
 
 def cross_entropy(r_bm, columns, smoothing=0.0):
-    """-ln p_i with p = softmax(r) over live columns, as one log-softmax that stays finite in
-    float16.
+    """-ln p_i, with p the softmax of r over the live columns.
 
-    With label smoothing e and M live columns: (1 - e M / (M - 1)) (-ln p_i) + e / (M - 1) sum_j -ln
-    p_j.
+    It is one log-softmax, which stays finite in float16. With label smoothing e and M live columns:
+
+        (1 - e M / (M - 1)) (-ln p_i) + e / (M - 1) sum_j -ln p_j
 
     Args:
       r_bm: [B, M] float, activated scores. columns: Columns. smoothing: float e, 0 <= e < 1.
     Returns: [B] float. A masked row's value is finite and meaningless.
-    Source: arXiv 1706.03847 section 2 (cross-entropy). Differs: log-softmax in one step instead
-    of ln(p + 1e-24)."""
+    Source: arXiv 1706.03847 section 2 (cross-entropy). Differs: log-softmax in one step instead of
+      ln(p + 1e-24).
+    """
     logits = r_bm + (columns.live - 1.0) * -MASKED
     own_b = tf.range(r_bm.shape.as_list()[0]) if columns.own_b is None else columns.own_b
     own = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=own_b, logits=logits)
@@ -50,14 +52,16 @@ def cross_entropy(r_bm, columns, smoothing=0.0):
 
 
 def bpr(r_bm, columns):
-    """Sum over live j of softplus(-(r_ii - r_ij)) / M, with M the number of live columns and j = i
-    included.
+    """Sum over live j of softplus(-(r_ii - r_ij)) / M, with M the number of live columns.
+
+    The sum includes j = i.
 
     Args, returns: as `cross_entropy`.
-    Source: arXiv 1511.06939 section 3.1.3 (BPR). Differs: the target's own column stays in, as
-    in the original port."""
-    return tf.reduce_sum(columns.live * tf.nn.softplus(r_bm - _target(r_bm, columns)),
-                         1) / _count(columns.live)
+    Source: arXiv 1511.06939 section 3.1.3 (BPR). Differs: the target's own column stays in, as in
+      the original port.
+    """
+    terms = tf.nn.softplus(r_bm - _target(r_bm, columns))
+    return tf.reduce_sum(columns.live * terms, 1) / _count(columns.live)
 
 
 def top1(r_bm, columns):
@@ -65,22 +69,23 @@ def top1(r_bm, columns):
 
     Args, returns: as `cross_entropy`.
     Source: arXiv 1511.06939 section 3.1.3 (TOP1). Differs: the target's own regulariser is taken
-    out again."""
+      out again.
+    """
     target = _target(r_bm, columns)
     terms = tf.sigmoid(r_bm - target) + tf.sigmoid(tf.square(r_bm))
-    return (tf.reduce_sum(columns.live * terms,
-                          1) - tf.sigmoid(tf.square(target[:, 0]))) / _count(columns.live)
+    own_regulariser = tf.sigmoid(tf.square(target[:, 0]))
+    return (tf.reduce_sum(columns.live * terms, 1) - own_regulariser) / _count(columns.live)
 
 
 def bpr_max(r_bm, columns, bpreg):
-    """-ln sum_j s_ij sigmoid(r_ii - r_ij) + bpreg sum_j s_ij r_ij^2 over the negatives j, s their
-    softmax.
+    """-ln sum_j s_ij sigmoid(r_ii - r_ij) + bpreg sum_j s_ij r_ij^2, with s a softmax.
 
-    Args: bpreg: float >= 0. Others, returns: as `cross_entropy`; a lane without a negative has loss
-    0.
+    Sums and softmax are over the negatives j.
+
+    Args: bpreg: float >= 0. Others, returns: as `cross_entropy`; a lane without a negative has
+      loss 0.
     Source: arXiv 1706.03847 section 3.2 (BPR-max). Differs: the first term is a difference of two
-    log-sums of
-      exponentials, so that nothing underflows.
+      log-sums of exponentials, so that nothing underflows.
     """
     negative = _negatives(r_bm, columns)
     masked = (negative - 1.0) * -MASKED
@@ -104,8 +109,7 @@ def top1_max(r_bm, columns):
 
 
 def per_lane(model, training, scores_bm, columns):
-    """[B] losses of raw scores [B, M] under the configured loss, score activation and column shift.
-    """
+    """[B] losses of raw scores [B, M]: score activation, then `shift_m`, then the loss."""
     r_bm = activations.get(model.final_act, model.elu)(scores_bm)
     if columns.shift_m is not None:
         r_bm = r_bm - columns.shift_m
@@ -128,12 +132,19 @@ def total(model, training, scores_bm, weight_b, columns):
     return tf.reduce_sum(losses_b * weight_b) / float(scores_bm.shape.as_list()[0])
 
 
+def own_mask(own_b, lanes, width, dtype):
+    """[lanes, width] 1 in each lane's own column; a mask, because every device has the ops of one.
+
+    own_b: as `Columns.own_b`.
+    """
+    if own_b is None:
+        return tf.eye(lanes, width, dtype=dtype)
+    return tf.one_hot(own_b, width, dtype=dtype)
+
+
 def _own(r_bm, columns):
-    """[B, M] 1 in each lane's own column (a mask: every device has it)."""
-    rows, width = r_bm.shape.as_list()
-    if columns.own_b is None:
-        return tf.eye(rows, width, dtype=r_bm.dtype)
-    return tf.one_hot(columns.own_b, width, dtype=r_bm.dtype)
+    lanes, width = r_bm.shape.as_list()
+    return own_mask(columns.own_b, lanes, width, r_bm.dtype)
 
 
 def _target(r_bm, columns):

@@ -1,5 +1,6 @@
-"""Negatives drawn in proportion to support ** alpha, by an alias table: two looks per draw whatever
-the catalogue.
+"""Negatives drawn in proportion to support ** alpha, by an alias table.
+
+A draw reads one row of the table, whatever the number of items.
 """
 
 import numpy as np
@@ -10,8 +11,8 @@ from gru4rec.tf_compat import tf
 def alias_table(support, alpha):
     """The table of draws with P(item) ~ support ** alpha.
 
-    Item i of a uniformly chosen row i is kept if a uniform number of 31 bits is below its
-    threshold, else its alias is taken.
+    A draw chooses a row i uniformly. It gives item i if a uniform number of 31 bits is below the
+    row's threshold, else the row's alias.
 
     Args:
       support: [I] numbers > 0. alpha: float >= 0; 0 draws uniformly.
@@ -32,23 +33,14 @@ def alias_table(support, alpha):
     return np.stack([np.minimum(threshold, 2 ** 31 - 1), alias], 1).astype(np.int32)
 
 
-def probabilities(table):
-    """[I] float64, the exact probability with which `draw` gives each item."""
-    kept = table[:, 0] / 2.0 ** 31
-    kept[table[:, 1] == np.arange(len(table))] = 1.0
-    out = kept.copy()
-    np.add.at(out, table[:, 1], 1.0 - kept)
-    return out / len(table)
-
-
 def draw(table, word_2n):
     """Items for uniform random words.
 
     Args:
-      table: int32 tensor [I, 2] of `alias_table`. word_2n: int32 tensor [2, n], uniform over [0,
-      2**31).
+      table: int32 tensor [I, 2] of `alias_table`.
+      word_2n: int32 tensor [2, n], uniform over [0, 2**31).
     Returns: int32 [n]; the choice of a row is off from uniform by less than I / 2**31 of itself.
     """
     row_n = tf.math.floormod(word_2n[0], tf.shape(table)[0])
-    found_n2 = tf.gather(table, row_n)
-    return tf.where(word_2n[1] < found_n2[:, 0], row_n, found_n2[:, 1])
+    threshold_alias_n2 = tf.gather(table, row_n)
+    return tf.where(word_2n[1] < threshold_alias_n2[:, 0], row_n, threshold_alias_n2[:, 1])

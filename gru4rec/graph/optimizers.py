@@ -1,5 +1,6 @@
-"""Update rules: what a weight and its slots become, given its gradient (duplicates summed) and the
-rate of the step.
+"""Update rules: what a weight and its slots become, from its gradient and the learning rate.
+
+Gradients of a row that occurs several times in a step are summed before.
 """
 
 from gru4rec.model import lazy_adam
@@ -20,13 +21,14 @@ def update(training, values, gradient, lr):
     Args:
       training: config.TrainConfig (`optimizer`, `momentum`).
       values: (weight, *slots) of one shape, slots in the order of `model.state.slots`.
-      gradient: same shape. lr: scalar; for adam the bias-corrected one
-      (`model.lazy_adam.Tables.lr`).
+      gradient: same shape.
+      lr: scalar; for adam the bias-corrected one (`model.lazy_adam.Tables.lr`).
     Returns: tuple like `values`.
     Source: Duchi et al. 2011 (adagrad), Tieleman and Hinton 2012 (rmsprop), `model.lazy_adam`
-    (adam). Differs: no."""
+      (adam). Differs: no.
+    """
     if training.optimizer == "adam":
-        return lazy_adam.update(_Roots, *values, gradient=gradient, lr=lr)
+        return lazy_adam.update(tf, *values, gradient=gradient, lr=lr)
     weight, slots = values[0], values[1:]
     if training.momentum:
         slots, velocity = slots[:-1], slots[-1]
@@ -38,8 +40,9 @@ def update(training, values, gradient, lr):
 
 
 def moves_without_gradient(training):
-    """Whether a zero gradient moves a weight or changes a slot, so that only rows that take part
-    may be named.
+    """Whether a gradient of zero moves a weight or changes a slot.
+
+    If so, a step may name only rows that take part in it.
     """
     return training.optimizer == "rmsprop" or training.momentum > 0
 
@@ -59,7 +62,3 @@ def _sgd(slots, gradient, lr):
 
 
 _RULES = {"adagrad": _adagrad, "rmsprop": _rmsprop, "sgd": _sgd}
-
-
-class _Roots:
-    sqrt = staticmethod(tf.sqrt)

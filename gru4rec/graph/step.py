@@ -1,6 +1,6 @@
 """The one definition of a training step and of an inference step; every engine runs these."""
 
-from typing import Any, NamedTuple, Tuple
+from typing import Any, NamedTuple, Sequence, Tuple
 
 from gru4rec.graph import activations, cell, losses
 from gru4rec.model import similarity
@@ -16,22 +16,25 @@ class Batch(NamedTuple):
     weight_b: Any  # [B] float, 1 live, 0 drained
 
 
+class Weights(NamedTuple):
+    """The weights that one step reads, and that its gradients are taken of."""
+
+    dense: Sequence[Any]  # order of `model.state.dense_shapes`
+    # Per table the rows [n, D] of `Lookup.index` that are this worker's (`across.own_rows`): inputs
+    # [B, E] and columns [M, H + 1], bias last, or one tensor [B + M, H + 1] where they share one.
+    rows: Sequence[Any]
+
+
 class Step(NamedTuple):
     """What one training step yields; gradients are of the step loss."""
 
     loss: Any  # float scalar
     states: Tuple[Any, ...]  # per layer [B, H] float, carried to the next step
-    dense: Tuple[Any, ...]  # gradient per dense weight, order of `model.state.dense_shapes`
-    # gradient per table, for each row it was taken of (duplicates not summed)
-    rows: Tuple[Any, ...]
+    dense: Tuple[Any, ...]  # gradient of each of `Weights.dense`
+    rows: Tuple[Any, ...]  # gradient of each of `Weights.rows` (duplicates not summed)
 
 
 EMBED = "embed"  # names the input rows where a dropout function asks for a layer
-
-
-def layer_weights(model, dense):
-    """Flat sequence of dense weights -> one cell.GRUWeights per layer."""
-    return [cell.GRUWeights(*dense[4 * i:4 * i + 4]) for i in range(model.layer)]
 
 
 def advance(model, dense, x_be, states, dropout=None):
@@ -41,13 +44,16 @@ def advance(model, dense, x_be, states, dropout=None):
       dense: sequence of weights in the order of `model.state.dense_shapes`.
       x_be: [B, E] float input rows. states: per layer [B, H].
       dropout: None (inference) or function (tensor, EMBED or layer) -> tensor, applied to the input
-      rows and each layer's
-        output; the carried state is the clean one, but for `--cell official`.
+        rows and to each layer's output. The carried state is the one without dropout, but with
+        `--cell official` the one after it.
     Returns: (output [B, H of the last layer], tuple of new states).
     """
     official, act = model.cell == "official", activations.get(model.hidden_act, model.elu)
-    new_states, output = [], x_be if dropout is None else dropout(x_be, EMBED)
-    for i, weights in enumerate(layer_weights(model, dense)):
+    new_states, output = [], x_be
+    if dropout is not None:
+        output = dropout(x_be, EMBED)
+    for i in range(model.layer):
+        weights = cell.GRUWeights(*dense[4 * i:4 * i + 4])
         state = cell.gru_step(output, states[i], weights, act, official)
         output = state if dropout is None else dropout(state, i)
         new_states.append(output if official else state)
@@ -55,34 +61,29 @@ def advance(model, dense, x_be, states, dropout=None):
 
 
 def score_vectors(model, vectors):
-    """[..., H] as they enter a score: of length 1 for --score cosine, else unchanged
-    (`similarity.unit` in the graph).
+    """Vectors [..., H] as they enter a score: of length 1 for --score cosine, else unchanged.
+
+    The same as `similarity.unit`, in the graph.
     """
     if model.score == "dot":
         return vectors
-    return vectors * tf.rsqrt(tf.reduce_sum(tf.square(vectors), -1,
-                                            keepdims=True) + similarity.EPSILON)
+    squares = tf.reduce_sum(tf.square(vectors), -1, keepdims=True)
+    return vectors * tf.rsqrt(squares + similarity.EPSILON)
 
 
 def zero_where(zero_b, states):
-    """States [B, H] with the lanes zeroed where `zero_b` [B] is true, such as those in which a
-    session starts.
-    """
+    """States [B, H], zeroed in the lanes where `zero_b` [B] is true (where a session starts)."""
     keep_b1 = 1.0 - tf.cast(zero_b, states[0].dtype)[:, None]
     return tuple(state * keep_b1 for state in states)
 
 
-def train_step(model, training, dense, rows, batch, columns, states, dropout, scale=None):
-    """Loss, gradients and carried states of one step; back-propagation stops at the incoming
-    states.
+def train_step(model, training, weights, batch, columns, states, dropout, scale=None):
+    """Loss, gradients and carried states of one step; gradients stop at the incoming states.
 
     Args:
       model: config.ModelConfig. training: config.TrainConfig.
-      dense: sequence of weights, order of `model.state.dense_shapes`.
-      rows: per table the rows [n, D] of `Lookup.index` that are this rank's (`across.own_rows`):
-      inputs [B, E] and columns
-        [M, H + 1], bias last, or one tensor [B + M, H + 1] of both where they share a table.
-      batch: Batch. columns: losses.Columns. states: per layer [B, H], before the reset.
+      weights: Weights. batch: Batch. columns: losses.Columns.
+      states: per layer [B, H], before the reset.
       dropout: function (tensor, EMBED or layer) -> tensor.
       scale: None, or float scalar: gradients are of `scale * loss` (the loss itself is not scaled).
     Returns: Step.
@@ -91,12 +92,16 @@ def train_step(model, training, dense, rows, batch, columns, states, dropout, sc
     # 0 * loss.
     idle_b = tf.logical_or(batch.reset_b, tf.equal(batch.weight_b, 0.0))
     states = tuple(tf.stop_gradient(s) for s in zero_where(idle_b, states))
-    x_be, columns_md = (rows if len(rows) == 2
-                        else _inputs_and_columns(rows[0], batch.x_b.shape.as_list()[0]))
+    dense, rows = list(weights.dense), list(weights.rows)
+    if len(rows) == 2:
+        x_be, columns_md = rows
+    else:
+        x_be, columns_md = _inputs_and_columns(rows[0], batch.x_b.shape.as_list()[0])
     output_bh, new_states = advance(model, dense, x_be, states, dropout)
     scores_bm = output_scores(model, output_bh, columns_md)
     loss = losses.total(model, training, scores_bm, batch.weight_b, columns)
-    gradients = tf.gradients(loss, list(dense) + list(rows), None if scale is None else [scale])
+    of_loss = None if scale is None else [scale]
+    gradients = tf.gradients(loss, dense + rows, of_loss)
     return Step(loss, new_states, tuple(gradients[:len(dense)]), tuple(gradients[len(dense):]))
 
 
@@ -108,11 +113,10 @@ def _inputs_and_columns(rows_nd, lanes):
 
 
 def output_scores(model, output_bh, rows_md):
-    """[B, M] scores of M rows [M, H + 1], the bias being the last column; see `similarity`."""
+    """[B, M] scores of M rows [M, H + 1] whose last column is the bias; see `model.similarity`."""
     hidden = output_bh.shape.as_list()[1]
     weights_mh, bias_m1 = tf.split(rows_md, [hidden, 1], 1)
     if model.score == "cosine":
-        output_bh, weights_mh = model.score_scale * score_vectors(model,
-                                                                  output_bh), score_vectors(model,
-                                                                                            weights_mh)
+        output_bh = model.score_scale * score_vectors(model, output_bh)
+        weights_mh = score_vectors(model, weights_mh)
     return tf.matmul(output_bh, weights_mh, transpose_b=True) + bias_m1[:, 0]

@@ -1,13 +1,16 @@
-"""Embedding tables: how the rows of one step are read and updated, and how a table lies in
-variables.
+"""Embedding tables: how a step reads and updates rows, and how a table is stored in variables.
 
-For Adam a row is wide, [value (D) | m (D) | v (D) | last (1)], `last` an int whose bits are kept in the float column (a
-float column counts exactly only to 2^24): one gather and one scatter a step serve everything the
-optimizer needs, and narrow per-row arrays, which compiled loops handle badly, do not exist. Other
-rules need no such column, and steps with
-drawn negatives touch thousands of rows: there a value and each slot have a variable of their own,
-because a compiled loop scatters rows of 101 floats twice in less than half the time it takes for
-rows of 202.
+For Adam a row is wide:
+
+    [value (D) | m (D) | v (D) | last (1)]
+
+`last` is an int whose bits are kept in the float column (a float column counts exactly only to
+2^24). One gather and one scatter a step serve everything the optimizer needs, and there are no
+narrow per-row arrays, which compiled loops handle badly.
+
+Other optimizers need no `last`. There a value and each slot have a variable of their own: steps
+with drawn negatives touch thousands of rows, and a compiled loop scatters rows of 101 floats twice
+in less than half the time it takes for rows of 202.
 """
 
 import numpy as np
@@ -47,14 +50,15 @@ def pack(values, last=None):
     """Arrays of a table -> those of its variables; inverse of `unpack`.
 
     Args:
-      values: list of [I, D] float: value, then its slots. last: [I] int, or None for rows without
-      it.
+      values: list of [I, D] float: value, then its slots.
+      last: [I] int, or None for rows without it.
     Returns: the list itself, or with `last` a list of one array of wide rows in the dtype of the
-    first."""
+      first.
+    """
     if last is None:
         return list(values)
     dtype = values[0].dtype
-    bits = np.asarray(last, np.int32 if dtype == np.float32 else np.int64).view(dtype)
+    bits = np.asarray(last, _INT_OF[tf.as_dtype(dtype)].as_numpy_dtype).view(dtype)
     return [np.concatenate(list(values) + [bits[:, None]], 1)]
 
 
@@ -64,9 +68,9 @@ def unpack(packed, has_last):
         return list(packed), None
     wide, = packed
     d = wide.shape[1] // 3
-    bits = np.ascontiguousarray(wide[:,
-                                     -1]).view(np.int32 if wide.dtype == np.float32 else np.int64)
-    return [wide[:, i * d:(i + 1) * d] for i in range(3)], bits.astype(np.int32)
+    int_type = _INT_OF[tf.as_dtype(wide.dtype)].as_numpy_dtype
+    last = np.ascontiguousarray(wide[:, -1]).view(int_type)
+    return [wide[:, i * d:(i + 1) * d] for i in range(3)], last.astype(np.int32)
 
 
 class Table:
@@ -90,17 +94,15 @@ class Table:
         wide = tf.gather(self._vars[0], index_n)
         d = wide.shape.as_list()[1] // 3
         last = tf.cast(tf.bitcast(wide[:, 3 * d], _INT_OF[wide.dtype.base_dtype]), tf.int32)
-        return tuple(lazy_adam.catch_up(GRAPH, adam,
-                                        *[wide[:, i * d:(i + 1) * d] for i in range(3)], last=last,
-                                        now=number - 1))
+        values = [wide[:, i * d:(i + 1) * d] for i in range(3)]
+        return tuple(lazy_adam.catch_up(GRAPH, adam, *values, last=last, now=number - 1))
 
     def updated(self, rows, gradient_nd, same, lr, number):
-        """New values of the rows of one step. Those of a row that occurs several times are made of
-        its summed gradients.
+        """New values of the rows of one step, with the gradients of duplicate rows summed.
 
         Args:
-          rows: what `read` gave. gradient_nd: [n, D] float, one per occurrence. same:
-          `duplicates.of` the index read.
+          rows: what `read` gave. gradient_nd: [n, D] float, one per occurrence.
+          same: `duplicates.of` the index that was read.
           lr: float scalar. number: as for `read`.
         Returns: tuple of what `write` takes.
         """
@@ -116,5 +118,5 @@ class Table:
         """Put the values of `updated` in the table; list of the scatter ops."""
         # Some scatters may come first: what they are made of is read before.
         with tf.control_dependencies(list(values)):
-            return [tf.scatter_update(var, index_n, value) for var,
-                    value in zip(self._vars, values)]
+            return [tf.scatter_update(var, index_n, value)
+                    for var, value in zip(self._vars, values)]

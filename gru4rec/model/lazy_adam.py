@@ -1,5 +1,4 @@
-"""Adam as TensorFlow 1 applies it to sparse gradients, at a cost that does not depend on the number
-of rows.
+"""Adam as TensorFlow 1 applies it to sparse gradients, at a cost independent of the number of rows.
 
 TF1's Adam decays m and v of *every* row of a table at every step and moves every row, whether or
 not the row had a gradient. A row that had none from step tau + 1 to tau + k moves by
@@ -22,46 +21,44 @@ D(t) = sum_{j>=1} j rho^j lr_{t+j}, by
 
 What the tables assume about steps beyond the last one cancels. So a row is brought up to date when
 it is read, from its own m and v and the step it was last touched at; then it gets the ordinary Adam
-update with its gradient. Rows hit
-several times in one step have their gradients summed first, as TF1 does.
+update with its gradient. If a row occurs several times in a step, its gradients are summed first,
+as in TF1.
 
 The formulas are written once, for numpy (checkpoints, evaluation of a copy) and for the graph
-(training)."""
+(training).
+"""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-# Rounded to float32, as a float32 graph holds them: 1 - 0.999 differs by 1.3e-5 of itself
-# otherwise.
+# Rounded to float32, as a float32 graph holds them; 1 - 0.999 would differ by 1.3e-5 of itself.
 BETA1, BETA2, EPSILON = float(np.float32(0.9)), float(np.float32(0.999)), 1e-8
 RHO = BETA1 / np.sqrt(BETA2)
 _REACH = 512  # rho ** 512 < 1e-23: later steps do not change a float64 sum
 
 
 class Tables(NamedTuple):
-    """Per-step constants, index = step (0 = before the first update)."""
+    """Per-step constants, index = step (0 = before the first update); of adam all, of others lr."""
 
-    lr: Any  # [T + 1] bias-corrected rate of step t; entry 0 is unused
-    a: Any  # [T + 1] sum of rho^j lr_{t+j}
-    d: Any  # [T + 1] sum of j rho^j lr_{t+j}
+    lr: Any  # [T + 1] learning rate of step t, of adam bias-corrected; entry 0 is unused
+    a: Any = None  # [T + 1] sum of rho^j lr_{t+j}
+    d: Any = None  # [T + 1] sum of j rho^j lr_{t+j}
 
 
 def tables(rate_of_step, num_steps):
     """Constants of a run.
 
     Args:
-      rate_of_step: function, int64 array of 1-based steps -> float64 learning rates; asked beyond
-      `num_steps` too, so
-        that a longer run has the same table where both have one.
+      rate_of_step: function, int64 array of 1-based steps -> float64 learning rates. It is called
+        for steps beyond `num_steps` too, so that a longer run has the same entries.
       num_steps: T, the last step that will be taken.
     Returns: Tables of float64 [T + 1].
     """
     steps = np.arange(1, num_steps + _REACH + 1, dtype=np.int64)
     lr = np.zeros(num_steps + _REACH + 1)
-    lr[1:] = rate_of_step(steps) * np.sqrt(-np.expm1(steps
-                                                     * np.log(BETA2))) / -np.expm1(steps
-                                                                                   * np.log(BETA1))
+    correction = np.sqrt(-np.expm1(steps * np.log(BETA2)))
+    lr[1:] = rate_of_step(steps) * correction / -np.expm1(steps * np.log(BETA1))
     j = np.arange(1, _REACH + 1)
     weights = RHO ** j
     ahead = lr[1:]

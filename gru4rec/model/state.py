@@ -1,9 +1,12 @@
-"""The state of a training run as arrays under canonical names, whatever engine, device and
-TensorFlow made it.
+"""The state of a training run as arrays under canonical names.
+
+The names are the same for every engine, device and TensorFlow.
 
     <weight>                  embedding (not with --embedding shared), softmax_w, softmax_b,
                               gru_layer_<i>/{gates,candidate}/{kernel,bias}
-    <weight>/Adam, /Adam_1    first and second moment, or /Adagrad, /RMSProp: sums or means of squares
+    <weight>/Adam, /Adam_1    first and second moment
+    <weight>/Adagrad, /RMSProp
+                              sum or mean of squares
     <weight>/Momentum         the last move
     embedding/last_step, softmax_w/last_step
                               int32 [I], adam only: the step up to which a row's value and moments
@@ -13,7 +16,8 @@ TensorFlow made it.
     loss_scale/{scale,good_steps,skipped_steps}
                               scalars float32, int32, int32; with --loss_scale only
 
-With --embedding none, embedding [I, 3H] holds the rows of the first layer's input kernels, [r | u | c].
+With --embedding none, embedding [I, 3H] holds the rows of the first layer's input kernels,
+[r | u | c].
 """
 
 import re
@@ -23,7 +27,8 @@ import numpy as np
 
 from gru4rec.model import lazy_adam, learning_rate, similarity
 
-# of a run: a typing error in --epoch must not take the memory; each step has a row in three tables
+# The most steps of a run: each has a row in three tables, and a typing error in --epoch must not
+# take all memory.
 MAX_STEPS = 10 ** 8
 
 EMBEDDING, SOFTMAX_W, SOFTMAX_B, GLOBAL_STEP = "embedding", "softmax_w", "softmax_b", "global_step"
@@ -34,23 +39,21 @@ _SLOTS = {"adam": (M_SLOT, V_SLOT), "adagrad": ("/Adagrad",), "rmsprop": ("/RMSP
 
 
 def slots(training):
-    """Endings of the names of a weight's optimizer slots, in the order of
-    `graph.optimizers.update`.
-    """
-    return _SLOTS[training.optimizer] + (("/Momentum",) if training.momentum else ())
+    """Endings of the names of a weight's optimizer slots, in order of `graph.optimizers.update`."""
+    momentum = ("/Momentum",) if training.momentum else ()
+    return _SLOTS[training.optimizer] + momentum
 
 
 def tables(model):
-    """The tables of rows, inputs before outputs: list of the names of the weights that share a
-    table's rows.
-    """
+    """Per table, inputs before outputs: names of the weights that are columns of the same rows."""
     outputs = (SOFTMAX_W, SOFTMAX_B)
     return [outputs] if model.embedding == "shared" else [(EMBEDDING,), outputs]
 
 
 def last_steps(config):
-    """Weight -> name of the array with the step its rows are true for; empty unless the optimizer
-    is lazy (adam).
+    """Weight -> name of the array that holds the last step of each of its rows.
+
+    Empty for optimizers other than adam, which have no lazy rows.
     """
     if config.training.optimizer != "adam":
         return OrderedDict()
@@ -59,16 +62,15 @@ def last_steps(config):
 
 
 def input_rows(model, arrays):
-    """[I, E] the rows that stand for items at the input."""
-    return arrays[SOFTMAX_W if model.embedding == "shared" else EMBEDDING]
+    """[I, E] the rows that represent items at the input."""
+    return arrays[tables(model)[0][0]]
 
 
 def output_rows(model, arrays):
-    """[I, H + 1] float32 rows that rank items, bias last: a score is their product with the output
-    and a 1.
+    """[I, H + 1] float32 rows of the items at the output, bias last.
 
-    For --score cosine they are of length --score_scale, and the output must be a
-    `model.similarity.unit`.
+    The product of a row with the output and a 1 is the item's score. For --score cosine rows have
+    the length --score_scale, and the output must be a `model.similarity.unit`.
 
     Args:
       model: config.ModelConfig. arrays: canonical, up to date (`caught_up`).
@@ -80,7 +82,7 @@ def output_rows(model, arrays):
 
 
 def skipped_steps(arrays):
-    """Steps that --loss_scale has skipped so far; 0 without it."""
+    """Number of steps that --loss_scale has skipped so far; 0 without it."""
     return int(arrays.get(LOSS_SCALE[2], 0))
 
 
@@ -121,10 +123,10 @@ def weight_shapes(model, num_items):
 def initial(config, num_items):
     """State before the first step, made by numpy: the same on every device and TensorFlow.
 
-    Glorot uniform kernels, gate biases 1, other biases 0, tables uniform +-sqrt(6 / (num_items +
-    width)). The official cell has gate biases 0. Its blocks (input or state to one gate) are Glorot
-    uniform each, as they are in the layer that
-    reads one-hot items.
+    Kernels are Glorot uniform, gate biases 1, other biases 0, tables uniform
+    +-sqrt(6 / (num_items + width)). The official cell has gate biases 0, and each block of its
+    kernels (input or state to one gate) is Glorot uniform by itself. So are the blocks of the layer
+    that reads one-hot items.
 
     Args:
       config: config.Config. num_items: I.
@@ -138,23 +140,20 @@ def initial(config, num_items):
             bound = _glorot_bound(config.model, name, shape)
             arrays[name] = random.uniform(-bound, bound, size=shape).astype(np.float32)
         else:
-            arrays[name] = np.full(shape, 1.0 if name.endswith("gates/bias")
-                                   and not official else 0.0, np.float32)
+            first = 1.0 if name.endswith("gates/bias") and not official else 0.0
+            arrays[name] = np.full(shape, first, np.float32)
     for name, (shape, dtype) in shapes(config, num_items).items():
         if name not in arrays:
             arrays[name] = np.zeros(shape, dtype)
-    if LOSS_SCALE[0] in arrays:
-        accelerator = config.accelerator
-        arrays[LOSS_SCALE[0]] = np.array(FIRST_SCALE if accelerator.scale_moves
-                                         else accelerator.loss_scale,
-                                         np.float32)
+    if config.accelerator.scales_loss:
+        moves = config.accelerator.scale_moves
+        first_scale = FIRST_SCALE if moves else config.accelerator.loss_scale
+        arrays[LOSS_SCALE[0]] = np.array(first_scale, np.float32)
     return arrays
 
 
 def _glorot_bound(model, name, shape):
-    """sqrt(6 / (rows + columns)) of a matrix, or [rows, 1] of the blocks of a kernel that are drawn
-    apart.
-    """
+    """sqrt(6 / (rows + columns)) of a matrix; [rows, 1] where the blocks of a kernel differ."""
     rows, columns = shape
     if name == EMBEDDING and model.embedding == "none":
         return np.sqrt(6.0 / (rows + columns // 3))
@@ -163,59 +162,55 @@ def _glorot_bound(model, name, shape):
                         and (model.embedding != "none" or in_layer.group(1) != "0")):
         return np.sqrt(6.0 / (rows + columns))
     hidden = columns // 2 if in_layer.group(2) == "gates" else columns
-    blocks = [rows - hidden, hidden]  # of the input, which may be none, and of the state
+    blocks = [rows - hidden, hidden]  # rows of the input (may be 0) and of the state
     return np.repeat([np.sqrt(6.0 / (width + hidden)) for width in blocks], blocks)[:, None]
 
 
 def shapes(config, num_items, workers=1):
     """Name -> (shape, dtype) of everything `initial` makes, without making it.
 
-    workers: processes that trained together; hidden states are of the lanes of all.
+    workers: number of processes that trained together; hidden states are of the lanes of all.
     """
-    found = OrderedDict()
+    out = OrderedDict()
     weights = weight_shapes(config.model, num_items)
     for slot in ("",) + slots(config.training):
         for name, shape in weights.items():
-            found[name + slot] = (shape, np.float32)
+            out[name + slot] = (shape, np.float32)
     for name in last_steps(config).values():
-        found[name] = ((num_items,), np.int32)
+        out[name] = ((num_items,), np.int32)
     for i, hidden in enumerate(config.model.size):
-        found[hidden_state(i)] = ((workers * config.training.batch_size, hidden), np.float32)
+        out[hidden_state(i)] = ((workers * config.training.batch_size, hidden), np.float32)
     if config.accelerator.scales_loss:
-        found.update(zip(LOSS_SCALE, (((), np.float32), ((), np.int32), ((), np.int32))))
-    found[GLOBAL_STEP] = ((), np.int64)
-    return found
+        out.update(zip(LOSS_SCALE, (((), np.float32), ((), np.int32), ((), np.int32))))
+    out[GLOBAL_STEP] = ((), np.int64)
+    return out
 
 
 def without_hidden(arrays, config, workers=1):
-    """A state whose lanes all start anew: hidden states are zero, for `workers` processes."""
+    """The state with hidden states of zero for the lanes of `workers` processes."""
     lanes = workers * config.training.batch_size
     out = OrderedDict(arrays)
-    out.update((hidden_state(i), np.zeros((lanes, hidden), np.float32)) for i,
-               hidden in enumerate(config.model.size))
+    for i, hidden in enumerate(config.model.size):
+        out[hidden_state(i)] = np.zeros((lanes, hidden), np.float32)
     return out
 
 
 def rate_tables(training, num_steps):
-    """Learning rates of a run: model.lazy_adam.Tables (float64) for adam; for others with `lr`
-    alone, index = step.
-    """
+    """Learning rates of a run: model.lazy_adam.Tables of float64, with all of them for adam."""
     def rate(step):
         return learning_rate.learning_rate(step, training.base_lr, training.decay,
                                            training.decay_steps)
     if training.optimizer == "adam":
         return lazy_adam.tables(rate, num_steps)
-    return lazy_adam.Tables(np.concatenate([[0.0],
-                                            rate(np.arange(1, num_steps + 1, dtype=np.int64))]),
-                            None, None)
+    rates = rate(np.arange(1, num_steps + 1, dtype=np.int64))
+    return lazy_adam.Tables(np.concatenate([[0.0], rates]))
 
 
 def caught_up(config, arrays):
-    """The state with every row decayed to `global_step`, as dense Adam keeps it; the input is not
-    changed.
+    """The state with every row brought up to `global_step`, as dense Adam keeps it.
 
     Args:
-      arrays: name -> array; slots may be absent where nothing was trained.
+      arrays: name -> array, not changed; slots may be absent where nothing was trained.
     Returns: OrderedDict name -> array.
     """
     now, row_steps = int(arrays[GLOBAL_STEP]), last_steps(config)

@@ -1,11 +1,10 @@
-"""Several processes on TensorFlow's own distributed runtime: gRPC servers, and collective ops in
-their sessions.
+"""Several processes on TensorFlow's own distributed runtime: gRPC servers and collective ops.
 
-Nothing here is of our own on the wire. A process that dies makes TensorFlow 2 fail the call that
-waits for it; TensorFlow 1.15 waits forever. So a call runs beside the main thread, which looks
-whether the others still listen when it
-takes long. What a call has not finished never happened: all updates of a step wait for its
-collectives."""
+TensorFlow does all the sending. When a process dies, TensorFlow 2 fails the call that waits for it,
+but TensorFlow 1.15 waits forever. So a call runs in a thread of its own, and the main thread looks
+whether the other processes still listen when a call takes long. A call that does not finish changes
+nothing: all updates of a step wait for its collectives.
+"""
 
 import json
 import os
@@ -18,23 +17,22 @@ from gru4rec.errors import ClusterError
 from gru4rec.parallel.communicator import Several
 from gru4rec.tf_compat import collective_ops, tf
 
-GROUP = 1  # the one group of collectives: all ranks
-PATIENCE = 2.0  # seconds a call may take before the others are looked at
-# seconds for TensorFlow to say itself what went wrong, and for others to see that this process
-# still lives
+GROUP = 1  # the one group of collectives: all workers
+PATIENCE = 2.0  # seconds a call may take before this process looks whether the others listen
+# seconds for TensorFlow to report an error itself, and for others to see that this process lives
 GRACE = 3.0
 
 
 def _past_the_proxy(tasks):
-    """Processes of a cluster, this machine among them, are reached past a proxy for the web.
+    """Make gRPC reach the processes of a cluster directly, without the proxy of the web.
 
-    gRPC would ask the proxy of http_proxy or https_proxy for them. Who wants one between the
-    processes sets grpc_proxy, and then nothing is changed.
+    It would use the proxy of http_proxy or https_proxy. Whoever wants a proxy between the processes
+    sets grpc_proxy; then nothing is changed.
     """
     if os.environ.get("grpc_proxy"):
         return
-    given = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""
-    hosts = [host for host in given.split(",") if host]
+    excepted = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""
+    hosts = [host for host in excepted.split(",") if host]
     for address in ["localhost:0"] + [task.address for task in tasks]:
         host = address.rpartition(":")[0].strip("[]")
         if host not in hosts:
@@ -43,21 +41,26 @@ def _past_the_proxy(tasks):
 
 
 class Collectives(Several):
-    """Communicator of a parallel.cluster.Cluster; the server runs as long as the process
-    (TensorFlow cannot stop one).
+    """Communicator of a parallel.cluster.Cluster.
+
+    Its server runs as long as the process, because TensorFlow cannot stop one.
+
+    broken: whether a call was given up. From then on sessions may wait forever.
     """
 
     def __init__(self, cluster, timeout, config):
-        """timeout: seconds to wait for processes that do not come, or do not go on. config:
-        tf.ConfigProto of the device.
+        """Start the server of this process.
 
-        Raises: ClusterError if the port of this process cannot be had.
+        Args:
+          timeout: seconds to wait for processes that do not come, or do not go on.
+          config: tf.ConfigProto of the device.
+        Raises: ClusterError if this process cannot listen at its port.
         """
-        super().__init__(cluster.ranks)
+        super().__init__(cluster.workers)
         self._cluster, self._timeout, self._keys = cluster, timeout, 0
-        # what gRPC sends lies there
+        # gRPC sends from there
         self._place = "/job:%s/task:%d/device:CPU:0" % (cluster.own.job, cluster.own.index)
-        self.broken = False  # whether a call was given up: sessions may hang from then on
+        self.broken = False
         _past_the_proxy(cluster.tasks)
         try:
             self._server = tf.train.Server(tf.train.ClusterSpec(cluster.addresses()),
@@ -77,23 +80,22 @@ class Collectives(Several):
 
     def all_reduce(self, tensor):
         with tf.device(self._place):
-            return collective_ops().all_reduce(tf.identity(tensor), self.ranks.size, GROUP,
+            return collective_ops().all_reduce(tf.identity(tensor), self.workers.size, GROUP,
                                                self._key(), "Add", "Id")
 
     def _all_gather(self, tensor):
         with tf.device(self._place):
-            return collective_ops().all_gather(tf.identity(tensor), self.ranks.size, GROUP,
+            return collective_ops().all_gather(tf.identity(tensor), self.workers.size, GROUP,
                                                self._key())
 
     def broadcast(self, tensors):
-        """By sums: ranks other than 0 add zeros."""
-        return [self.all_reduce(tensor if self.ranks.rank == 0 else tf.zeros_like(tensor))
-                for tensor in tensors]
+        """The tensors of worker 0, as sums to which the other workers add zeros."""
+        if self.workers.rank:
+            tensors = [tf.zeros_like(tensor) for tensor in tensors]
+        return [self.all_reduce(tensor) for tensor in tensors]
 
     def _key(self):
-        """A number that all ranks give the same collective: they build the same graphs in the same
-        order.
-        """
+        """The number of the next collective; workers build the same graphs, so they agree on it."""
         self._keys += 1
         return self._keys
 
@@ -103,8 +105,9 @@ class Collectives(Several):
     def run(self, call):
         """What `call()` returns.
 
-        Raises: ClusterError naming who is gone, or that nothing moved for --cluster_timeout; the
-        call is given up."""
+        Raises: ClusterError naming the process that is gone, or saying that nothing has moved for
+          --cluster_timeout; the call is then given up.
+        """
         if self.broken:
             raise ClusterError("the cluster is broken")
         done, result = _begun(call)
@@ -117,23 +120,23 @@ class Collectives(Several):
             if time.monotonic() - began > self._timeout:
                 self.broken = True
                 raise ClusterError("nothing has moved for --cluster_timeout %g s, though all "
-                                   "processes listen: one of them "
-                                   "hangs; stop all and start them again with --resume 1"
-                                   % self._timeout)
+                                   "processes listen: one of them hangs; stop all and start them "
+                                   "again with --resume 1" % self._timeout)
         error = result.get("error")
         if error is None:
             return result["value"]
-        if isinstance(error,
-                      (tf.errors.UnavailableError, tf.errors.CancelledError, tf.errors.AbortedError,
-                              tf.errors.InternalError, tf.errors.DeadlineExceededError)):
+        errors = tf.errors
+        if isinstance(error, (errors.UnavailableError, errors.CancelledError, errors.AbortedError,
+                              errors.InternalError, errors.DeadlineExceededError)):
             self.broken = True
             raise self._explained(error)
         raise error
 
     @staticmethod
     def within(seconds, call):
-        """What `call()`, which waits for no other process, returns; ClusterError if that takes
-        longer.
+        """What `call()` returns, which waits for no other process.
+
+        Raises: ClusterError if it takes longer.
         """
         done, result = _begun(call)
         if not done.wait(seconds):
@@ -153,12 +156,13 @@ class Collectives(Several):
                             % " ".join(str(error).split())[:160])
 
     def wait(self, check=lambda: None):
-        """Until all processes have come; see parallel.cluster.Cluster.wait."""
+        """Wait until all processes have come; see parallel.cluster.Cluster.wait."""
         self._cluster.wait(self._timeout, check)
 
     def leave(self):
-        """Wait until every rank has come here: then none needs this process any more. What goes
-        wrong matters no more.
+        """Wait until every worker calls this: then none needs this process any more.
+
+        An error no longer matters.
         """
         try:
             self.exchange("bye")
@@ -167,20 +171,17 @@ class Collectives(Several):
             pass
 
     def linger(self):
-        """Wait a moment before this process ends, so that the others can tell it from the one that
-        is gone.
-        """
+        """Wait a moment before this process ends, so that others see which one went first."""
         time.sleep(2 * GRACE)
 
     def name(self, rank):
-        """A rank as messages name it."""
+        """The worker of a rank, as messages name it."""
         return str(self._cluster.tasks[rank])
 
     def exchange(self, value):
-        """What every rank has to say: list of JSON values in rank order.
+        """The values of all workers, as a list in the order of their ranks.
 
-        Args:
-          value: what json can write.
+        value: anything that json can write.
         """
         content = np.frombuffer(json.dumps(value).encode("ascii"), np.uint8).astype(np.int32)
         longest = int(self._gather(np.array([len(content)], np.int32)).max())
@@ -189,16 +190,15 @@ class Collectives(Several):
         return [json.loads(bytes(row.astype(np.uint8)).decode("ascii")) for row in rows]
 
     def gather(self, array):
-        """Arrays of all ranks, which may differ in their first dimension, as a list."""
+        """The arrays of all workers, as a list; they may differ in their first dimension."""
         array = np.asarray(array)
         counts = self._gather(np.array([len(array)], np.int32))
         padded = np.zeros((int(counts.max()),) + array.shape[1:], array.dtype)
         padded[:len(array)] = array
-        every = self._gather(padded[None])
-        return [rows[:count] for rows, count in zip(every, counts)]
+        return [rows[:count] for rows, count in zip(self._gather(padded[None]), counts)]
 
     def shared(self, array):
-        """An array of rank 0, on every rank; the others give one of its shape and type."""
+        """The array of worker 0, on every worker; the others give one of its shape and type."""
         return self._once(lambda value: self.broadcast([value])[0], np.asarray(array))
 
     def _gather(self, array):
@@ -208,17 +208,20 @@ class Collectives(Several):
         graph = tf.Graph()
         with graph.as_default():
             value_ph = tf.placeholder(array.dtype, array.shape)
-            result = operation(value_ph if array.ndim else value_ph[None])
-            result = result if array.ndim else result[0]
+            if array.ndim:
+                result = operation(value_ph)
+            else:  # has no dimension to gather along
+                result = operation(value_ph[None])[0]
         session = self.session(graph, tf.ConfigProto(device_count={"GPU": 0}))
         value = self.run(lambda: session.run(result, {value_ph: array}))
-        session.close()  # not that of a call that was given up: it may wait for that call
+        session.close()  # not reached if the call was given up: closing could wait for it
         return value
 
 
 def _begun(call):
-    """(threading.Event of its end, dict that then has its `value` or `error`) of a call in a thread
-    of its own.
+    """Run a call in a thread of its own.
+
+    Returns: (threading.Event of its end, dict that then holds its `value` or `error`).
     """
     done, result = threading.Event(), {}
 

@@ -1,9 +1,8 @@
-"""Several devices that train together: which of them this process is, and its share of the
-sessions.
+"""How many processes train together, and which of them this is.
 
-One process drives one device. The launcher says which by the environment (RANK_SIZE and RANK_ID, or
-CM_WORKER_SIZE where there is no rank table); nothing is asked from the devices, so wrong settings
-are found before any is opened.
+One process drives one device. On NPUs the launcher sets the environment (RANK_SIZE and RANK_ID, or
+CM_WORKER_SIZE where there is no rank table). No device is asked, so wrong settings are found before
+any device is opened.
 """
 
 import os
@@ -13,7 +12,7 @@ from gru4rec.errors import ConfigError
 
 
 class Workers(NamedTuple):
-    """size: processes that train together, rank: number of this one, 0 <= rank < size."""
+    """size: processes that train together. rank: number of this one, 0 <= rank < size."""
 
     size: int = 1
     rank: int = 0
@@ -23,7 +22,7 @@ ALONE = Workers()
 
 
 def from_environment(npu_nums=None, environment=None):
-    """Ranks of this process.
+    """Workers as the launcher's environment variables give them.
 
     Args:
       npu_nums: --npu_nums, or None. environment: dict, os.environ if None.
@@ -38,8 +37,7 @@ def from_environment(npu_nums=None, environment=None):
     size = _whole(env, name, 1, 1)
     if npu_nums is not None and npu_nums != size:
         raise ConfigError("--npu_nums %d contradicts %s %d; start one process for each device "
-                          "(run_npu_8p.sh does), or "
-                          "leave it out" % (npu_nums, name, size))
+                          "(run_npu_8p.sh does), or leave it out" % (npu_nums, name, size))
     if size == 1:
         return ALONE
     if not env.get("JOB_ID"):

@@ -38,18 +38,18 @@ def training_events(config):
     return parts + (events if options.refit else None,)
 
 
-def index(events, config, origin, ranks):
+def index(events, config, origin, workers):
     """Training events in the item indices of the weights to start from; counts are logged.
 
     Args:
       events: as from `training_events`, the first. config: config.Config.
-      origin: training.start.Fresh. ranks: parallel.workers.Workers, for a dataset directory.
+      origin: training.start.Fresh. workers: parallel.workers.Workers, for a dataset directory.
     Returns: (Vocabulary, Sessions); of a dataset directory the second is the data.epochs.Share of
       this worker.
     """
     order, in_parts = config.training.session_order, isinstance(events, dataset.Header)
     if in_parts:
-        vocabulary, train_sessions, report = dataset.read(events.path, ranks, order)
+        vocabulary, train_sessions, report = dataset.read(events.path, workers, order)
     else:
         vocabulary, train_sessions, report = sessions.index_train(events, order)
     _log.info("%s: %d events, %d sessions, %d items, %d targets; %d sessions of one event dropped",
@@ -60,7 +60,7 @@ def index(events, config, origin, ranks):
         vocabulary, train_sessions = warm_start.onto(base, vocabulary, train_sessions)
     origin.report(vocabulary)
     if in_parts:
-        train_sessions = epochs.share_of_dataset(events, train_sessions, ranks, order)
+        train_sessions = epochs.share_of_dataset(events, train_sessions, workers, order)
     return vocabulary, train_sessions
 
 

@@ -35,7 +35,7 @@ def train(start, device, vocabulary, sessions, directory, validation=None):
     Args:
       start: training.start.Start. device: device.base.Device; of several that train together rank 0
       alone writes files.
-      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions of all ranks, or
+      vocabulary: data.vocab.Vocabulary. sessions: data.sessions.Sessions of all workers, or
       data.epochs.Share of this one.
       directory: training.directory.RunDirectory of --checkpoint_dir, entered.
       validation: None, or training.validation.Validation, which is told of every epoch and may end
@@ -45,22 +45,22 @@ def train(start, device, vocabulary, sessions, directory, validation=None):
       DivergenceError with the step at which the loss was not finite, or absurd (model.divergence);
       ClusterError if another process is gone. Checkpoints saved before stay in each case.
     """
-    config, ranks, exchange = start.config, device.ranks, device.communicator.exchange
-    _check_ranks(config, ranks, exchange is not None, isinstance(sessions, Share))
-    share = sessions if isinstance(sessions, Share) else share_of(sessions, ranks)
+    config, workers, exchange = start.config, device.workers, device.communicator.exchange
+    _check_workers(config, workers, exchange is not None, isinstance(sessions, Share))
+    share = sessions if isinstance(sessions, Share) else share_of(sessions, workers)
     lanes = config.training.batch_size
-    epochs = Epochs(share, lanes, ranks, exchange)
+    epochs = Epochs(share, lanes, workers, exchange)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopRequest())
         arrays = start.origin.arrays(config, vocabulary)
-        workers = ranks.size if exchange else 1  # whose hidden states are saved
-        position = divided(start.origin.position or manifest.START, workers, lanes)
+        num_saved = workers.size if exchange else 1  # workers whose hidden states are saved
+        position = divided(start.origin.position or manifest.START, num_saved, lanes)
         first = epochs.of(position.divisions)
         updates = int(arrays[state.GLOBAL_STEP])
         plan = plan_of(config, position, updates, first[0].num_steps, epochs.whole.num_steps)
         # the saved hidden states are those of other lanes, or there are none
-        if len(arrays[state.hidden_state(0)]) != workers * lanes:
-            arrays = state.without_hidden(arrays, config, workers)
+        if len(arrays[state.hidden_state(0)]) != num_saved * lanes:
+            arrays = state.without_hidden(arrays, config, num_saved)
         trainer = stack.enter_context(contextlib.closing(
             engine.create(config, device, arrays, plan.num_steps, vocabulary.support)))
         stop.check()
@@ -68,12 +68,12 @@ def train(start, device, vocabulary, sessions, directory, validation=None):
         saver = Saver(config, device, vocabulary, plan.num_steps,
                       lambda: fingerprint.data_of(vocabulary, sessions, test), start.phase,
                       validation)
-        if ranks.rank == 0:
+        if workers.rank == 0:
             _prepare_directory(start, directory, saver, vocabulary, sessions)
         if validation and start.origin.record:
             validation.restore(start.origin.record)
-        log = TrainLog(config, position, ranks.rank == 0, state.skipped_steps(arrays),
-                       _watch(config, position, vocabulary, ranks.size))
+        log = TrainLog(config, position, workers.rank == 0, state.skipped_steps(arrays),
+                       _watch(config, position, vocabulary, workers.size))
         bar = stack.enter_context(progress("train", "step")(plan.num_steps))
         if bar is not None:
             bar.update(updates)
@@ -101,7 +101,7 @@ class Loop:
         """Train the epochs of the plan.
 
         Args:
-          first, other: (data.schedule.Epoch, targets of all ranks) of the first epoch and of each
+          first, other: (data.schedule.Epoch, targets of all workers) of the first epoch and of each
           later one.
         Raises: as `train`.
         """
@@ -188,32 +188,32 @@ class Loop:
                 self._saver.record_validation(self._epoch.number)
 
 
-def _check_ranks(config, ranks, can_exchange, in_parts):
+def _check_workers(config, workers, can_exchange, in_parts):
     """Refuse what devices that train together cannot do yet."""
-    if ranks.size == 1:
+    if workers.size == 1:
         return
     training, run = config.training, config.run
     if in_parts and not can_exchange:
         raise ConfigError("--train_path %s: a dataset directory cannot be trained on by %d devices "
-                          "yet; give the plain file" % (config.data.train_path, ranks.size))
+                          "yet; give the plain file" % (config.data.train_path, workers.size))
     if config.validation.is_on and not can_exchange:
         raise ConfigError("no validation is possible on %d devices yet; train on one, or leave it "
-                          "out" % ranks.size)
+                          "out" % workers.size)
     if (run.resume or run.save_every) and not can_exchange:
         raise ConfigError("--resume and --save_every are not possible on %d devices yet: each has "
                           "lanes of its own, and a checkpoint holds the hidden states of rank 0 "
-                          "alone; leave them out" % ranks.size)
+                          "alone; leave them out" % workers.size)
     used = "as it is given"
     if training.base_lr != training.lr:
         used = "times %g" % (training.base_lr / training.lr)
     _log.info("rank %d of %d devices: %d lanes on each, gradients are means over all; --lr %g is "
-              "used %s", ranks.rank, ranks.size, training.batch_size, training.lr, used)
+              "used %s", workers.rank, workers.size, training.batch_size, training.lr, used)
 
 
-def _watch(config, position, vocabulary, num_ranks):
+def _watch(config, position, vocabulary, num_workers):
     """model.divergence.Watch of a run that goes on at a Position."""
     largest_support = int(vocabulary.support.max())
-    chance = divergence.chance(config, len(vocabulary), largest_support, num_ranks)
+    chance = divergence.chance(config, len(vocabulary), largest_support, num_workers)
     return divergence.Watch(chance, position.mean_loss, position.best_loss,
                             divergence.limit(config))
 

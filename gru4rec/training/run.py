@@ -95,12 +95,12 @@ def _train_from(start, directory, device=None):
     config = start.config
     events, held_out, everything = training_events(config)
     vocabulary, sessions = index(events, config, start.origin,
-                                 device.ranks if device else workers.ALONE)
+                                 device.workers if device else workers.ALONE)
     test = None if held_out is None else validation_set(held_out, vocabulary, config)
     del events, held_out  # the sessions hold what is needed; a training keeps no second copy
     start.origin.check_data(config, vocabulary, sessions, test)
     device = device or device_for(config, "train")
-    if device.ranks.rank == 0 and start.origin.saved is None:
+    if device.workers.rank == 0 and start.origin.saved is None:
         _say_parity(config)
     from gru4rec import tf_compat
     with tf_compat.memory_errors():

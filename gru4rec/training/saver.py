@@ -36,10 +36,10 @@ class Saver:
         self._directory = config.run.checkpoint_dir
         self._make_data, self._data = make_data, None
         self._phase, self._validation = phase, validation
-        ranks = device.ranks
-        self._writes = ranks.rank == 0
+        workers = device.workers
+        self._writes = workers.rank == 0
         # within an epoch the hidden states of all devices are needed, and somebody to collect them
-        self._saves_moments = ranks.size == 1 or device.communicator.exchange is not None
+        self._saves_moments = workers.size == 1 or device.communicator.exchange is not None
         self._every_steps, self._every_seconds = interval(config.run.save_every)
         self._clock = time.monotonic()
         self.saved_step, self._path, self._is_moment = None, None, False  # of the last checkpoint

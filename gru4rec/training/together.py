@@ -100,7 +100,7 @@ def agreed(config, start, communicator):
     if start is not None:
         origin, run_config = start.origin, start.config
         if origin.saved is None:  # a run that goes on has its factor already
-            run_config = _scaled(run_config, communicator.ranks.size)
+            run_config = _scaled(run_config, communicator.workers.size)
         answer.update(config=run_config.to_dict(), finished=start.is_finished,
                       record=origin.record, fresh=origin is FRESH,
                       position=None if origin.position is None else list(origin.position))

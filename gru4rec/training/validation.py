@@ -50,7 +50,7 @@ class Validation:
         line = metric_line(self._cut_off, values["recall"], values["mrr"])
         _log.info("epoch %d: validation %s (%s, %.1f s)", epoch, line.replace("\t", " "), verdict,
                   seconds)
-        if self._device.ranks.rank:
+        if self._device.workers.rank:
             return
         Metrics(self._config.run.checkpoint_dir, self._config.run.tensorboard).add(
             "valid", epoch=epoch, step=int(arrays[state.GLOBAL_STEP]), seconds=seconds,

@@ -1,4 +1,7 @@
-"""Devices that train together: ranks are threads here, and the fake's collectives connect them."""
+"""Devices that train together through a fake adapter.
+
+Workers are threads of this process; the collectives of the fake make them meet.
+"""
 
 import contextlib
 import json
@@ -100,7 +103,7 @@ def test_ranks_are_one_process_with_the_joined_batch(together, sessions, size):
     assert len({epoch.num_steps for epoch in epochs}) == 1
     cfg, whole = make(loss="full-cross-entropy"), make(size, loss="full-cross-entropy")
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
-    results = together(size, lambda dev: train(cfg, dev, epochs[dev.ranks.rank], start))
+    results = together(size, lambda dev: train(cfg, dev, epochs[dev.workers.rank], start))
     losses, arrays, _ = train(whole, helpers.cpu(), joined(epochs), dict(start, **{
         state.hidden_state(0): np.zeros((LANES * size, 5), np.float32)}))
     for rank, (own_losses, own, _) in enumerate(results):
@@ -118,7 +121,7 @@ def test_with_negatives_of_the_batch_a_step_is_the_mean_of_the_ranks_steps(toget
     size, cfg = 2, make(loss="bpr-max")
     epochs = [epoch_of(sessions, LANES, workers.Workers(size, rank)) for rank in range(size)]
     start = helpers.start_arrays(cfg, ITEMS, 0.5)
-    results = together(size, lambda dev: train(cfg, dev, epochs[dev.ranks.rank], start, 1))
+    results = together(size, lambda dev: train(cfg, dev, epochs[dev.workers.rank], start, 1))
     alone = [train(cfg, helpers.cpu(), epoch, start, 1) for epoch in epochs]
     np.testing.assert_allclose(results[0][0], np.mean([losses for losses, _, _ in alone], 0),
                                rtol=1e-5)
@@ -131,7 +134,7 @@ def test_with_negatives_of_the_batch_a_step_is_the_mean_of_the_ranks_steps(toget
 def test_weights_of_rank_0_are_everyones(together, sessions):
     cfg, epoch = make(), epoch_of(sessions, LANES, workers.Workers(2, 0))
     starts = [helpers.start_arrays(cfg, ITEMS, 0.5, seed) for seed in (1, 2)]
-    results = together(2, lambda dev: train(cfg, dev, epoch, starts[dev.ranks.rank], 0))
+    results = together(2, lambda dev: train(cfg, dev, epoch, starts[dev.workers.rank], 0))
     for name in state.weight_shapes(cfg.model, ITEMS):
         np.testing.assert_array_equal(results[1][1][name], starts[0][name])
 
@@ -146,7 +149,7 @@ def test_an_overflow_on_one_rank_is_skipped_on_all(together, sessions):
             return tf.constant(False)
 
     def job(dev):
-        if dev.ranks.rank == 1:
+        if dev.workers.rank == 1:
             dev = Overflowing("", dev.communicator, dev.options, dev.npu_ops, dev.adapter)
         return train(cfg, dev, epoch, start, 2)
 
@@ -160,16 +163,16 @@ def test_one_process_builds_no_collective(monkeypatch, sessions):
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     with fake_npu.installed(ADAPTER) as fake:
         chosen = device.choose("npu")
-        train(make(), chosen, epoch_of(sessions, LANES, chosen.ranks),
+        train(make(), chosen, epoch_of(sessions, LANES, chosen.workers),
               helpers.start_arrays(make(), ITEMS), 1)
         assert not [name for name in fake.imported if "hccl" in name]
 
 
 @pytest.fixture
 def command(monkeypatch, tmp_path, capsys):
-    """function (rank, flags): one rank of two runs the command.
+    """function (rank, flags) -> what one of two workers leaves.
 
-    It returns (exit status, stdout, stderr, files of the checkpoint directory).
+    That is (exit status, stdout, stderr, files of the checkpoint directory).
     """
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     events = tmp_path / "events.tsv"

@@ -1,6 +1,4 @@
-"""Loss scaling: nothing changes where nothing overflows; skipped steps, their count, the scale's
-way up and down.
-"""
+"""Loss scaling: no effect without overflow; skipped steps and their count; how the scale moves."""
 
 import logging
 import os
@@ -38,8 +36,9 @@ def epoch():
 
 
 def run(epoch, engine, scale=None, steps=STEPS, weights=0.5, **flags):
-    """(losses, arrays, (scale, skipped)) of a run; `scale` is what the state starts with, if not
-    what the flag says.
+    """(losses, arrays, (scale, skipped)) of a run; `scale` is what the state starts with.
+
+    None: what the flag says.
     """
     cfg = helpers.make_config(engine, size=6, batch_size=LANES, dropout=0, lr=0.05, **flags)
     arrays = helpers.start_arrays(cfg, ITEMS, weights)
@@ -57,9 +56,7 @@ def run(epoch, engine, scale=None, steps=STEPS, weights=0.5, **flags):
 @pytest.mark.parametrize("setting", ["dynamic", pytest.param(1024, marks=pytest.mark.release)])
 def test_where_nothing_overflows_a_power_of_two_changes_nothing_but_rounding(epoch, engine,
                                                                              setting):
-    """A program of its own, which may be compiled to other instructions: see the test below for the
-    scale itself.
-    """
+    """A scaled graph may be compiled to other instructions; the test below is of the scale."""
     losses, arrays, scaling = run(epoch, engine)
     assert scaling is None and not set(state.LOSS_SCALE) & set(arrays)
     scaled_losses, scaled, scaling = run(epoch, engine, loss_scale=setting)

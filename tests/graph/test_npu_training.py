@@ -1,5 +1,6 @@
-"""A whole training run and an evaluation through a fake adapter: the graph the NPU would get builds
-and learns.
+"""A whole training run and an evaluation through a fake adapter.
+
+The graph that an NPU would get builds and learns.
 """
 
 import os

@@ -1,5 +1,6 @@
-"""Processes that train together on TensorFlow's runtime; ranks are threads here, each with a server
-of its own.
+"""Processes that train together on TensorFlow's runtime.
+
+Workers are threads here, each with a server of its own.
 """
 
 import contextlib
@@ -120,7 +121,7 @@ def test_ranks_are_one_process_with_all_lanes(sessions, size, name):
     own, whole = make(**dict(flags, xla=compiled)), make(size, **dict(flags, xla="off"))
     start = helpers.start_arrays(own, ITEMS, 0.5)
     results = together(size,
-                       lambda device: train(own, device, epochs[device.ranks.rank], start, 10,
+                       lambda device: train(own, device, epochs[device.workers.rank], start, 10,
                                             calls=3))
     all_lanes = dict(start, **{state.hidden_state(0): np.zeros((LANES * size, 8), np.float32)})
     alone = flags.get("global_negatives") or flags.get("loss") == "full-cross-entropy"
@@ -145,7 +146,7 @@ def test_after_500_steps_the_loss_is_still_that_of_one_process(sessions):
     own, whole = make(lr=0.005, xla="off"), make(2, lr=0.005, xla="off")
     start = helpers.start_arrays(own, ITEMS, 0.5)
     results = together(2,
-                       lambda device: train(own, device, epochs[device.ranks.rank], start, 500,
+                       lambda device: train(own, device, epochs[device.workers.rank], start, 500,
                                             calls=10))
     with negatives_of_the_rank_alone(2):
         losses, _ = train(whole, helpers.cpu(), joined, state.without_hidden(start, whole), 500,
@@ -180,7 +181,7 @@ def test_ranks_meet_though_a_proxy_is_set(sessions, monkeypatch):
 class Silent:
     """A parallel.cluster.Cluster of two whose other process is there, or not."""
 
-    ranks, gone_tasks = workers.Workers(2, 0), ()
+    workers, gone_tasks = workers.Workers(2, 0), ()
 
     def gone(self):
         return list(self.gone_tasks)
@@ -195,7 +196,7 @@ def waiting(monkeypatch):
     for name in ("PATIENCE", "GRACE"):
         monkeypatch.setattr(collectives, name, 0.05)
     made = object.__new__(Collectives)
-    made.ranks, made._cluster, made._timeout, made.broken = Silent.ranks, Silent(), 0.2, False
+    made.workers, made._cluster, made._timeout, made.broken = Silent.workers, Silent(), 0.2, False
     return made
 
 

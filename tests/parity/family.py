@@ -79,8 +79,9 @@ class Step:
     """One training step: what it sees, and its loss as a function of the weights."""
 
     def __init__(self, config, support, states, x, y, reset, weight, samples, masks):
-        """samples: [N] drawn items. masks: {"embed" or layer: [B, .] factor}. states: per layer [B,
-        H].
+        """samples: [N] drawn items. masks: {"embed" or layer: [B, .] factor}.
+
+        states: per layer [B, H].
         """
         self.model, self.training, self.support = config.model, config.training, support
         self.x, self.y, self.weight, self.masks = x, y, np.asarray(weight, bool), masks
@@ -144,9 +145,7 @@ class Step:
 
 
 def zero_slots(config, weights):
-    """name -> list of zero arrays: two for adam, else one for a rule with memory, and one for
-    momentum.
-    """
+    """name -> zero arrays: two for adam, else one for a rule with memory, one for momentum."""
     count = {"adam": 2, "adagrad": 1, "rmsprop": 1,
              "sgd": 0}[config.training.optimizer] + (config.training.momentum > 0)
     return {name: [np.zeros_like(value) for _ in range(count)] for name, value in weights.items()}

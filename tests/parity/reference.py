@@ -1,5 +1,4 @@
-"""The model in float64 numpy, formula by formula: slow, plain, and independent of the package it
-checks.
+"""The model in float64 numpy: slow, plain, and independent of the package it checks.
 
 Symbols: B lanes, D input width, H hidden width, I items, M live columns. Weights are a dict under
 the canonical names `embedding` [I, D], `softmax_w` [I, H], `softmax_b` [I] and, for each layer l,
@@ -178,8 +177,7 @@ def sum_rows(rows, index, num_rows):
 
 
 def adam_update(value, m, v, gradient, step, lr):
-    """Dense Adam as TF1 does it: every row moves every step, ε stands outside the root and is not
-    bias-corrected.
+    """Dense Adam as in TF1: every row moves every step; ε is outside the root, not bias-corrected.
 
         m ← β₁m + (1−β₁)g,  v ← β₂v + (1−β₂)g²,  p ← p − lr·√(1−β₂ᵗ)/(1−β₁ᵗ) · m / (√v + ε)
 
@@ -202,8 +200,9 @@ def cap_norm(gradient, cap):
 # --- the whole model ------------------------------------------------------------------------------
 
 def init_weights(num_items, sizes, seed):
-    """Weights as the model starts: tables uniform ±√(6/(I+width)), kernels Glorot uniform, gate
-    biases 1, rest 0.
+    """Weights as the model starts.
+
+    Tables uniform ±√(6/(I+width)), kernels Glorot uniform, gate biases 1, others 0.
 
     Args: num_items: I. sizes: hidden units of each layer; the embedding is as wide as the first.
     seed: int."""
@@ -281,8 +280,7 @@ def step_loss(weights, states, x, y, reset, weight, masks=None, act="tanh", loss
 def step_gradients(weights, states, x, y, reset, weight, masks=None, act="tanh",
                    loss="cross-entropy",
                    final_act="softmax"):
-    """Loss, gradients and carried states of one training step; nothing flows into the incoming
-    states.
+    """Loss, gradients and carried states of one step; no gradient reaches the incoming states.
 
     Args:
       weights: dict. states: per layer [B, H], before the reset.
@@ -382,8 +380,9 @@ class Evaluated(NamedTuple):
 
 
 def rank(greater, greater_equal, tie):
-    """Rank from #(s > target's) and #(s >= target's, itself included): last, middle or first of its
-    equals.
+    """Rank from #(s > target's) and #(s >= target's): last, middle or first of its equals.
+
+    The second count includes the target itself.
     """
     return {"conservative": Fraction(int(greater_equal)), "standard": Fraction(1 + int(greater)),
             "median": Fraction(1 + int(greater) + int(greater_equal), 2)}[tie]

@@ -31,9 +31,7 @@ LENGTHS = [4, 2, 7, 3, 2, 9, 2, 5, 3, 6, 2, 2, 8, 3, 4, 2, 6, 5, 3, 7, 4, 2, 5, 
 
 
 def small(engine, **flags):
-    """A run in which everything happens early: decays of the rate, dropout, ends of sessions,
-    drained lanes.
-    """
+    """A run where all happens early: decays of the rate, dropout, session ends, drained lanes."""
     flags = dict(dict(size="6,4", batch_size=LANES, lr=0.01, decay=0.5, decay_steps=7,
                       steps_per_run=8), **flags)
     if engine == "plain":
@@ -105,8 +103,9 @@ def test_fewer_sessions_than_lanes(engine):
 @pytest.mark.machine
 @pytest.mark.parametrize("loop", EACH_LOOP)
 def test_closed_loop_of_ten_steps(loop):
-    """The sizes of the defaults, dropout on: every weight within a hundredth of a move of the
-    learning rate.
+    """The sizes of the defaults, with dropout.
+
+    Every weight is within a hundredth of a move of the learning rate.
 
     The start is a little larger than `state.initial`: there all scores are nearly equal, and the
     gradient of a bias whose item is hit once all but cancels (p - 1 + the p of the other lanes), so
@@ -234,8 +233,9 @@ def test_a_loss_that_is_not_finite_ends_the_loop(loop):
 @pytest.mark.parametrize("seed", [0, 7])
 @pytest.mark.parametrize("engine", UNCOMPILED)
 def test_dropout_is_that_of_the_number_of_the_step_and_the_seed(engine, seed):
-    """The first batch as if it were update 9: its loss is the one under the masks of update 9, and
-    under no others.
+    """The first batch as if it were update 9.
+
+    Its loss is the one under the masks of update 9, and under no others.
     """
     config, epoch = small(engine, dropout=0.5, seed=seed), small_epoch()
     arrays = helpers.start_arrays(config, NUM_ITEMS)

@@ -1,5 +1,4 @@
-"""Gradients of stock-Adam steps, recorded and fed again to the lazy tables: after catch-up the
-weights are the same.
+"""Gradients of stock-Adam steps, recorded and fed to the lazy tables: weights are the same.
 
 The plain engine trains (`tf.train.AdamOptimizer`, every row at every step) and its gradients are
 taken down on their way to the optimizer, duplicates summed. Fed open loop, the two optimizers see
@@ -21,9 +20,7 @@ from tests import helpers  # noqa: E402
 
 
 class Recorder:
-    """Stands in for a device's optimizer wrapper: applies the gradients, and notes those of the
-    tables.
-    """
+    """A device's optimizer wrapper that applies gradients and records those of the tables."""
 
     def __init__(self, device):
         self._device, self.optimizer, self.steps = device, None, []
@@ -51,9 +48,7 @@ class Recorder:
 
 
 def _summed(index, gradient):
-    """(index [n], gradient [n, D]) with a row's whole gradient at its first occurrence, 0 at the
-    others.
-    """
+    """(index [n], gradient [n, D]) with a row's whole gradient at its first occurrence, else 0."""
     _, first, which = np.unique(index, return_index=True, return_inverse=True)
     out = np.zeros_like(gradient)
     np.add.at(out, first[which.ravel()], gradient)
@@ -72,9 +67,7 @@ def record(config, arrays, epoch, num_steps):
 
 
 def replay(p, adam, steps):
-    """(p, m, v, last) of a lazy table that starts at p without moments, raw, and (p, m, v) caught
-    up.
-    """
+    """(p, m, v, last) of a lazy table that starts at p without moments; (p, m, v) caught up."""
     zero = np.zeros_like(p)
     table = helpers.LazyTable(p, zero, zero, np.zeros(len(p), np.int32), adam,
                               num_rows=len(steps[0][0]))
@@ -87,8 +80,9 @@ def replay(p, adam, steps):
 
 
 def stock_adam(p, config, steps):
-    """p in float64 after the stock optimizer, fed the same gradients as dense ones; every row moves
-    every step.
+    """p in float64 after the stock optimizer, fed the same gradients as dense ones.
+
+    Every row moves every step.
     """
     with tf.Graph().as_default():
         start_ph = tf.placeholder(tf.float64, p.shape)
@@ -114,8 +108,9 @@ def both_tables(arrays):
 
 
 def check(config, arrays, epoch, num_steps):
-    """Record, replay in both precisions, compare every weight. Returns how many rows of each table
-    were touched.
+    """Record, replay in both precisions, compare every weight.
+
+    Returns: how many rows of each table were touched.
     """
     steps, ended = record(config, arrays, epoch, num_steps)
     assert len(steps) == num_steps

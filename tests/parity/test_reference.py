@@ -1,6 +1,4 @@
-"""The numpy twin itself: its gradients against finite differences, its small functions against
-answers by hand.
-"""
+"""The numpy twin itself: its gradients against finite differences, small functions by hand."""
 
 from fractions import Fraction
 
@@ -17,9 +15,7 @@ RESET, WEIGHT = np.array([0, 1, 0, 0, 0]), np.array([1, 1, 1, 0, 1])
 
 
 def numeric_gradient(function, array, delta=1e-6):
-    """Central differences of a scalar function with respect to `array`, which is changed in place
-    and restored.
-    """
+    """Central differences of a scalar function by `array`, which is changed and restored."""
     out = np.zeros_like(array)
     for at in np.ndindex(*array.shape):
         kept = array[at]

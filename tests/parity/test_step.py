@@ -53,9 +53,9 @@ class Case:
                 return tensor if layer == net.EMBED else tensor * const(self.masks[layer])
 
             lookup = lookup_module.lookup(self.model, training, batch)
-            step = net.train_step(self.model, training,
-                                  [const(w[name]) for name in state.dense_shapes(self.model)],
-                                  [const(w["embedding"][x]), const(rows)], batch, lookup.columns,
+            weights = net.Weights([const(w[name]) for name in state.dense_shapes(self.model)],
+                                  [const(w["embedding"][x]), const(rows)])
+            step = net.train_step(self.model, training, weights, batch, lookup.columns,
                                   [const(s) for s in self.states], dropout)
             if grad_cap:
                 step = clip.capped(step, [duplicates.of(index, None) for index in lookup.index],
@@ -114,8 +114,9 @@ def test_float32(loss, final_act, size, hidden_act):
 @pytest.mark.parametrize("loss, final_act",
                          [("cross-entropy", "softmax"), ("bpr", "tanh"), ("top1", "linear")])
 def test_masked_lanes_change_nothing(loss, final_act):
-    """The same live lanes, alone and among lanes of weight 0: equal sums, equal states, no gradient
-    from the others.
+    """The same live lanes, alone and among lanes of weight 0.
+
+    Sums and states are equal, and the others have no gradient.
     """
     model = make_model((5, 4), loss=loss, final_act=final_act)
     alone = Case(model, x=X[:5], y=Y[:5], reset=RESET[:5], weight=[1] * 5)

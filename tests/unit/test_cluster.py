@@ -1,5 +1,6 @@
-"""TF_CONFIG, the shares of several processes, and what is left of an epoch when their number
-changes; no TensorFlow.
+"""TF_CONFIG, the shares of several processes, and an epoch when their number changes.
+
+No TensorFlow.
 """
 
 import contextlib
@@ -26,10 +27,10 @@ def parse(value):
 
 def test_ranks_are_the_chief_and_then_the_workers():
     found = parse(text({"worker": ["b:2", "c:3"], "chief": ["a:1"]}, "worker", 1))
-    assert found.ranks == workers.Workers(3, 2) and str(found.own) == "worker 1 (c:3)"
+    assert found.workers == workers.Workers(3, 2) and str(found.own) == "worker 1 (c:3)"
     assert [task.address for task in found.tasks] == ["a:1", "b:2", "c:3"]
     assert found.addresses() == {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
-    assert parse(text({"worker": ["[::1]:2", "c:3"]})).ranks == workers.Workers(2, 0)
+    assert parse(text({"worker": ["[::1]:2", "c:3"]})).workers == workers.Workers(2, 0)
 
 
 @pytest.mark.parametrize("value", ["", "  ", text({"worker": ["a:1"]})])
@@ -60,7 +61,9 @@ def test_a_wrong_tf_config_is_one_line_that_says_what_it_should_look_like(value,
 
 
 def test_a_process_that_does_not_come_is_named():
-    with contextlib.closing(socket.socket()) as listener, contextlib.closing(socket.socket()) as silent:
+    with contextlib.ExitStack() as stack:
+        listener, silent = [stack.enter_context(contextlib.closing(socket.socket()))
+                            for _ in range(2)]
         for each in (listener, silent):
             each.bind(("127.0.0.1", 0))
         listener.listen(50)

@@ -108,16 +108,16 @@ def test_a_manifest_of_an_older_version_begins_anew():
     assert watch.first(np.full(3, 2.0)) is None and (watch.mean, watch.best) == (2.0, 2.0)
 
 
-def of(num_items=1000, support=50, ranks=1, **flags):
+def of(num_items=1000, support=50, workers=1, **flags):
     made = config.from_flags({name: str(value) for name, value in flags.items()})
-    return divergence.chance(made, num_items, support, ranks)
+    return divergence.chance(made, num_items, support, workers)
 
 
 def test_chance_of_each_loss():
     """tests/graph/test_losses.py compares them with the losses themselves."""
-    assert of(batch_size=50) == of(batch_size=50, ranks=8) == math.log(50)
-    assert of(batch_size=50, n_sample=14, ranks=8) == math.log(64)
-    assert of(batch_size=50, n_sample=14, ranks=8, global_negatives=1) == math.log(414)
+    assert of(batch_size=50) == of(batch_size=50, workers=8) == math.log(50)
+    assert of(batch_size=50, n_sample=14, workers=8) == math.log(64)
+    assert of(batch_size=50, n_sample=14, workers=8, global_negatives=1) == math.log(414)
     assert of(loss="full-cross-entropy") == math.log(1000)
     assert of(batch_size=50, logq=0.5) == math.log(50) + 0.5 * math.log(50)
     assert of(batch_size=50, logq=1, n_sample=14, sample_alpha=2) == math.log(64) + 2 * math.log(50)

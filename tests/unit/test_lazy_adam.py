@@ -46,8 +46,9 @@ def caught_up(p, gradients, tables):
 
 
 def touches(random, num_steps, num_rows, width, share, decades=7.0):
-    """Per step a random set of rows (maybe none) and gradients whose size spreads over so many
-    decades.
+    """Per step a random set of rows (maybe none) and gradients.
+
+    Sizes of gradients are spread over so many decades.
     """
     out = []
     for _ in range(num_steps):

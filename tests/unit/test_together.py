@@ -19,11 +19,11 @@ class Wire:
     """Stands for collectives.Collectives of a rank; others: what the other ranks say, each time."""
 
     def __init__(self, rank, size, others):
-        self.ranks, self._others = workers.Workers(size, rank), list(others)
+        self.workers, self._others = workers.Workers(size, rank), list(others)
 
     def exchange(self, value):
         said = list(self._others.pop(0))
-        said.insert(self.ranks.rank, value)
+        said.insert(self.workers.rank, value)
         return said
 
     def name(self, rank):

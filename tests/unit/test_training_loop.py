@@ -153,7 +153,7 @@ def test_a_signal_to_any_process_stops_all_and_is_saved(tmp_path, own):
 
 
 def test_where_hidden_states_cannot_be_collected_a_signal_saves_nothing(tmp_path):
-    device = types.SimpleNamespace(ranks=Workers(2, 0), communicator=DEVICE.communicator)
+    device = types.SimpleNamespace(workers=Workers(2, 0), communicator=DEVICE.communicator)
     run = Run(tmp_path, stop=3, device=device)
     with pytest.raises(Interrupted, match="checkpoints of finished epochs are complete"):
         run()
