@@ -20,6 +20,7 @@ import time
 
 import common
 
+from gru4rec.device import machine
 from gru4rec.parallel import cluster
 
 RUN_STEPS, EPOCH_STEPS = 100000, 200
@@ -146,7 +147,7 @@ def loopback_bytes():
     """Bytes the loopback interface has sent since the machine started; None where the system does
     not tell.
     """
-    found = common.field("/proc/net/dev", "    lo") or common.field("/proc/net/dev", "lo")
+    found = machine.proc_value("/proc/net/dev", "    lo") or machine.proc_value("/proc/net/dev", "lo")
     return int(found.split()[8]) if found else None
 
 

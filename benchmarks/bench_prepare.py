@@ -20,6 +20,8 @@ import time
 import common
 import numpy as np
 
+from gru4rec.device import machine
+
 START_MS, DAYS, MEAN_LENGTH = 1396310400000, 182, 3.57
 YOOCHOOSE = "SELECT s, strftime(make_timestamp(t * 1000), '%Y-%m-%dT%H:%M:%S.%gZ'), i, 0 FROM frame"
 # Four sessions a user, which only a pause tells apart; one event in ten is no view.
@@ -78,9 +80,8 @@ def prepare(args, out):
     peak = 0
     # VmHWM only grows, so that only the last fraction of a second can be missed
     while process.poll() is None:
-        peak = max(peak,
-                   int((common.field("/proc/%d/status" % process.pid, "VmHWM")
-                        or "0 kB").split()[0]))
+        kib = machine.proc_value("/proc/%d/status" % process.pid, "VmHWM") or "0 kB"
+        peak = max(peak, int(kib.split()[0]))
         time.sleep(0.05)
     seconds = time.perf_counter() - start
     if process.returncode:

@@ -5,7 +5,6 @@ needed to read it.
 import datetime
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,8 @@ except ImportError:  # Windows
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
+
+from gru4rec.device import machine  # noqa: E402
 
 RESULTS = os.path.join(ROOT, "benchmarks", "results")
 # Environment that changes what numpy's or TensorFlow's kernels do.
@@ -139,36 +140,18 @@ def _git(*words):
 
 def hardware():
     """Processor, cores this process may use, memory, and the GPU if the driver lists one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"processor": field("/proc/cpuinfo", "model name") or platform.processor()
-             or platform.machine(),
-             "machine": platform.machine(), "system": platform.system(), "cores": cores}
-    kib = field("/proc/meminfo", "MemTotal")
-    if kib:
-        found["memory_gib"] = round(int(kib.split()[0]) / 2.0 ** 20, 1)
     try:
-        found["gpu"] = subprocess.check_output(["nvidia-smi", "--query-gpu=name",
-                                                "--format=csv,noheader"],
-                                               stderr=subprocess.DEVNULL).decode().strip() or None
+        gpu = subprocess.check_output(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"],
+                                      stderr=subprocess.DEVNULL).decode().strip()
     except (OSError, subprocess.CalledProcessError):
-        found["gpu"] = None
-    return found
-
-
-def field(path, name):
-    """Value of the first `name : value` line of a file in /proc, or None."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(name)),
-                        None)
-    except OSError:
-        return None
+        gpu = ""
+    return dict(machine.facts(), gpu=gpu or None)
 
 
 def peak_mib():
     """Largest resident memory of this process so far, MiB; None where the system does not tell."""
     # ru_maxrss would start from the peak of the parent process
-    kib = field("/proc/self/status", "VmHWM")
+    kib = machine.proc_value("/proc/self/status", "VmHWM")
     if kib:
         return int(kib.split()[0]) / 1024.0
     if resource is None:
@@ -182,7 +165,7 @@ def growth_mib(function):
     """MiB by which resident memory at its highest during a call is above what it was before; None
     outside Linux.
     """
-    before = field("/proc/self/status", "VmRSS")
+    before = machine.proc_value("/proc/self/status", "VmRSS")
     try:
         with open("/proc/self/clear_refs", "w") as peak:
             peak.write("5")  # forgets the highest value so far
@@ -194,11 +177,7 @@ def growth_mib(function):
 
 def versions():
     """Python and the packages loaded so far, with numpy's BLAS library."""
-    found = {"python": platform.python_version(), "blas": _blas()}
-    for name in ("numpy", "pandas", "tensorflow"):
-        if name in sys.modules:
-            found[name] = sys.modules[name].__version__
-    return found
+    return dict(machine.versions("numpy", "pandas", "tensorflow"), blas=_blas())
 
 
 def _blas():

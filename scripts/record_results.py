@@ -13,48 +13,37 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from gru4rec.device import machine as machine_module  # noqa: E402
 
 
 def machine():
     """dict: processor, cores this process may use, memory, system."""
-    return {"cpu": _proc("/proc/cpuinfo", "model name") or platform.processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
-            "memory_gib": round(int((_proc("/proc/meminfo", "MemTotal")
-                                     or "0 kB").split()[0]) / 2 ** 20, 1),
-            "system": "%s %s" % (platform.system(), platform.machine())}
+    facts = machine_module.facts()
+    return {"cpu": facts["processor"], "cores": facts["cores"],
+            "memory_gib": facts.get("memory_gib", 0.0),
+            "system": "%s %s" % (facts["system"], facts["machine"])}
 
 
 def versions():
-    """dict: the commit and the versions of all that computes."""
-    import numpy
-    import pandas
+    """dict: the commit and the versions of Python and of the libraries that compute."""
+    import numpy  # noqa: F401 the report names the versions of what is imported
+    import pandas  # noqa: F401
 
-    from gru4rec import tf_compat
+    from gru4rec import tf_compat  # noqa: F401
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE,
                             universal_newlines=True)
-    return {"commit": commit.stdout.strip(), "python": platform.python_version(),
-            "tensorflow": tf_compat.tf.__version__,
-            "numpy": numpy.__version__, "pandas": pandas.__version__}
+    return dict(machine_module.versions("numpy", "pandas", "tensorflow"),
+                commit=commit.stdout.strip())
 
 
 def today():
     return datetime.date.today().isoformat()
-
-
-def _proc(path, key):
-    """Value of the first "key : value" line of a /proc file, "" if there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)),
-                        "")
-    except OSError:
-        return ""
 
 
 def rows_of(directory, real_data=""):
@@ -92,7 +81,6 @@ def main(argv=None):
                         help="command that was run; one for each, in order")
     parser.add_argument("--out", required=True, help="JSON file to write")
     args = parser.parse_args(argv)
-    sys.path.insert(0, ROOT)
     record = {"date": today(), "machine": machine(), "versions": versions(),
               "commands": args.command,
               "rows": rows_of(args.checkpoint_dir, os.environ.get("REALDATA", ""))}

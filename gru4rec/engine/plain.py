@@ -157,7 +157,7 @@ class PlainEngine(Engine):
                                   var))
                 else:
                     pairs.append((tf.IndexedSlices(part, index, var.shape), var))
-        return device.wrap_optimizer(self._adam).apply_gradients(pairs)
+        return self._adam.apply_gradients(pairs)
 
     def _own_updates(self, step, lookup, same, lr):
         training, updates = self._training, []
