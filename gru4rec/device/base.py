@@ -10,7 +10,7 @@ from gru4rec.parallel.communicator import NOBODY_ELSE, Communicator
 # two are for the dropout of the input rows and for drawn negatives.
 NUM_STREAMS = 1024
 EMBED_DROPOUT_STREAM, NEGATIVES_STREAM = NUM_STREAMS - 2, NUM_STREAMS - 1
-# Odd, so that the streams of one seed never meet; large, so that those of close seeds do not either.
+# Odd, so that streams of one seed never meet; large, so that those of close seeds do not either.
 _STREAM_STRIDE = 0x9E3779B1
 
 

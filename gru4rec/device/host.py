@@ -68,5 +68,5 @@ def open_gpu(reason):
 
 
 def list_gpus():
-    """GPUs TensorFlow can use. Call it only where no NPU is used: the adapter does not support it."""
+    """GPUs TensorFlow can use. Not to be called where an NPU is used: the adapter lacks it."""
     return tf.config.experimental.list_physical_devices("GPU")

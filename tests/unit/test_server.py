@@ -253,7 +253,7 @@ def test_a_token_is_asked_for_and_a_signal_stops(tmp_path, monkeypatch):
     (["--checkpoint_dir", "none"], {}, "holds no checkpoint"),
     (["--port", "70000"], {}, "--port 70000 is out of range"),
     (["--host", "203.0.113.9", "--port", "0"], {},
-     "--host 203.0.113.9 --port 0 cannot be listened at"),
+     "--host 203.0.113.9 --port 0: the server cannot listen there"),
     ([], {"GRU4REC_SERVE_TOKEN": " "}, "GRU4REC_SERVE_TOKEN is empty"),
     (["--nothing"], {}, "--nothing")])
 def test_what_cannot_be_served_is_one_line(tmp_path, monkeypatch, capfd, flags, environment,
