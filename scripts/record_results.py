@@ -1,8 +1,7 @@
-"""Write down what a finished run measured, with machine and versions, as one JSON file for
-docs/results/:
+"""Write the results of a finished run, with machine and versions, to a file of docs/results/.
 
-    python scripts/record_results.py CHECKPOINT_DIR --command "..." [--command "..."] --out
-    docs/results/NAME.json
+    python scripts/record_results.py CHECKPOINT_DIR --command "..." [--command "..."] \\
+        --out docs/results/NAME.json
 
 It reads the metrics.jsonl of the run and measures nothing itself. Run it with the Python that ran
 the commands. A path that begins with the value of $REALDATA is written as $REALDATA/..., so that no
@@ -46,10 +45,13 @@ def today():
     return datetime.date.today().isoformat()
 
 
+def origin():
+    """What every record says of its making: {"date", "machine", "versions"}."""
+    return {"date": today(), "machine": machine(), "versions": versions()}
+
+
 def rows_of(directory, real_data=""):
-    """kind -> list of rows of a metrics.jsonl; paths below `real_data` begin with $REALDATA
-    instead.
-    """
+    """Rows of a metrics.jsonl: dict kind -> list of rows. Paths below `real_data` are shortened."""
     rows = {"train": [], "epoch": [], "eval": []}
     with open(os.path.join(directory, "metrics.jsonl"), encoding="utf-8") as lines:
         for row in map(json.loads, lines):
@@ -81,12 +83,10 @@ def main(argv=None):
                         help="command that was run; one for each, in order")
     parser.add_argument("--out", required=True, help="JSON file to write")
     args = parser.parse_args(argv)
-    record = {"date": today(), "machine": machine(), "versions": versions(),
-              "commands": args.command,
-              "rows": rows_of(args.checkpoint_dir, os.environ.get("REALDATA", ""))}
-    write(args.out, record)
-    print("%s: %s" % (args.out,
-                      ", ".join("%d %s rows" % (len(v), k) for k, v in record["rows"].items())))
+    rows = rows_of(args.checkpoint_dir, os.environ.get("REALDATA", ""))
+    write(args.out, dict(origin(), commands=args.command, rows=rows))
+    counts = ["%d %s rows" % (len(of_kind), kind) for kind, of_kind in rows.items()]
+    print("%s: %s" % (args.out, ", ".join(counts)))
     return 0
 
 
