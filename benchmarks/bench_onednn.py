@@ -39,13 +39,13 @@ class Training:
         items, offsets = common.zipf_sessions(args.steps * lanes, args.items, args.seed)
         epoch, arrays = schedule.build(items, offsets, lanes), state.initial(cfg, args.items)
         support = np.maximum(np.bincount(items, minlength=args.items), 1)
-        made = engine.create(cfg, device.choose("cpu"), arrays, RUN_STEPS, support)
+        built = engine.create(cfg, device.choose("cpu"), arrays, RUN_STEPS, support)
         self.computed, at, stop = [], 0, min(args.compared_steps, epoch.num_steps)
         while at < stop:
-            until = min(at + made.steps_per_run, stop)
-            self.computed += [float(loss) for loss in made.run(chunk_of(epoch, at, until, 0))]
+            until = min(at + built.steps_per_run, stop)
+            self.computed += [float(loss) for loss in built.run(chunk_of(epoch, at, until, 0))]
             at = until
-        self._runner = Runner(made, epoch)
+        self._runner = Runner(built, epoch)
         self._runner.prepare(args.seconds)
 
     def seconds(self):

@@ -35,27 +35,27 @@ MIN_REPEATS = 5
 
 def parser(description, repeats=7):
     """An ArgumentParser with the flags that every benchmark has."""
-    made = argparse.ArgumentParser(description=description,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--json", metavar="OUT", help="write the report to this file")
-    made.add_argument("--repeats", type=int, default=repeats,
-                      help="timed rounds, each runs every variant once; at least 5 for a result "
-                           "[%(default)s]")
-    made.add_argument("--seed", type=int, default=0,
-                      help="seed of the synthetic data [%(default)s]")
-    made.add_argument("--quick", action="store_true",
-                      help="tiny sizes and one round: checks that the benchmark runs; its numbers "
-                           "mean nothing")
-    return made
+    shared = argparse.ArgumentParser(description=description,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    shared.add_argument("--json", metavar="OUT", help="write the report to this file")
+    shared.add_argument("--repeats", type=int, default=repeats,
+                        help="timed rounds, each runs every variant once; at least 5 for a result "
+                             "[%(default)s]")
+    shared.add_argument("--seed", type=int, default=0,
+                        help="seed of the synthetic data [%(default)s]")
+    shared.add_argument("--quick", action="store_true",
+                        help="tiny sizes and one round: checks that the benchmark runs; its "
+                             "numbers mean nothing")
+    return shared
 
 
 def names(parser_, flag, text, known):
     """The comma-separated names of a flag as a list; ends with an error if one is not known."""
-    found = text.split(",")
-    unknown = sorted(set(found) - set(known))
+    listed = text.split(",")
+    unknown = sorted(set(listed) - set(known))
     if unknown:
         parser_.error("%s: unknown %s; use: %s" % (flag, ", ".join(unknown), ", ".join(known)))
-    return found
+    return listed
 
 
 def check_repeats(args):
@@ -148,11 +148,11 @@ def ratio(above, below):
 def report(args, results, **more):
     """The report as a dict; `results` is the benchmark's own part."""
     flags = {name: _shown(value) for name, value in vars(args).items()}
+    now = datetime.datetime.now(datetime.timezone.utc)
     return dict(more, benchmark=os.path.basename(sys.argv[0]), command=command(), config=flags,
-                commit=commit(),
-                date=datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-                hardware=hardware(), versions=versions(),
-                environment={name: os.environ.get(name) for name in ENVIRONMENT}, results=results)
+                commit=commit(), date=now.strftime("%Y-%m-%dT%H:%M:%SZ"), hardware=hardware(),
+                versions=versions(), environment={name: os.environ.get(name) for name in ENVIRONMENT},
+                results=results)
 
 
 def write(report_, path):

@@ -35,17 +35,17 @@ def report(name="npu"):
 
     Returns: dict for JSON; "usable" tells whether it can be used, "missing" what is not there.
     """
-    found = {"device": name, "versions": describe.versions(), "environment": describe.environment()}
+    facts = {"device": name, "versions": describe.versions(), "environment": describe.environment()}
     if name == "npu":
         from gru4rec.device import npu
-        found.update(npu.findings())
+        facts.update(npu.findings())
     try:
         from gru4rec import device
-        found["reason"] = device.choose(name, job="infer").reason
-        found["usable"], found["missing"] = True, None
+        facts["reason"] = device.choose(name, job="infer").reason
+        facts["usable"], facts["missing"] = True, None
     except DeviceError as error:
-        found["usable"], found["missing"] = False, str(error)
-    return found
+        facts["usable"], facts["missing"] = False, str(error)
+    return facts
 
 
 def child(name):

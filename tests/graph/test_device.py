@@ -36,8 +36,7 @@ def no_devices(monkeypatch):
 
 @pytest.fixture(params=fake_npu.ADAPTERS)
 def adapter(request, monkeypatch):
-    """Name of each adapter in turn, with the code made to believe in the TensorFlow it belongs to.
-    """
+    """Name of each adapter in turn; the code then takes TensorFlow for the version it needs."""
     monkeypatch.setattr(tf_compat, "IS_TF2", request.param == "npu_device")
     return request.param
 
@@ -127,6 +126,7 @@ def test_unknown_names_are_refused():
 @pytest.mark.parametrize("adapter_name", fake_npu.ADAPTERS)
 def test_cpu_and_gpu_import_nothing_of_an_installed_adapter(name, adapter_name):
     script = """
+import sys
 import fake_npu
 from gru4rec import device, tf_compat
 from gru4rec.device import host
@@ -135,7 +135,7 @@ host.list_gpus = lambda: ["GPU:0"]
 with fake_npu.installed(%r) as fake:
     device.choose(%r)
     with tf_compat.tf.Session(): pass
-    print(fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in __import__("sys").modules)
+    print(fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in sys.modules)
 """ % (adapter_name, name)
     environment = dict(os.environ,
                        PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
@@ -144,15 +144,17 @@ with fake_npu.installed(%r) as fake:
     assert out.decode().strip() == "[] [] [] False"
 
 
-def test_a_training_on_the_cpu_with_every_flag_of_an_npu_imports_nothing_of_an_installed_adapter(tmp_path):
+def test_a_training_on_the_cpu_with_every_flag_of_an_npu_imports_nothing_of_an_installed_adapter(
+        tmp_path):
     script = """
 import sys
 import fake_npu
 from gru4rec import main
 with fake_npu.installed(%r) as fake:
-    status = main.main(["--device", "cpu", "--size", "4", "--batch_size", "400", "--epoch", "1", "--compare_rules", "0",
-                        "--loss_scale", "dynamic", "--precision_mode", "force_fp16", "--npu_opt", "hccl_timeout=9",
-                        "--xla", "off", "--checkpoint_dir", %r])
+    status = main.main([
+        "--device", "cpu", "--size", "4", "--batch_size", "400", "--epoch", "1",
+        "--compare_rules", "0", "--loss_scale", "dynamic", "--precision_mode", "force_fp16",
+        "--npu_opt", "hccl_timeout=9", "--xla", "off", "--checkpoint_dir", %r])
     print(status, fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in sys.modules)
 """ % ("npu_device" if tf_compat.IS_TF2 else "npu_bridge", str(tmp_path))
     environment = dict(os.environ,
@@ -437,8 +439,9 @@ def test_uniform_is_uniform():
 
 
 def test_draws_of_steps_streams_and_positions_are_independent():
-    """Chi square of pairs in a 10 x 10 table, 99 degrees of freedom, p = 0.0001; also with steps
-    one bit apart.
+    """Chi square of pairs in a 10 x 10 table: 99 degrees of freedom, p = 0.0001.
+
+    Some of the steps differ in one bit only.
     """
     shape, first = [100, 400], (0, 5, 3)
     others = [(0, 4, 3), (0, 6, 3), (0, 5 + 2 ** 20, 3), (0, 2 ** 30 + 5, 3), (0, 5, 2), (1, 5, 3)]
