@@ -148,11 +148,11 @@ def ratio(above, below):
 def report(args, results, **more):
     """The report as a dict; `results` is the benchmark's own part."""
     flags = {name: _shown(value) for name, value in vars(args).items()}
+    environment = {name: os.environ.get(name) for name in ENVIRONMENT}
     now = datetime.datetime.now(datetime.timezone.utc)
     return dict(more, benchmark=os.path.basename(sys.argv[0]), command=command(), config=flags,
                 commit=commit(), date=now.strftime("%Y-%m-%dT%H:%M:%SZ"), hardware=hardware(),
-                versions=versions(), environment={name: os.environ.get(name) for name in ENVIRONMENT},
-                results=results)
+                versions=versions(), environment=environment, results=results)
 
 
 def write(report_, path):
