@@ -1,4 +1,4 @@
-"""Command: write the report of a run as one HTML page.
+"""Write the report of a run as one HTML page.
 
 The page shows curves, metrics, popularity bias and configuration of the run in a checkpoint
 directory:

@@ -1,4 +1,4 @@
-"""Command: recommendations of a trained model over HTTP.
+"""Serve the recommendations of a trained model over HTTP.
 
     python -m gru4rec.serve --checkpoint_dir checkpoint
 
