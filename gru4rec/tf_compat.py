@@ -78,7 +78,7 @@ def _without_harmless_lines():
     """In a command, drop the lines of `HARMLESS` from stderr; pass others on, in order, at once."""
     reader = None
     if invocation.is_running() and os.name == "posix" and not _shows_everything():
-        with contextlib.suppress(OSError, ValueError):  # stderr is closed, or no process can be started
+        with contextlib.suppress(OSError, ValueError):  # stderr is closed, or no process starts
             before = os.dup(2)
             words = [sys.executable, "-I", "-S", "-c", _READER, "(?:%s)$" % "|".join(HARMLESS)]
             try:
