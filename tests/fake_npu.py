@@ -238,7 +238,7 @@ class Fake:
         module.broadcast, module.allreduce, module.allgather = broadcast, allreduce, allgather
 
     def _together(self, tensor, combine, kind=""):
-        """`combine` of the tensor's values on all ranks: threads (`Collective`), or equal values."""
+        """`combine` of the values on all ranks: threads (`Collective`), or equal values."""
         if self.collective is None:
             return tf.py_func(lambda value: combine([value] * self.rank_size), [tensor],
                               tensor.dtype)
