@@ -45,7 +45,8 @@ def train(directory, path, **flags):
 
 
 def test_weights_are_those_of_the_plain_file_whose_run_goes_on_in_parts(prepared, tmp_path):
-    plain, parted = prepared / "session-rec_train_full.txt", prepared / "session-rec_train_full.parquet"
+    plain = prepared / "session-rec_train_full.txt"
+    parted = prepared / "session-rec_train_full.parquet"
     first = train(tmp_path / "a", plain, epoch=1)
     assert len(first) > 2 and first == train(tmp_path / "b", parted, epoch=1)
     assert train(tmp_path / "a", parted, epoch=2,

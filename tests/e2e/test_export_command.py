@@ -269,7 +269,8 @@ with tf.Session(graph=tf.Graph()) as session:
     "saved_model-2": """
 import tensorflow as tf
 loaded = tf.saved_model.load("served/1", tags=["serve"])
-out = loaded.signatures["prefix"](**{key: tf.constant(value, tf.int32) for key, value in asked.items()})
+feed = {key: tf.constant(value, tf.int32) for key, value in asked.items()}
+out = loaded.signatures["prefix"](**feed)
 out = {key: value.numpy() for key, value in out.items()}
 asset, = loaded.asset_paths
 vocabulary = json.load(open(asset.asset_path.numpy().decode()))
@@ -278,7 +279,8 @@ vocabulary = json.load(open(asset.asset_path.numpy().decode()))
 import onnxruntime
 session = onnxruntime.InferenceSession("model/prefix.onnx", providers=["CPUExecutionProvider"])
 names = [t.name for t in session.get_outputs()]
-out = dict(zip(names, session.run(names, {key: np.array(value, np.int32) for key, value in asked.items()})))
+feed = {key: np.array(value, np.int32) for key, value in asked.items()}
+out = dict(zip(names, session.run(names, feed)))
 vocabulary = json.load(open("model/vocabulary.json"))
 """}
 CLEAN_FRAME = """
@@ -287,7 +289,8 @@ import numpy as np
 sys.modules["gru4rec"] = None
 asked = json.load(sys.stdin)
 %s
-print(json.dumps({"vocabulary": vocabulary, "out": {key: np.asarray(value).tolist() for key, value in out.items()}}))
+out = {key: np.asarray(value).tolist() for key, value in out.items()}
+print(json.dumps({"vocabulary": vocabulary, "out": out}))
 """
 OUT = {"saved_model": "served", "onnx": "model"}  # as in the README
 

@@ -74,9 +74,9 @@ def test_the_log_is_the_running_mean_of_the_epoch(ok, data):
     """Logged at every step, the line of step n is n times its mean minus n - 1 times the one
     before.
     """
-    lines = re.findall(r"Epoch (\d+)\tStep (\d+)\tlr: (\S+)\tloss: (\S+)\nEach Step time is:(\S+)\n",
-                       ok(*(FAST + ["--log_every", 1, "--epoch", 2, "--decay_steps", 50, "--decay",
-                                    0.5])))
+    line = r"Epoch (\d+)\tStep (\d+)\tlr: (\S+)\tloss: (\S+)\nEach Step time is:(\S+)\n"
+    flags = ["--log_every", 1, "--epoch", 2, "--decay_steps", 50, "--decay", 0.5]
+    lines = re.findall(line, ok(*(FAST + flags)))
     rows = [json.loads(line)
             for line in open(str(data / "checkpoint" / "metrics.jsonl"), encoding="utf-8")]
     train, epochs = [[row for row in rows if row["kind"] == kind] for kind in ("train", "epoch")]

@@ -173,7 +173,8 @@ def test_a_graph_of_any_number_of_sessions_gets_as_many_as_memory_bears(tmp_path
             for n in (23, 10 ** 6, 10 ** 8)] == [512, 16, 1]
 
 
-def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_tensorflow_graph(tmp_path, monkeypatch):
+def test_weights_beyond_the_limit_lie_beside_the_onnx_file_and_are_refused_in_a_tensorflow_graph(
+        tmp_path, monkeypatch):
     source = exports.source("gru-separate-tanh")
     monkeypatch.setattr(graphs, "MAX_BYTES", source.num_bytes - 1)
     with pytest.raises(InputError, match="at most 2 GiB.*--format onnx"), tf.Graph().as_default():

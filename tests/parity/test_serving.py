@@ -20,7 +20,8 @@ from gru4rec.tf_compat import tf  # noqa: E402
 
 def graph_states(config, current, items_kb):
     """[K, B, H] of scorer.hidden_states."""
-    with tf.Graph().as_default(), tf.Session(config=tf.ConfigProto(device_count={"GPU": 0})) as session:
+    on_cpu = tf.ConfigProto(device_count={"GPU": 0})
+    with tf.Graph().as_default(), tf.Session(config=on_cpu) as session:
         lanes = items_kb.shape[1]
         dense = [tf.constant(current[name]) for name in state.dense_shapes(config.model)]
         found, _ = scorer.hidden_states(config.model, dense,

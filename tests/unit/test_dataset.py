@@ -165,8 +165,8 @@ def test_order_by_time_of_the_first_event_wherever_batches_end(tmp_path, monkeyp
 
 
 def test_order_by_time(prepared):
-    vocabulary, whole, report = sessions.index_train(load_events(os.path.join(prepared,
-                                                                              "rsc15_train_full.txt")), "time")
+    text = load_events(os.path.join(prepared, "rsc15_train_full.txt"))
+    vocabulary, whole, report = sessions.index_train(text, "time")
     path = os.path.join(prepared, "rsc15_train_full.parquet")
     ours, mine, about = dataset.read(path, ALONE, "time")
     assert_same(ours.ids, vocabulary.ids)

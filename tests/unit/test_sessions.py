@@ -110,8 +110,8 @@ def test_recall_of_a_perfect_model_shows_the_two_denominators():
 
 @pytest.mark.parametrize("unknown", ["drop", "miss"])
 def test_nothing_to_rank(unknown):
-    with pytest.raises(DataError,
-                       match="e.tsv: none of its 2 items is known to the model \\(first one: 'x'\\)"):
+    words = r"e.tsv: none of its 2 items is known to the model \(first one: 'x'\)"
+    with pytest.raises(DataError, match=words):
         index_test(events([1, 1], "xy"), VOCAB, unknown)
     with pytest.raises(DataError, match="e.tsv: no session has two events"):
         index_test(events([1, 2], "ab"), VOCAB, unknown)
