@@ -264,8 +264,8 @@ def test_yoochoose_takes_several_files(tmp_path_factory, seed, size):
 # Raw formats, with answers by hand
 
 def test_diginetica_counts_milliseconds_from_the_sessions_first_day(tmp_path):
-    text = ("sessionId;userId;itemId;timeframe;eventdate\n1;NA;81766;526309;2016-05-09\n1;;31331;1031018;2016-05-10\n"
-            "2;7;81766;5;2016-05-10\n")
+    text = ("sessionId;userId;itemId;timeframe;eventdate\n1;NA;81766;526309;2016-05-09\n"
+            "1;;31331;1031018;2016-05-10\n2;7;81766;5;2016-05-10\n")
     _, lines = prepare(tmp_path, "diginetica", text, *KEEP_ALL)
     day = 1462752000
     assert lines["diginetica_full.txt"] == ["1\t81766\t%r" % (day + 526.309),
@@ -274,8 +274,9 @@ def test_diginetica_counts_milliseconds_from_the_sessions_first_day(tmp_path):
 
 
 def test_retailrocket_keeps_views_and_cuts_at_an_hour(tmp_path):
-    text = ("timestamp,visitorid,event,itemid,transactionid\n1433221332117,7,view,355,\n1433224932117,7,view,356,\n"
-            "1433224932118,7,addtocart,357,\n1433228532118,7,view,355,\n1433221332000,3,view,1,\n1,3,transaction,1,5\n")
+    text = ("timestamp,visitorid,event,itemid,transactionid\n1433221332117,7,view,355,\n"
+            "1433224932117,7,view,356,\n1433224932118,7,addtocart,357,\n"
+            "1433228532118,7,view,355,\n1433221332000,3,view,1,\n1,3,transaction,1,5\n")
     report, lines = prepare(tmp_path, "retailrocket", text, *KEEP_ALL)
     assert lines["retailrocket_full.txt"] == ["1\t1\t1433221332.0", "2\t355\t1433221332.117",
                                               "2\t356\t1433224932.117",
@@ -287,19 +288,21 @@ def test_retailrocket_keeps_views_and_cuts_at_an_hour(tmp_path):
 
 
 def test_rees46(tmp_path):
-    text = ("event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
-            '2019-10-01 00:00:00 '
-            'UTC,view,44600062,2103807459595387724,,shiseido,35.79,541312140,72d76fde\n'
-            '2019-10-01 00:00:01 '
-            'UTC,cart,3900821,2053013552326770905,a.b,"a,b",33.20,554748717,9333dfbd\n'
-            '2019-10-01 00:00:02 '
-            'UTC,view,3900821,2053013552326770905,a.b,"a,b",33.20,554748717,9333dfbd\n')
+    text = ('event_time,event_type,product_id,category_id,category_code,brand,price,user_id,'
+            'user_session\n'
+            '2019-10-01 00:00:00 UTC,view,44600062,2103807459595387724,,shiseido,35.79,'
+            '541312140,72d76fde\n'
+            '2019-10-01 00:00:01 UTC,cart,3900821,2053013552326770905,a.b,"a,b",33.20,'
+            '554748717,9333dfbd\n'
+            '2019-10-01 00:00:02 UTC,view,3900821,2053013552326770905,a.b,"a,b",33.20,'
+            '554748717,9333dfbd\n')
     _, lines = prepare(tmp_path, "rees46", text, *KEEP_ALL)
     assert lines["rees46_full.txt"] == ["1\t44600062\t1569888000.0", "2\t3900821\t1569888002.0"]
 
 
 def test_coveo_ids_stay_text(tmp_path):
-    text = ("session_id_hash,event_type,product_action,product_skus_hash,server_timestamp_epoch_ms,hashed_url\n"
+    text = ("session_id_hash,event_type,product_action,product_skus_hash,"
+            "server_timestamp_epoch_ms,hashed_url\n"
             "20c4,event_product,detail,d5157,1550885210881,7e4527\n20c4,pageview,,,1550885210882,7e4527\n"
             "12,event_product,detail,a1,1550885213307,4ed279\n")
     _, lines = prepare(tmp_path, "coveo", text, *KEEP_ALL)
@@ -336,7 +339,8 @@ def test_otto_bad_lines(tmp_path, caplog):
 
 
 def test_recbole_and_session_rec_headers(tmp_path):
-    text = "session_id:token\titem_id:token\ttimestamp:float\trating:float\ns1\t7\t1411978673.195\t1\ns0\t8\t2\t1\n"
+    text = ("session_id:token\titem_id:token\ttimestamp:float\trating:float\n"
+            "s1\t7\t1411978673.195\t1\ns0\t8\t2\t1\n")
     _, lines = prepare(tmp_path, "recbole", text, *KEEP_ALL, name="a.inter")
     assert lines["recbole_full.txt"] == ["s0\t8\t2.0", "s1\t7\t1411978673.195"]
     text = "SessionId\tItemId\tTime\tUserId\n10\t7\t1411978673.195\t4\n9\t8\t2\t4\n"
@@ -671,7 +675,8 @@ def test_two_runs_and_any_number_of_threads_give_the_same_bytes(tmp_path):
         found.append({name: (tmp_path / "out" / name).read_bytes()
                       for name in os.listdir(str(tmp_path / "out"))})
     assert found[0] == found[1] == found[2] and len(found[0]) == 5
-    assert (json.loads(found[0]["custom_summary.json"].decode())["outputs"]["custom_test.txt"]["events"] > 0)
+    outputs = json.loads(found[0]["custom_summary.json"].decode())["outputs"]
+    assert outputs["custom_test.txt"]["events"] > 0
 
 
 def test_length_bins():
