@@ -6,7 +6,8 @@
 For each day two models are trained on what was known the evening before, and both are measured on
 the day: the full model is trained on all events so far, the warm model on the events of one day,
 starting from the warm model of the day before (--init_from). The first warm start is from a model
-that was trained on all earlier days. Old items are those that this first model knew.
+that was trained on all earlier days. The model of the day before is measured too. Old items are
+those that the first model knew.
 
 A session belongs to the day of its last event. --day_sessions N counts N sessions as a day instead,
 for files whose times are made up. FLAGs after -- go to every training, --warm_flags only to the
