@@ -26,11 +26,11 @@ def bits(shape, seed, step, stream, workers=ALONE):
         of one worker, and its own rows are returned.
     Returns: int32 tensor.
     """
-    shape = [int(d) for d in shape]
+    shape = whole_shape = [int(d) for d in shape]
+    if workers.size > 1:
+        whole_shape = [shape[0] * workers.size] + shape[1:]
     random = np.random.RandomState([seed % 2 ** 32, stream])
-    words = random.randint(-2 ** 31, 2 ** 31,
-                           size=[shape[0] * workers.size] + shape[1:] if shape else shape,
-                           dtype=np.int64)
+    words = random.randint(-2 ** 31, 2 ** 31, size=whole_shape, dtype=np.int64)
     if workers.size > 1:
         words = words[workers.rank * shape[0]:(workers.rank + 1) * shape[0]]
     step = tf.cast(tf.convert_to_tensor(step), tf.int32)

@@ -49,8 +49,10 @@ def selftest(device, out, more=(), runs=None, seconds=SECONDS):
     Returns: dict as written; "ok" is the verdict.
     """
     end, done = time.monotonic() + seconds, []
+    if runs is None:
+        runs = plan(device)
     with tempfile.TemporaryDirectory(prefix="gru4rec-selftest-") as directory:
-        for number, (name, flags, evaluated) in enumerate(plan(device) if runs is None else runs):
+        for number, (name, flags, evaluated) in enumerate(runs):
             _log.info("self-test: %s", name)
             done.append(_run(name, flags + list(more), evaluated,
                              os.path.join(directory, str(number)), end - time.monotonic()))

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, StrictInt, StrictStr, ValidationErro
 from pydantic import Field as Limit
 
 from gru4rec.serve import page
-from gru4rec.serve.batcher import Job, NamedList
+from gru4rec.serve.batcher import Job, NamedList, settle
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5)
@@ -100,7 +100,7 @@ def _deliver(results):
 def _settle(results):
     for future, answer, error in results:
         if not future.done():  # the client may have gone
-            future.set_result(answer) if error is None else future.set_exception(error)
+            settle(future, answer, error)
 
 
 def make_app(state, directory):

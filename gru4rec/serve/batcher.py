@@ -35,9 +35,17 @@ class Job:
     future: Any = field(default_factory=Future)
 
 
+def settle(future, answer, error):
+    """Give a future its Answer, or the error if there is one."""
+    if error is None:
+        future.set_result(answer)
+    else:
+        future.set_exception(error)
+
+
 def _deliver(results):
-    for future, answer, error in results:
-        future.set_result(answer) if error is None else future.set_exception(error)
+    for result in results:
+        settle(*result)
 
 
 class Answer(dict):
@@ -139,8 +147,9 @@ class Batcher:
             return job.future, None, error
 
     def _answers(self, model, jobs):
-        runs = [_Run(job, None if job.session_id is None else self._store.get(job.session_id),
-                     model) for job in jobs]
+        entries = [None if job.session_id is None else self._store.get(job.session_id)
+                   for job in jobs]
+        runs = [_Run(job, entry, model) for job, entry in zip(jobs, entries)]
         filters = _encode(model, runs)
         hidden = _advance(model, runs)
         queries = [_query(model, job, codes) for job, codes in zip(jobs, filters)]
@@ -161,8 +170,9 @@ def _query(model, job, codes):
     for named in job.allow:
         allowed = named.codes(model)
         candidates = allowed if candidates is None else np.intersect1d(candidates, allowed)
-    denied = [named.codes(model) for named in job.deny] + ([] if dropped is None else [dropped])
-    return make_query(job.k, len(model), candidates, np.concatenate(denied) if denied else None)
+    for named in job.deny:
+        dropped = _joined(dropped, named.codes(model))
+    return make_query(job.k, len(model), candidates, dropped)
 
 
 class NamedList:

@@ -22,8 +22,9 @@ def search(model, text):
     for index in model.popularity.order.tolist():
         item = model.ids[index]
         if text in str(item).lower():
-            items.append({"item": item if isinstance(item, str) else int(item),
-                          "events": int(model.vocabulary.support[index])})
+            if not isinstance(item, str):
+                item = int(item)
+            items.append({"item": item, "events": int(model.vocabulary.support[index])})
             if len(items) == SHOWN:
                 break
     return items
