@@ -1,13 +1,13 @@
-"""Record the runs of scripts/test_machines.sh, and write the table of docs/machines.md from them.
+"""Record the runs of scripts/test_machines.sh, and write their table in docs/machines.md.
 
     python scripts/machines.py record FILE --row NAME --settings TEXT --junit XML --log LOG \\
         [--tests ARGUMENTS]
     python scripts/machines.py table [--check 1]
 
 `record` is called by the script; it reads pytest's own counts and measures nothing. Run it with the
-Python of the run. `table` writes the table between the markers of docs/machines.md; with --check 1
-it only says whether the page has this table (status 1: no). If a row was run several times on one
-kind of processor, the last run counts.
+Python of the run. `table` writes the table between the markers of docs/machines.md; with
+--check 1 it only says whether the page has this table (status 1: no). If a row was run several
+times on one kind of processor, the last run counts.
 """
 
 import argparse
