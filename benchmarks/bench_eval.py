@@ -1,21 +1,20 @@
-"""Time of an evaluation against the bare matrix product it contains.
+"""Time of an evaluation, against the bare matrix product that it contains.
 
 Timed in turn in every round: Evaluator.run over all test targets (states, scores and ranks), and
-numpy's float32 product [targets, H] x [H, items] in tiles of whichever of a few heights is fastest.
-The first run, which builds the
-evaluator and compiles, is not timed; its memory is reported. Synthetic data have the published
-rsc15_64 test part's 55,400 targets, catalogue and H = 100; --train_path and --test_path take real
-files instead. Weights are random: time does not depend on them.
+numpy's float32 product [targets, H] x [H, items] in tiles, with the fastest of a few tile heights.
+The first run, which builds the evaluator and compiles, is not timed; its memory is reported. The
+synthetic data have 55,400 targets and the catalogue of the published rsc15_64 test part, and H =
+100; --train_path and --test_path take real files instead. Weights are random, since time does not
+depend on them.
 """
 
-import argparse
 import sys
 
 import common
 import numpy as np
 
-GEMM_TILES = (64, 128, 256, 512, 1024, 2048)  # rows of the product made at once
-GEMM_BYTES = 1 << 30  # of the largest result
+GEMM_TILES = (64, 128, 256, 512, 1024, 2048)  # rows of the product that are computed at once
+GEMM_BYTES = 1 << 30  # largest tile of the result
 
 
 class Gemm:
@@ -25,15 +24,15 @@ class Gemm:
         random = np.random.RandomState(seed)
         self._hidden = random.standard_normal((num_targets, hidden)).astype(np.float32)
         self._rows = random.standard_normal((num_items, hidden)).astype(np.float32)
-        tiles = [tile
-                 for tile in GEMM_TILES if 4 * tile * num_items <= GEMM_BYTES] or GEMM_TILES[:1]
+        tiles = [tile for tile in GEMM_TILES if 4 * tile * num_items <= GEMM_BYTES]
+        tiles = tiles or GEMM_TILES[:1]
         self._out = np.empty((max(tiles), num_items), np.float32)
         self._out.fill(0)  # touch the pages
         self.run(limit=4096, tile=tiles[0])  # warm-up
         self.tile = min(tiles, key=lambda tile: common.seconds_of(lambda: self.run(tile, 4096)))
 
     def run(self, tile=None, limit=None):
-        """The product of the first `limit` targets; None is all of them, in the fastest tiles."""
+        """Compute the product of the first `limit` targets; None: of all, in the fastest tiles."""
         tile = tile or self.tile
         for first in range(0, min(len(self._hidden), limit or len(self._hidden)), tile):
             part = self._hidden[first:first + tile]
@@ -46,12 +45,12 @@ def make_sessions(args):
     if args.train_path:
         from gru4rec.data.reading import loader
         vocabulary, _, _ = sessions.index_train(loader.load_events(args.train_path))
-        return sessions.index_test(loader.load_events(args.test_path),
-                                   vocabulary)[0], len(vocabulary)
+        test, _ = sessions.index_test(loader.load_events(args.test_path), vocabulary)
+        return test, len(vocabulary)
     items, offsets = common.zipf_sessions(args.targets, args.items, args.seed)
     count = len(offsets) - 1
-    return sessions.EvalSessions(items, offsets, np.zeros(count, bool), 0,
-                                 np.arange(count)), args.items
+    test = sessions.EvalSessions(items, offsets, np.zeros(count, bool), 0, np.arange(count))
+    return test, args.items
 
 
 def measure(args):
@@ -60,58 +59,54 @@ def measure(args):
     from gru4rec.evaluation import evaluator as evaluator_module
     from gru4rec.model import state
     tf_compat.setup()
-    found, num_items = make_sessions(args)
-    num_targets = len(found.items) - (len(found.offsets) - 1)
+    test, num_items = make_sessions(args)
+    num_sessions = len(test.offsets) - 1
+    num_targets = len(test.items) - num_sessions
     cfg = config.from_flags({"size": str(args.size), "seed": str(args.seed)})
     chosen = device.choose(args.device, job="infer")
-    arrays, made = state.initial(cfg, num_items), {}
+    arrays, first = state.initial(cfg, num_items), {}
 
-    def warm_up():
-        made["evaluator"] = evaluator_module.Evaluator(cfg, chosen, arrays, args.eval_batch_size)
-        made["ranked"] = made["evaluator"].run(found)
+    def first_run():
+        first["evaluator"] = evaluator_module.Evaluator(cfg, chosen, arrays, args.eval_batch_size)
+        first["ranked"] = first["evaluator"].run(test)
 
-    memory, evaluator = common.growth_mib(warm_up), made["evaluator"]
-    if len(made["ranked"].greater) != num_targets:
-        raise RuntimeError("%d ranks of %d targets" % (len(made["ranked"].greater), num_targets))
+    memory, evaluator = common.growth_mib(first_run), first["evaluator"]
+    if len(first["ranked"].greater) != num_targets:
+        raise RuntimeError("%d ranks of %d targets" % (len(first["ranked"].greater), num_targets))
     gemm = Gemm(num_targets, num_items, args.size, args.seed)
     gemm.run()
-    times = common.interleaved({"evaluator": lambda: common.seconds_of(lambda: evaluator.run(found)),
+    times = common.interleaved({"evaluator": lambda: common.seconds_of(lambda: evaluator.run(test)),
                                 "gemm": lambda: common.seconds_of(gemm.run)}, args.repeats)
     evaluator.close()
     seconds = {name: common.summary(values) for name, values in times.items()}
     flops = 2.0 * num_targets * num_items * args.size
-    return {"targets": num_targets, "sessions": len(found.offsets) - 1, "items": num_items,
-            "size": args.size,
-            "device": chosen.name, "gemm_tile": gemm.tile, "seconds": seconds,
+    return {"targets": num_targets, "sessions": num_sessions, "items": num_items,
+            "size": args.size, "device": chosen.name, "gemm_tile": gemm.tile, "seconds": seconds,
             "evaluator_mib": memory, "table_mib": 4.0 * num_items * (args.size + 1) / 2 ** 20,
             "targets_per_s": num_targets / seconds["evaluator"]["median"],
             "gemm_gflops": flops / seconds["gemm"]["median"] / 1e9,
             "ratios": {"evaluator/gemm": common.ratio(seconds["evaluator"], seconds["gemm"])}}
 
 
-def show(found):
+def show(result):
     """Print the result."""
     print("%d targets, %d items, size %d, device %s" % tuple(
-        found[name] for name in ("targets", "items", "size", "device")))
-    for name, row in found["seconds"].items():
-        print("  %-10s %8.3f s (min %.3f, max %.3f)" % (name, row["median"], row["min"],
-                                                        row["max"]))
-    value = found["ratios"]["evaluator/gemm"]
+        result[name] for name in ("targets", "items", "size", "device")))
+    for name, row in result["seconds"].items():
+        print("  %-10s %8.3f s (min %.3f, max %.3f)"
+              % (name, row["median"], row["min"], row["max"]))
+    value = result["ratios"]["evaluator/gemm"]
     print("  evaluator/gemm %.2f (best repeats %.2f); %.0f targets/s, product %.1f Gflop/s in "
-          "tiles of %d rows"
-          % (value["median"], value["best"], found["targets_per_s"], found["gemm_gflops"],
-             found["gemm_tile"]))
-    if found["evaluator_mib"]:
+          "tiles of %d rows" % (value["median"], value["best"], result["targets_per_s"],
+                                result["gemm_gflops"], result["gemm_tile"]))
+    if result["evaluator_mib"]:
         print("  memory of the evaluator %.0f MiB, of which two tables of %.0f MiB, one of them "
-              "twice"
-              % (found["evaluator_mib"], found["table_mib"]))
+              "twice" % (result["evaluator_mib"], result["table_mib"]))
     sys.stdout.flush()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    common.add_flags(parser)
+    parser = common.parser(__doc__)
     parser.add_argument("--targets", type=int, default=55400,
                         help="targets of the synthetic data [%(default)s]")
     parser.add_argument("--items", type=int, default=17376,
@@ -129,9 +124,9 @@ def main():
     common.check_repeats(args)
     if args.quick:
         args.targets, args.items, args.size, args.eval_batch_size = 2000, 500, 16, 32
-    found = measure(args)
-    show(found)
-    common.write(common.report(args, found), args.json)
+    result = measure(args)
+    show(result)
+    common.write(common.report(args, result), args.json)
 
 
 if __name__ == "__main__":

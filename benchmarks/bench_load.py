@@ -2,7 +2,8 @@
 
 Every figure comes from a process of its own, and the cases take turns in every round:
   load        load_events and index_train of a generated text file (rows/s, peak memory)
-  schedule    data.schedule.build of 8 million sessions, 32 million events (seconds, peak memory with and without inputs)
+  schedule    data.schedule.build of 8 million sessions, 32 million events (seconds, peak memory
+              with and without its inputs)
 """
 
 import argparse
@@ -20,9 +21,7 @@ CASES = ("load", "schedule")
 
 
 def generate(path, rows, num_items, seed):
-    """Write a tab-separated file of about `rows` events (SessionId, ItemId, Time), sessions in time
-    order.
-    """
+    """Write a tab-separated file of about `rows` events; its sessions are in order of time."""
     import pandas as pd
     items, offsets = common.zipf_sessions(int(rows * 3.5 / 4.5), num_items, seed)
     lengths = np.diff(offsets)
@@ -34,21 +33,20 @@ def generate(path, rows, num_items, seed):
 
 
 def run_load(args):
-    """In a process of its own."""
+    """The case `load`; runs in a process of its own."""
     from gru4rec.data import sessions
     from gru4rec.data.reading import loader
-    before, found = common.peak_mib(), {}
-    seconds = common.seconds_of(lambda: found.update(events=loader.load_events(args.file)))
-    rows = len(found["events"].item)
-    index_seconds = common.seconds_of(lambda: found.update(index=sessions.index_train(found["events"])))
-    return {"seconds": seconds, "rows": rows, "index_seconds": index_seconds,
-            "peak_mib": common.peak_mib(),
-            "start_mib": before}
+    before, loaded = common.peak_mib(), []
+    seconds = common.seconds_of(lambda: loaded.append(loader.load_events(args.file)))
+    index_seconds = common.seconds_of(lambda: loaded.append(sessions.index_train(loaded[0])))
+    return {"seconds": seconds, "rows": len(loaded[0].item), "index_seconds": index_seconds,
+            "peak_mib": common.peak_mib(), "start_mib": before}
 
 
 def run_schedule(args):
-    """In a process of its own; inputs are made small at a time, so that their making does not set
-    the peak.
+    """The case `schedule`; runs in a process of its own.
+
+    The inputs are made in small parts, so that making them does not determine the peak.
     """
     from gru4rec.data import schedule
     random = np.random.RandomState(args.seed)
@@ -62,18 +60,18 @@ def run_schedule(args):
     for first in range(0, len(items), 1 << 20):
         part = items[first:first + (1 << 20)]
         part[:] = random.randint(0, 37483, len(part))
-    before, found = common.peak_mib(), {}
-    seconds = common.seconds_of(lambda: found.update(epoch=schedule.build(items, offsets,
-                                                                          args.batch_size)))
-    if int(found["epoch"].weight.sum()) != len(items) - args.sessions:
+    before, built = common.peak_mib(), []
+    seconds = common.seconds_of(lambda: built.append(schedule.build(items, offsets,
+                                                                    args.batch_size)))
+    epoch = built[0]
+    if int(epoch.weight.sum()) != len(items) - args.sessions:
         raise RuntimeError("the schedule does not hold every target once")
-    return {"seconds": seconds, "events": len(items), "steps": found["epoch"].num_steps,
-            "peak_mib": common.peak_mib(),
-            "start_mib": before}
+    return {"seconds": seconds, "events": len(items), "steps": epoch.num_steps,
+            "peak_mib": common.peak_mib(), "start_mib": before}
 
 
 def in_process(case, args):
-    """Run a case in a new interpreter; its dict."""
+    """Run a case in a new interpreter; returns its dict."""
     words = [sys.executable, os.path.abspath(__file__), "--case", case]
     for name in ("file", "sessions", "events", "batch_size", "seed"):
         words += ["--" + name, str(getattr(args, name))]
@@ -88,7 +86,7 @@ def measure(args):
             args.file = os.path.join(directory, "events.tsv")
             generate(args.file, args.rows, args.items, args.seed)
         timers = {name: lambda name=name: in_process(name, args) for name in args.cases}
-        if not args.quick and "load" in timers:  # brings the file into memory
+        if not args.quick and "load" in timers:  # so that the file is in memory
             timers["load"]()
         rounds = common.interleaved(timers, args.repeats)
     finally:
@@ -97,35 +95,32 @@ def measure(args):
 
 
 def summarised(rounds):
-    """Per case a summary of every number, and what follows from them."""
-    found = {}
+    """For each case a summary of every number, and the rates that follow from them."""
+    results = {}
     for case, rows in rounds.items():
-        found[case] = {key: common.summary([row[key] for row in rows])
+        results[case] = {key: common.summary([row[key] for row in rows])
                        for key in rows[0] if rows[0][key] is not None}
-    if "load" in found:
-        load = found["load"]
+    if "load" in results:
+        load = results["load"]
         load["rows_per_s"] = load["rows"]["median"] / load["seconds"]["median"]
         load["index_rows_per_s"] = load["rows"]["median"] / load["index_seconds"]["median"]
-    return found
+    return results
 
 
-def show(found):
-    """Print every case."""
-    for case, row in found.items():
+def show(results):
+    """Print the results of every case."""
+    for case, row in results.items():
         for key, value in row.items():
             if isinstance(value, dict):
                 print("  %-26s %-14s %12.2f (min %.2f, max %.2f)"
-                      % (case, key, value["median"], value["min"],
-                                                                    value["max"]))
+                      % (case, key, value["median"], value["min"], value["max"]))
             else:
                 print("  %-26s %-14s %12.0f" % (case, key, value))
     sys.stdout.flush()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    common.add_flags(parser, repeats=5)
+    parser = common.parser(__doc__, repeats=5)
     parser.add_argument("--cases", default=",".join(CASES), help="which to run [%(default)s]")
     parser.add_argument("--rows", type=int, default=4000000,
                         help="events of the generated file [%(default)s]")
@@ -137,23 +132,20 @@ def main():
                         help="events of the schedule, about [%(default)s]")
     parser.add_argument("--batch_size", type=int, default=50,
                         help="lanes of the schedule [%(default)s]")
-    # the process of one case
+    # for the process of one case
     parser.add_argument("--case", choices=("load", "schedule"), help=argparse.SUPPRESS)
     parser.add_argument("--file", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.case:
         print(json.dumps({"load": run_load, "schedule": run_schedule}[args.case](args)))
         return
-    args.cases = args.cases.split(",")
-    unknown = sorted(set(args.cases) - set(CASES))
-    if unknown:
-        parser.error("unknown cases %s; use: %s" % (", ".join(unknown), ", ".join(CASES)))
+    args.cases = common.names(parser, "--cases", args.cases, CASES)
     common.check_repeats(args)
     if args.quick:
         args.rows, args.items, args.sessions, args.events = 3000, 200, 500, 2000
-    found = measure(args)
-    show(found)
-    common.write(common.report(args, found), args.json)
+    results = measure(args)
+    show(results)
+    common.write(common.report(args, results), args.json)
 
 
 if __name__ == "__main__":

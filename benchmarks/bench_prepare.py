@@ -1,13 +1,12 @@
-"""Time and memory of `python -m gru4rec.prepare` on a generated log of the size and shape of
-RSC15's.
+"""Time and memory of `python -m gru4rec.prepare` on a generated log as large as that of RSC15.
 
-The log has the form of yoochoose-clicks.dat (or of REES46's files): sessions of 3.57 events on
-average, more than a quarter of one event, 182 days, 52,739 items by Zipf's law with exponent 1.4,
-so that every filter has work. Each figure comes from a
-process of its own; its peak memory is the largest resident size the system saw. The report also
-says what the outputs hold."""
+The log has the form of yoochoose-clicks.dat, or of the files of REES46: sessions of 3.57 events on
+average, more than a quarter of them with one event, 182 days, 52,739 items by Zipf's law with
+exponent 1.4, so that every filter has work. Each figure comes from a process of its own; its peak
+memory is the largest resident size that the system saw. The report also has a summary of the
+outputs.
+"""
 
-import argparse
 import hashlib
 import json
 import os
@@ -20,9 +19,11 @@ import time
 import common
 import numpy as np
 
+from gru4rec.device import machine
+
 START_MS, DAYS, MEAN_LENGTH = 1396310400000, 182, 3.57
 YOOCHOOSE = "SELECT s, strftime(make_timestamp(t * 1000), '%Y-%m-%dT%H:%M:%S.%gZ'), i, 0 FROM frame"
-# Four sessions a user, which only a pause tells apart; one event in ten is no view.
+# Four sessions per user, which only a pause separates; one event in ten is not a view.
 REES46 = ("SELECT strftime(make_timestamp(t * 1000), '%Y-%m-%d %H:%M:%S UTC') AS event_time, "
           "CASE WHEN t % 10 = 0 THEN 'cart' ELSE 'view' END AS event_type, i AS product_id, "
           "NULL AS category_id, NULL AS category_code, NULL AS brand, 9.99 AS price, "
@@ -30,8 +31,9 @@ REES46 = ("SELECT strftime(make_timestamp(t * 1000), '%Y-%m-%d %H:%M:%S UTC') AS
 
 
 def generate(path, dataset, rows, num_items, seed):
-    """Write about `rows` lines in the raw form of the dataset, a million sessions at a time; the
-    number written.
+    """Write about `rows` lines in the raw form of the dataset; returns the number written.
+
+    A million sessions are made at a time.
     """
     import duckdb
     import pandas as pd
@@ -52,10 +54,9 @@ def generate(path, dataset, rows, num_items, seed):
             frame = pd.DataFrame({"s": session + 1, "t": ms,
                                   "i": ids[np.minimum(ranks, num_items - 1)]})
             connection.register("frame", frame)
-            part = path + ".part"
-            query = REES46.replace("{users}",
-                                   str(max(1,
-                                           num_sessions // 4))) if dataset == "rees46" else YOOCHOOSE
+            part, query = path + ".part", YOOCHOOSE
+            if dataset == "rees46":
+                query = REES46.replace("{users}", str(max(1, num_sessions // 4)))
             connection.execute("COPY (%s) TO '%s' (FORMAT csv, HEADER %s)" % (
                 query, part.replace("'", "''"), str(dataset == "rees46" and not first).lower()))
             connection.unregister("frame")
@@ -67,20 +68,19 @@ def generate(path, dataset, rows, num_items, seed):
 
 
 def prepare(args, out):
-    """One run of the command in a new process: seconds, peak MiB, what it reports, checksum of the
-    outputs.
+    """Run the command once in a new process.
+
+    Returns: dict: seconds, peak_mib, sha256 of the outputs, summary that the command wrote.
     """
     words = [sys.executable, "-m", "gru4rec.prepare", args.dataset, args.file, "--out", out,
-             "--memory", str(args.memory),
-             "--threads", str(args.threads)]
+             "--memory", str(args.memory), "--threads", str(args.threads)]
     start = time.perf_counter()
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, cwd=common.ROOT)
     peak = 0
-    # VmHWM only grows, so that only the last fraction of a second can be missed
+    # VmHWM never shrinks, so only growth in the last fraction of a second can be missed.
     while process.poll() is None:
-        peak = max(peak,
-                   int((common.field("/proc/%d/status" % process.pid, "VmHWM")
-                        or "0 kB").split()[0]))
+        kib = machine.proc_value("/proc/%d/status" % process.pid, "VmHWM") or "0 kB"
+        peak = max(peak, int(kib.split()[0]))
         time.sleep(0.05)
     seconds = time.perf_counter() - start
     if process.returncode:
@@ -96,7 +96,7 @@ def prepare(args, out):
 
 
 def measure(args):
-    """dict of the results; the generated file and the outputs are removed."""
+    """All runs: a dict for the report. The generated file and the outputs are removed."""
     directory = tempfile.mkdtemp(dir=args.directory)
     try:
         args.file = os.path.join(directory, "clicks.dat")
@@ -120,9 +120,7 @@ def measure(args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    common.add_flags(parser, repeats=5)
+    parser = common.parser(__doc__, repeats=5)
     parser.add_argument("--dataset", choices=("rsc15", "yoochoose", "rees46"), default="rsc15",
                         help="which preparation, and which raw form [%(default)s]")
     parser.add_argument("--rows", type=int, default=33000000,
@@ -133,10 +131,10 @@ def main():
     parser.add_argument("--threads", type=int, default=2,
                         help="--threads of the command [%(default)s]")
     parser.add_argument("--directory",
-                        help="where the generated file and the outputs go [the system's temporary "
-                             "one]")
+                        help="where the generated file and the outputs are written [the system's "
+                             "directory for temporary files]")
     parser.add_argument("--once", action="store_true",
-                        help="one run, for sizes at which memory is the question, not time")
+                        help="one run: for large sizes, to measure memory, not time")
     args = parser.parse_args()
     if args.quick:
         args.rows, args.items = 3000, 200
@@ -145,8 +143,8 @@ def main():
     else:
         common.check_repeats(args)
     import duckdb
-    found = measure(args)
-    common.write(common.report(args, found, duckdb=duckdb.__version__), args.json)
+    results = measure(args)
+    common.write(common.report(args, results, duckdb=duckdb.__version__), args.json)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """Load test of `python -m gru4rec.serve` on loopback: requests/s, latency and errors.
 
 The server is the real command in a process of its own, on a checkpoint of random weights (or
---checkpoint_dir); this process is the clients. `closed`: --clients connections, each asks again
-when it has its answer. `steady`: requests at --rate, whoever
-is free sends them; latency counts from when a request was due. `alone`: one connection. Sessions
-are seeded, items by Zipf's law, 1 to 20 of them. `cpu_cores` is what the server's process used of
-the processors meanwhile. Writing the random checkpoint
-needs TensorFlow.
+--checkpoint_dir); this process is the clients. The loads:
+  closed    --clients connections; each sends a request when it has the answer to the one before
+  steady    requests at a rate of --rate, sent by any free connection; latency counts from the time
+            at which a request was due
+  alone     one connection
+Sessions are seeded, with 1 to 20 items by Zipf's law. `cpu_cores` is how many processors the
+server's process used meanwhile. Writing the random checkpoint needs TensorFlow.
 """
 
-import argparse
 import asyncio
 import contextlib
 import http.client
@@ -24,9 +24,11 @@ import time
 import common
 import numpy as np
 
+LOADS = ("closed", "steady", "alone")
+
 
 def write_checkpoint(directory, args):
-    """A checkpoint of random weights; item ids are 0..I-1."""
+    """Write a checkpoint of random weights; item ids are 0..I-1."""
     from gru4rec import checkpoint, config
     from gru4rec.data.vocab import Vocabulary
     from gru4rec.model import state
@@ -37,42 +39,41 @@ def write_checkpoint(directory, args):
 
 @contextlib.contextmanager
 def server(directory, flags=()):
-    """(process, port) of the command."""
-    process = subprocess.Popen([sys.executable, "-m", "gru4rec.serve", "--checkpoint_dir",
-                                directory, "--port", "0"]
-                               + list(flags), cwd=common.ROOT, stdout=subprocess.PIPE,
+    """Start the command; yields (process, port)."""
+    words = [sys.executable, "-m", "gru4rec.serve", "--checkpoint_dir", directory, "--port", "0"]
+    process = subprocess.Popen(words + list(flags), cwd=common.ROOT, stdout=subprocess.PIPE,
                                universal_newlines=True)
     try:
         line = process.stdout.readline()
-        found = re.search(r":(\d+)\n\Z", line)
-        if not found:
+        port = re.search(r":(\d+)\n\Z", line)
+        if not port:
             raise RuntimeError("the server did not start: %r" % line)
-        yield process, int(found.group(1))
+        yield process, int(port.group(1))
     finally:
         process.terminate()
         process.wait(60)
 
 
 def requests(args, path, ids):
-    """List of whole HTTP requests as bytes; ids: those the model knows."""
+    """Whole HTTP requests as a list of bytes; ids: item ids that the model knows."""
     random = np.random.RandomState(args.seed)
     lengths = np.minimum(random.geometric(1.0 / 3.5, args.requests), 20)
     items = ids[common.zipf_items(random, int(lengths.sum()), len(ids))].tolist()
-    made, at = [], 0
+    texts, at = [], 0
     for number, length in enumerate(lengths):
-        body = {"items": items[at:at + length],
-                "k": args.k} if path == "/recommend" else {"item": items[at], "k": args.k}
-        where = path if path == "/recommend" else "/sessions/%d/click" % (number % 1000)
+        if path == "/recommend":
+            where, body = path, {"items": items[at:at + length], "k": args.k}
+        else:
+            where, body = "/sessions/%d/click" % (number % 1000), {"item": items[at], "k": args.k}
         content = json.dumps(body).encode()
-        made.append(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: "
-                    b"application/json\r\nContent-Length: %d\r\n\r\n%s"
-                    % (where.encode(), len(content), content))
+        texts.append(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                     b"Content-Length: %d\r\n\r\n%s" % (where.encode(), len(content), content))
         at += length
-    return made
+    return texts
 
 
 class Client(asyncio.Protocol):
-    """One connection that has at most one request under way."""
+    """One connection, with at most one request at a time."""
 
     def __init__(self):
         self._buffer, self.answer = b"", None
@@ -81,7 +82,7 @@ class Client(asyncio.Protocol):
         self._transport = transport
 
     def ask(self, request):
-        """Future of the answer's status."""
+        """Send a request; returns a future of the status of the answer (0: connection lost)."""
         self.answer = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return self.answer
@@ -106,7 +107,7 @@ async def connect(port, count):
     return [(await loop.create_connection(Client, "127.0.0.1", port))[1] for _ in range(count)]
 
 
-async def closed(port, made, clients, seconds):
+async def closed(port, texts, clients, seconds):
     """(seconds of each request, number of errors, wall seconds)."""
     times, errors, number = [], [0], iter(range(10 ** 9))
     start = time.perf_counter()
@@ -114,7 +115,7 @@ async def closed(port, made, clients, seconds):
     async def one(client):
         while time.perf_counter() - start < seconds:
             began = time.perf_counter()
-            status = await client.ask(made[next(number) % len(made)])
+            status = await client.ask(texts[next(number) % len(texts)])
             times.append(time.perf_counter() - began)
             errors[0] += status != 200
 
@@ -122,7 +123,7 @@ async def closed(port, made, clients, seconds):
     return times, errors[0], time.perf_counter() - start
 
 
-async def steady(port, made, clients, seconds, rate):
+async def steady(port, texts, clients, seconds, rate):
     """As `closed`, at `rate` requests a second."""
     times, errors, free = [], [0], asyncio.Queue()
     for client in await connect(port, clients):
@@ -142,13 +143,13 @@ async def steady(port, made, clients, seconds, rate):
         wait = due - time.perf_counter()
         if wait > 0:
             await asyncio.sleep(wait)
-        tasks.append(asyncio.ensure_future(one(due, made[number % len(made)])))
+        tasks.append(asyncio.ensure_future(one(due, texts[number % len(texts)])))
     await asyncio.gather(*tasks)
     return times, errors[0], time.perf_counter() - start
 
 
 def cpu_seconds(process):
-    """Processor seconds of a process so far; None outside Linux."""
+    """Processor seconds that a process has used so far; None outside Linux."""
     try:
         with open("/proc/%d/stat" % process.pid) as file:
             fields = file.read().rsplit(")", 1)[1].split()
@@ -158,20 +159,18 @@ def cpu_seconds(process):
 
 
 def summary(process, run):
-    """A dict of one load: {"requests_per_s", "errors", "p50_ms", "p90_ms", "p99_ms", "max_ms",
-    "cpu_cores"}.
-    """
+    """Run one load: requests, requests_per_s, errors, p50_ms ... max_ms, cpu_cores as a dict."""
     before = cpu_seconds(process)
     times, errors, seconds = asyncio.run(run)
-    found = dict(zip(("p50_ms", "p90_ms", "p99_ms", "max_ms"),
-                     1e3 * np.percentile(times, [50, 90, 99, 100])))
+    latency = dict(zip(("p50_ms", "p90_ms", "p99_ms", "max_ms"),
+                       1e3 * np.percentile(times, [50, 90, 99, 100])))
     used = None if before is None else (cpu_seconds(process) - before) / seconds
-    return dict(found, requests=len(times), requests_per_s=len(times) / seconds, errors=errors,
+    return dict(latency, requests=len(times), requests_per_s=len(times) / seconds, errors=errors,
                 cpu_cores=used)
 
 
 def mean_batch(port):
-    """Mean number of requests computed together since the server began."""
+    """Mean number of requests that the server computed together so far."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", "/metrics")
     text = connection.getresponse().read().decode()
@@ -185,42 +184,46 @@ def measure(args):
     """Everything: a dict for the report."""
     from gru4rec.data.vocab import Vocabulary
     with tempfile.TemporaryDirectory() as directory:
-        if not args.checkpoint_dir:
+        if args.checkpoint_dir:
+            directory = args.checkpoint_dir
+        else:
             write_checkpoint(directory, args)
-        rows, ids = [], Vocabulary.load(os.path.join(args.checkpoint_dir or directory,
-                                                     "vocabulary.npz")).ids
-        with server(args.checkpoint_dir or directory, args.server_flags.split()) as (process, port):
+        rows, ids = [], Vocabulary.load(os.path.join(directory, "vocabulary.npz")).ids
+        with server(directory, args.server_flags.split()) as (process, port):
             for path in ("/recommend", "/sessions/{id}/click"):
-                made = requests(args, path, ids)
-                asyncio.run(closed(port, made, args.clients, args.seconds / 5))  # warm-up
-                loads = {"closed": lambda made=made: closed(port, made, args.clients, args.seconds),
-                         "steady": lambda made=made: steady(port, made, args.clients, args.seconds,
-                                                            args.rate),
-                         "alone": lambda made=made: closed(port, made, 1, args.seconds / 2)}
+                texts = requests(args, path, ids)
+                asyncio.run(closed(port, texts, args.clients, args.seconds / 5))  # warm-up
                 for round_ in range(args.repeats):
                     for load in args.loads.split(","):
-                        rows.append(dict(summary(process, loads[load]()), load=load, path=path,
+                        run = load_of(load, port, texts, args)
+                        rows.append(dict(summary(process, run), load=load, path=path,
                                          round=round_))
                         show(rows[-1])
             batch = mean_batch(port)
     return {"items": len(ids), "size": args.size, "k": args.k, "clients": args.clients,
-            "rate": args.rate, "rows": rows,
-            "mean_batch": batch, "load_average": os.getloadavg()}
+            "rate": args.rate, "rows": rows, "mean_batch": batch,
+            "load_average": os.getloadavg()}
+
+
+def load_of(name, port, texts, args):
+    """The coroutine of a load."""
+    if name == "steady":
+        return steady(port, texts, args.clients, args.seconds, args.rate)
+    if name == "alone":
+        return closed(port, texts, 1, args.seconds / 2)
+    return closed(port, texts, args.clients, args.seconds)
 
 
 def show(row):
     print("%-22s %-7s %7.0f requests/s  p50 %6.2f  p90 %6.2f  p99 %6.2f  max %6.1f ms  errors %d  "
-          "server %.2f cores"
-          % (row["path"], row["load"], row["requests_per_s"], row["p50_ms"], row["p90_ms"],
-             row["p99_ms"], row["max_ms"],
-             row["errors"], row["cpu_cores"] or 0))
+          "server %.2f cores" % (row["path"], row["load"], row["requests_per_s"], row["p50_ms"],
+                                 row["p90_ms"], row["p99_ms"], row["max_ms"], row["errors"],
+                                 row["cpu_cores"] or 0))
     sys.stdout.flush()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    common.add_flags(parser, repeats=5)
+    parser = common.parser(__doc__, repeats=5)
     parser.add_argument("--checkpoint_dir", help="model to serve [random weights]")
     parser.add_argument("--items", type=int, default=17376, help="catalogue [%(default)s]")
     parser.add_argument("--size", type=int, default=100, help="hidden units [%(default)s]")
@@ -229,13 +232,14 @@ def main():
     parser.add_argument("--rate", type=float, default=1000.0,
                         help="requests/s of the load `steady` [%(default)s]")
     parser.add_argument("--seconds", type=float, default=5.0,
-                        help="of a load in a round [%(default)s]")
+                        help="length of a load in a round [%(default)s]")
     parser.add_argument("--requests", type=int, default=5000,
                         help="different requests [%(default)s]")
-    parser.add_argument("--loads", default="closed,steady,alone", help="which [%(default)s]")
+    parser.add_argument("--loads", default=",".join(LOADS), help="which to run [%(default)s]")
     parser.add_argument("--server_flags", default="",
-                        help="flags of the server, in one text [none]")
+                        help="flags of the server, as one argument [none]")
     args = parser.parse_args()
+    common.names(parser, "--loads", args.loads, LOADS)
     common.check_repeats(args)
     if args.quick:
         args.items, args.size, args.seconds, args.rate, args.requests = 500, 16, 0.4, 100.0, 50
@@ -244,10 +248,10 @@ def main():
         uvloop.install()
     except ImportError:
         pass
-    found = measure(args)
-    errors = sum(row["errors"] for row in found["rows"])
-    print("errors %d, mean batch %.1f requests" % (errors, found["mean_batch"]))
-    common.write(common.report(args, found), args.json)
+    result = measure(args)
+    errors = sum(row["errors"] for row in result["rows"])
+    print("errors %d, mean batch %.1f requests" % (errors, result["mean_batch"]))
+    common.write(common.report(args, result), args.json)
     sys.exit(1 if errors else 0)
 
 

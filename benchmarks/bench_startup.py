@@ -1,5 +1,4 @@
-"""Time from the command to its first training step, beside that of `import tensorflow`; both in
-every round.
+"""Time from the command to its first training step, and that of `import tensorflow` beside it.
 
 Cases, each a process of its own, on the bundled sample and with files in memory (one round runs
 before the timing):
@@ -9,7 +8,6 @@ before the timing):
   evaluate    from the evaluation command to its last line, for a model of one epoch
 """
 
-import argparse
 import os
 import shutil
 import subprocess
@@ -23,18 +21,16 @@ CASES = ("import", "first_step", "graph", "evaluate")
 
 
 def until(words, begin, cwd=None):
-    """Seconds from starting a command to its first output line that begins with `begin`; the
-    command is then ended.
-    """
+    """Seconds until a command writes a line that begins with `begin`; the command is then ended."""
     with tempfile.TemporaryFile("w+") as errors:
         start = time.perf_counter()
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, cwd=cwd,
                                    universal_newlines=True)
-        found = any(line.startswith(begin) for line in process.stdout)
+        came = any(line.startswith(begin) for line in process.stdout)
         seconds = time.perf_counter() - start
         process.terminate()
         process.communicate()
-        if not found:
+        if not came:
             errors.seek(0)
             raise RuntimeError("%s ended without a line %r: %s"
                                % (words[1:], begin, errors.read()[-500:]))
@@ -57,8 +53,7 @@ def timers(args, directory):
 
     if "evaluate" in args.cases:
         subprocess.check_call(command(args, model, "--epoch", "1"), cwd=common.ROOT,
-                              stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL)
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return {"import": lambda: until([sys.executable, "-c",
                                      "import tensorflow; print('imported', flush=True)"],
                                     "imported"),
@@ -68,28 +63,29 @@ def timers(args, directory):
 
 
 def measure(args):
-    """dict case -> summary of seconds, and of seconds beyond the import of the same round."""
+    """Summaries of the seconds of each case, and of those beyond the import in the same round."""
     directory = tempfile.mkdtemp()
     try:
-        made = timers(args, directory)
-        chosen = {name: made[name] for name in args.cases}
+        every = timers(args, directory)
+        chosen = {name: every[name] for name in args.cases}
         if not args.quick:
-            for timer in chosen.values():  # brings files into memory
+            for timer in chosen.values():  # so that files are in memory
                 timer()
         rounds = common.interleaved(chosen, args.repeats)
     finally:
         shutil.rmtree(directory, ignore_errors=True)
-    found = {"seconds": {name: common.summary(values) for name, values in rounds.items()},
-             "beyond_import": {}}
-    for name in set(rounds) - {"import"} if "import" in rounds else ():
-        found["beyond_import"][name] = common.summary([a - b for a,
-                                                       b in zip(rounds[name], rounds["import"])])
-    return found
+    beyond = {}
+    if "import" in rounds:
+        for name in set(rounds) - {"import"}:
+            beyond[name] = common.summary([whole - part for whole, part
+                                           in zip(rounds[name], rounds["import"])])
+    return {"seconds": {name: common.summary(values) for name, values in rounds.items()},
+            "beyond_import": beyond}
 
 
-def show(found):
-    """Print every case."""
-    for label, rows in (("", found["seconds"]), (" - import", found["beyond_import"])):
+def show(results):
+    """Print the results of every case."""
+    for label, rows in (("", results["seconds"]), (" - import", results["beyond_import"])):
         for name, row in sorted(rows.items()):
             print("  %-20s %8.2f s (min %.2f, max %.2f)"
                   % (name + label, row["median"], row["min"], row["max"]))
@@ -97,21 +93,16 @@ def show(found):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    common.add_flags(parser)
+    parser = common.parser(__doc__)
     parser.add_argument("--cases", default=",".join(CASES), help="which to run [%(default)s]")
     parser.add_argument("--device", default="cpu", help="device of the commands [%(default)s]")
     args = parser.parse_args()
-    args.cases = args.cases.split(",")
-    unknown = sorted(set(args.cases) - set(CASES))
-    if unknown:
-        parser.error("unknown cases %s; use: %s" % (", ".join(unknown), ", ".join(CASES)))
+    args.cases = common.names(parser, "--cases", args.cases, CASES)
     common.check_repeats(args)
-    found = measure(args)
-    show(found)
-    import tensorflow  # noqa: F401 the report tells the versions of what is imported
-    common.write(common.report(args, found), args.json)
+    results = measure(args)
+    show(results)
+    import tensorflow  # noqa: F401 the report has the versions of what is imported
+    common.write(common.report(args, results), args.json)
 
 
 if __name__ == "__main__":

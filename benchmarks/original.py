@@ -1,9 +1,8 @@
-"""The baseline of bench_train: training as the original TensorFlow 1 script did it, with today's
-step definition.
+"""The baseline of bench_train: training as the original TensorFlow 1 script did it.
 
-One step per session call, hidden states fed in and fetched back, stock AdamOptimizer on reference
-variables (what TensorFlow 1 makes by default), stock dropout, learning rate by
-tf.train.exponential_decay.
+The step is defined by today's code. One step per session call, hidden states fed in and fetched
+back, stock AdamOptimizer on reference variables (TensorFlow 1's default), stock dropout, learning
+rate by tf.train.exponential_decay.
 """
 
 import numpy as np
@@ -16,7 +15,7 @@ from gru4rec.tf_compat import tf
 
 
 class Original:
-    """Has the interface of an engine as far as bench_train uses it."""
+    """Has the part of an engine's interface that bench_train uses."""
 
     steps_per_run = 1
 
@@ -30,9 +29,9 @@ class Original:
             self._session = tf.Session(graph=graph, config=device.session_config())
             variables.initialise(self._session)
             known = {id(var) for var in weights.values()}
-            # slots, powers, step number
-            made = [var for var in tf.global_variables() if id(var) not in known]
-            self._session.run(tf.variables_initializer(made))
+            # Adam's slots and powers, and the step number
+            others = [var for var in tf.global_variables() if id(var) not in known]
+            self._session.run(tf.variables_initializer(others))
 
     def _build(self, config, weights):
         model, training = config.model, config.training
@@ -43,9 +42,8 @@ class Original:
                            for hidden in model.size]
         x_b, y_b, _, _ = self._batch_phs
         dense = [weights[name] for name in state.dense_shapes(model)]
-        embedding, softmax_w, softmax_b = [weights[n]
-                                           for n in (state.EMBEDDING, state.SOFTMAX_W,
-                                                     state.SOFTMAX_B)]
+        embedding = weights[state.EMBEDDING]
+        softmax_w, softmax_b = weights[state.SOFTMAX_W], weights[state.SOFTMAX_B]
 
         def dropout(tensor, layer):
             rate = 0.0 if layer == net.EMBED else model.dropout[layer]
@@ -71,7 +69,7 @@ class Original:
         self._fetches = [step.loss, list(step.states), number, lr, train_op]
 
     def run(self, chunk):
-        """Train on a chunk of one row; [1] float32 loss."""
+        """Train on a chunk of one row; returns its loss, [1] float32."""
         feed = dict(zip(self._batch_phs, (a[0] for a in chunk[:4])))
         feed.update(zip(self._state_phs, self._states))
         loss, self._states, _, _, _ = self._session.run(self._fetches, feed)

@@ -1,6 +1,4 @@
-"""Plot of ms/step over the catalogue, from reports of bench_train.py; needs matplotlib (extra
-`plots`).
-"""
+"""Plot ms/step over the catalogue, from reports of bench_train.py. Needs the extra `plots`."""
 
 import argparse
 import json
@@ -13,10 +11,11 @@ SIZES = {name: BASE[name] for name in ("batch_size", "size")}
 
 
 def points(paths):
-    """dict label -> list of (items, {"median", "min", "max"}), of the points of SIZES in all
-    reports.
+    """The points of all reports that have the batch and size of SIZES.
+
+    Returns: dict label -> list of (items, {"median", "min", "max"}).
     """
-    found = {}
+    curves = {}
     for path in paths:
         with open(path, encoding="utf-8") as source:
             report = json.load(source)
@@ -24,23 +23,20 @@ def points(paths):
         for row in report["results"]:
             if all(row[name] == value for name, value in SIZES.items()):
                 for variant, ms in row["ms_per_step"].items():
-                    label = ("products, numpy" if variant == "products"
-                             else "%s, %s" % (variant, version))
-                    found.setdefault(label, {})[row["items"]] = ms
-    return {label: sorted(rows.items()) for label, rows in found.items()}
+                    label = "%s, %s" % (variant, "numpy" if variant == "products" else version)
+                    curves.setdefault(label, {})[row["items"]] = ms
+    return {label: sorted(rows.items()) for label, rows in curves.items()}
 
 
-def draw(found, variants, path):
-    """Write one line per label whose variant is among `variants`; the bars are the fastest and
-    slowest rounds.
-    """
+def draw(curves, variants, path):
+    """Draw a line for each label of these variants; bars are fastest and slowest round."""
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    # equal data, equal file; text stays text
+    # The same data give the same file; text stays text.
     pyplot.rcParams.update({"svg.hashsalt": "gru4rec", "svg.fonttype": "none"})
     figure, axes = pyplot.subplots(figsize=(7, 4.5), dpi=80)
-    for label, rows in sorted(found.items()):
+    for label, rows in sorted(curves.items()):
         if label.split(",")[0] in variants and len(rows) > 1:
             middle = [ms["median"] for _, ms in rows]
             spread = [[ms["median"] - ms["min"] for _, ms in rows],

@@ -1,26 +1,24 @@
-"""What a training step of the compiled loop is made of: the step again and again with one part left
-out.
+"""What a training step of the compiled loop is made of: the step with one part left out at a time.
 
-A part left out changes what is learned and nothing else of the step, so the time it saves is what
-it costs there; parts overlap in a compiled loop, so the savings need not add up to the step. Timed
-in turn in every round (A B C A B C ...):
+Without a part another model is learned, but nothing else of the step changes. So the time that is
+saved is what the part costs there. Parts overlap in a compiled loop, so the savings need not add up
+to the step. Timed in turn in every round (A B C A B C ...):
 
   step            the loop engine as it is
   no dropout      rates of 0
   no draw         the same negatives in every step
   no loss         half the sum of squared scores instead of the loss
-  no catch-up     rows taken as they lie (adam)
+  no catch-up     rows are used as they are stored (adam)
   no duplicates   gradients of the same row are not summed
-  no row updates  gradients of rows are made and summed up, no row is written
+  no row updates  gradients of rows are computed and summed up, no row is written
   no dense updates  gradients of the cells' weights are summed up, no update is computed
   products        numpy, float32: the matrix products of the step, forward and backward
   products_loop   the same in TensorFlow's loop, compiled
 
-Flags of `gru4rec.main` that the list does not name can be given after `--`, a preset too:
+Other flags of `gru4rec.main` can be given after `--`, a preset too:
   python benchmarks/profile_step.py --json OUT -- --preset rsc15-gru --batch_size 50
 """
 
-import argparse
 import contextlib
 from unittest import mock
 
@@ -30,7 +28,7 @@ from bench_train import RUN_STEPS, GraphProducts, Products, Runner, make_epoch
 
 
 def parts(config):
-    """name of a variant -> function that makes a context in which an engine lacks that part."""
+    """dict name -> function that returns a context; engines made in it lack that part."""
     from gru4rec.device import base
     from gru4rec.engine import loop
     from gru4rec.graph import duplicates, losses, negatives, tables
@@ -50,8 +48,7 @@ def parts(config):
         return values_nd
 
     def one_row(self, rows, gradient_nd, same, lr, number):
-        # One row stands for all: the sum keeps every gradient alive, and a step still writes
-        # something.
+        # One row for all: with the sum every gradient is still computed, and something is written.
         value = tf.reduce_sum(same.sum(gradient_nd), 0, keepdims=True)
         width = self._vars[0].shape.as_list()[1]
         return (tf.pad(value, [[0, 0], [0, width - value.shape.as_list()[1]]]) * 1e-30,)
@@ -65,21 +62,21 @@ def parts(config):
     def undropped(self, x, rate, seed, step, stream):
         return x
 
-    found = {"step": contextlib.nullcontext,
-             "no dropout": lambda: mock.patch.object(base.Device, "dropout", undropped),
-             "no loss": lambda: mock.patch.object(losses, "total", squares),
-             "no row updates": lambda: mock.patch.multiple(tables.Table, updated=one_row,
-                                                           write=write_one),
-             "no dense updates": lambda: mock.patch.object(loop, "_apply", only_copied)}
+    without = {"step": contextlib.nullcontext,
+               "no dropout": lambda: mock.patch.object(base.Device, "dropout", undropped),
+               "no loss": lambda: mock.patch.object(losses, "total", squares),
+               "no row updates": lambda: mock.patch.multiple(tables.Table, updated=one_row,
+                                                             write=write_one),
+               "no dense updates": lambda: mock.patch.object(loop, "_apply", only_copied)}
     if config.training.optimizer == "adam":
-        found["no catch-up"] = lambda: mock.patch.object(lazy_adam, "catch_up", as_they_lie)
+        without["no catch-up"] = lambda: mock.patch.object(lazy_adam, "catch_up", as_they_lie)
     if config.training.n_sample:
-        found["no draw"] = lambda: mock.patch.object(negatives, "draw", same_negatives)
-    indices = config.training.batch_size * (2 if config.model.embedding == "shared"
-                                            else 1) + config.training.n_sample
-    kind = duplicates._Pairs if indices <= duplicates.PAIRS else duplicates._Slots
-    found["no duplicates"] = lambda: mock.patch.object(kind, "sum", unsummed)
-    return found
+        without["no draw"] = lambda: mock.patch.object(negatives, "draw", same_negatives)
+    inputs = 2 if config.model.embedding == "shared" else 1
+    num_rows = config.training.batch_size * inputs + config.training.n_sample
+    kind = duplicates._Pairs if num_rows <= duplicates.PAIRS else duplicates._Slots
+    without["no duplicates"] = lambda: mock.patch.object(kind, "sum", unsummed)
+    return without
 
 
 def make_runners(config, args):
@@ -104,9 +101,7 @@ def make_runners(config, args):
 
 
 def parse(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    common.add_flags(parser)
+    parser = common.parser(__doc__)
     parser.add_argument("--items", type=int, default=17376,
                         help="catalogue of the synthetic data [%(default)s]")
     parser.add_argument("--train_path",
@@ -133,9 +128,10 @@ def main():
     ms = {name: common.summary(values) for name, values in times.items()}
     whole = ms["step"]["median"]
     for name, row in ms.items():
-        saved = "  saves %.4f (%.0f %%)" % (whole - row["median"],
-                                            100 - 100
-                                            * row["median"] / whole) if " " in name else ""
+        saved = ""
+        if " " in name:
+            saved = "  saves %.4f (%.0f %%)" % (whole - row["median"],
+                                                100 - 100 * row["median"] / whole)
         print("%-17s %9.4f ms/step (min %.4f, max %.4f)%s"
               % (name, row["median"], row["min"], row["max"], saved))
     ratios = {name: common.ratio(ms["step"], ms[name]) for name in ("products", "products_loop")}

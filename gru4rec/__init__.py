@@ -1,7 +1,7 @@
-"""Session-based recommendation with a GRU on CPU, GPU and Ascend NPU; importing this package needs
-no TensorFlow.
+"""Session-based recommendation with a GRU, on CPU, GPU and Ascend NPU.
 
-`gru4rec.load(checkpoint_directory)` gives a model to recommend with (recommend.model).
+`gru4rec.load(checkpoint_directory)` returns a trained model to recommend with (recommend.model).
+Importing this package needs no TensorFlow.
 """
 
 from typing import TYPE_CHECKING

@@ -1,8 +1,8 @@
-"""The few named errors. `main` turns each into one line on stderr and `exit_status`."""
+"""The few named errors; a command turns each into one line on stderr and its `exit_status`."""
 
 
 class Gru4RecError(Exception):
-    """Base of every error a user can cause or meet; carries the exit status of the command."""
+    """Base of every error that a user can cause or meet; has the exit status of the command."""
 
     exit_status: int = 2
 
@@ -20,27 +20,27 @@ class DataError(InputError):
 
 
 class CheckpointError(InputError):
-    """A checkpoint that is missing, damaged, or contradicts the flags."""
+    """A checkpoint that is missing, is damaged, or contradicts the flags."""
 
 
 class LockedError(Gru4RecError):
-    """Another run works in the directory."""
+    """Another run is using the directory."""
 
     exit_status = 4
 
 
 class ClusterError(Gru4RecError):
-    """A process that trains together with this one did not come, or is gone."""
+    """A process that trains together with this one did not start, or has ended."""
 
     exit_status = 4
 
 
 class DeviceError(InputError):
-    """A device that was asked for and cannot be had."""
+    """A device that was asked for but cannot be used."""
 
 
 class DivergenceError(Gru4RecError):
-    """Loss, weights or scores are no longer finite, or the loss is absurd (see `divergence`)."""
+    """Loss, weights or scores are not finite, or the loss is absurd (see model/divergence.py)."""
 
     exit_status = 3
 

@@ -1,20 +1,23 @@
 """The one module that knows TensorFlow's versions: import `tf` here, call `setup` once.
 
-What TensorFlow says on stderr is decided here. A command shows our lines and TensorFlow's errors:
+It also decides what TensorFlow may write to stderr. A command shows our lines and TensorFlow's
+errors:
 
-- TF_CPP_MIN_LOG_LEVEL=2 hides the information and warnings of TensorFlow's own log. A value that is
-  set already is kept; 0 shows everything, and then nothing of what follows is done.
-- TensorFlow 2.16-2.20 logs part of its lines through absl, which does not know that variable ("MLIR
-  V1 optimization pass is not enabled", "Compiled cluster using XLA!", "Started server with
-  target"): absl is told the same level (`_level_of_absl`).
+- TF_CPP_MIN_LOG_LEVEL=2 hides the information and warnings of TensorFlow's own log. A value that
+  the user has set is kept; with 0 everything is shown, and the two points below do not apply.
+- TensorFlow 2.16-2.20 logs some lines through absl, which does not read that variable ("MLIR V1
+  optimization pass is not enabled", "Compiled cluster using XLA!", "Started server with target").
+  `_set_level_of_absl` gives absl the same level.
 - A few lines are written while TensorFlow is imported, before any level counts. While a command
   imports it, stderr goes through `_without_harmless_lines`, which drops the lines of `HARMLESS` and
   nothing else. A program that imports this package keeps its stderr as it is.
 
-TF_ENABLE_ONEDNN_OPTS is left alone: 0 would hide oneDNN's line, and oneDNN changes nothing in
-compiled training, but it makes some that is not compiled faster (benchmarks/results/onednn.json).
-Not hidden: TensorFlow 2.15 says "Compiled cluster using XLA!" and "SetPriority unimplemented" once,
-in the middle of a run, where no level but the one that hides all errors reaches them.
+TF_ENABLE_ONEDNN_OPTS is left alone. 0 would hide oneDNN's line, and oneDNN changes nothing in
+compiled training, but it makes some of the training that is not compiled faster
+(benchmarks/results/onednn.json).
+
+Not hidden: TensorFlow 2.15 writes "Compiled cluster using XLA!" and "SetPriority unimplemented"
+once in the middle of a run; only the level that also hides errors would hide them.
 """
 
 import contextlib
@@ -31,20 +34,21 @@ from gru4rec.command import invocation
 # C++ errors only, unless the user asked for more
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-# Patterns of whole lines. Each says which TensorFlow writes it, and why it is no news.
+# Patterns of whole lines; above each, which TensorFlow writes it and why it does not matter.
 HARMLESS = (
-    # absl, 2.15 and later: comes before the first line that absl writes; says nothing by itself.
+    # absl, 2.15 and later: announces the first line that absl writes; says nothing by itself.
     r"WARNING: All log messages before absl::InitializeLog\(\) is called are written to STDERR",
-    # 2.21, processors with AVX-512: which kernels are used. Twice, for two libraries ask.
+    # 2.21, processors with AVX-512: which kernels are used. Written by two libraries.
     r"I\d{4} .*port\.cc:\d+\] oneDNN custom operations are on\. .*",
-    # 2.15-2.20 built for GPUs: two libraries register the same plug-in; the first stays.
+    # 2.15-2.20 built for GPUs: two libraries register the same plug-in; the first one is used.
     r".*E.* Unable to register cu(FFT|DNN|BLAS) factory: Attempting to register factory for plugin "
     r"cu(FFT|DNN|BLAS) when one has already been registered",
-    # 2.18-2.20 built for GPUs: the same of the placement of computations.
+    # 2.18-2.20 built for GPUs: the same for the placement of computations.
     r".*[EW]\d{4} .*computation_placer\.cc:\d+\] computation placer already registered\..*",
 )
-# The program of the process that reads stderr meanwhile. It outlives a crash of this one, so no
-# line is lost; a signal sent to both, such as Ctrl-C, is not for it. It ends with the last writer.
+# The program of the process that reads stderr during the import. It outlives a crash of this
+# process, so no line is lost. It ignores signals that are sent to both, such as Ctrl-C, and ends
+# when no writer is left.
 _READER = r"""
 import os, re, signal, sys
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
@@ -71,10 +75,10 @@ def _shows_everything():
 
 @contextlib.contextmanager
 def _without_harmless_lines():
-    """In a command, lines of `HARMLESS` do not come to stderr; others do, at once and in order."""
+    """In a command, drop the lines of `HARMLESS` from stderr; pass others on, in order, at once."""
     reader = None
     if invocation.is_running() and os.name == "posix" and not _shows_everything():
-        with contextlib.suppress(OSError, ValueError):  # closed stderr, or no process to be had
+        with contextlib.suppress(OSError, ValueError):  # stderr is closed, or no process starts
             before = os.dup(2)
             words = [sys.executable, "-I", "-S", "-c", _READER, "(?:%s)$" % "|".join(HARMLESS)]
             try:
@@ -92,26 +96,26 @@ def _without_harmless_lines():
     finally:
         os.dup2(before, 2)
         os.close(before)
-        with contextlib.suppress(subprocess.TimeoutExpired):  # what it has read comes first
+        with contextlib.suppress(subprocess.TimeoutExpired):  # until it has written what it read
             reader.wait(10)
 
 
-# absl::SetMinLogLevel as the library names it, with absl's release in it.
+# Symbol of absl::SetMinLogLevel in the library; the name contains absl's release.
 _SET_MIN_LOG_LEVEL = rb"_ZN4absl\d+lts_\d+14SetMinLogLevelENS0_18LogSeverityAtLeastE(?=\0)"
 
 
-def _level_of_absl():
-    """Tell absl the level of TF_CPP_MIN_LOG_LEVEL; at 2 and below errors are shown."""
+def _set_level_of_absl():
+    """Give absl the level of TF_CPP_MIN_LOG_LEVEL; at 2 and below errors are shown."""
     level = os.environ["TF_CPP_MIN_LOG_LEVEL"].strip()
     if not (2, 16) <= TF_VERSION < (2, 21) or level not in ("1", "2", "3"):
         return
-    with contextlib.suppress(OSError, AttributeError):  # another system or build
+    with contextlib.suppress(OSError, AttributeError):  # the library differs on another system
         library = os.path.join(os.path.dirname(sys.modules["tensorflow"].__file__),
                                "libtensorflow_framework.so.2")
         with open(library, "rb") as source, \
                 mmap.mmap(source.fileno(), 0, access=mmap.ACCESS_READ) as text:
-            found = re.search(_SET_MIN_LOG_LEVEL, text)
-            name = found.group().decode() if found else None
+            symbol = re.search(_SET_MIN_LOG_LEVEL, text)
+            name = symbol.group().decode() if symbol else None
         if name:
             getattr(ctypes.CDLL(library), name)(ctypes.c_int(int(level)))
 
@@ -123,15 +127,14 @@ with warnings.catch_warnings(), _without_harmless_lines():
 TF_VERSION = tuple(int(part) for part in re.findall(r"\d+", tf.__version__)[:3])
 IS_TF2 = TF_VERSION >= (2,)
 
-_level_of_absl()
+_set_level_of_absl()
 _ready = False
 
 
 def setup():
-    """Switch TensorFlow to graph mode with version 1 behaviour, and silence deprecation notes; call
-    before any graph.
+    """Switch TensorFlow to graph mode with version 1 behaviour; silence its deprecation notes.
 
-    The command and the test setup call it. A second call does nothing.
+    Commands and the tests call it before any graph is built. A second call does nothing.
     """
     global _ready
     if _ready:
@@ -144,7 +147,7 @@ def setup():
 
 @contextlib.contextmanager
 def memory_errors():
-    """Within it TensorFlow runs out of memory as Python does: with a MemoryError of one line."""
+    """Within it, TensorFlow's out-of-memory error becomes a MemoryError with one line."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
@@ -153,9 +156,9 @@ def memory_errors():
 
 
 def collective_ops():
-    """TensorFlow's collective ops of graph mode, which have no public name."""
-    from tensorflow.python.ops import collective_ops as found
-    return found
+    """TensorFlow's module of collective ops for graph mode; it has no public name."""
+    from tensorflow.python.ops import collective_ops as module
+    return module
 
 
 def has_xla():
@@ -164,13 +167,13 @@ def has_xla():
 
 
 def _one_order_of_sums():
-    """Compiled products on a CPU are summed in one order.
+    """Make compiled matrix products on a CPU sum in one fixed order.
 
-    TensorFlow 2.6 shares a compiled product among threads, and the order in which their parts are
-    summed is that in which they end: one run in about ten differs in the last place, and a resumed
-    run is no longer the uninterrupted one. One thread has one order. XLA reads its flags when it
-    compiles for the first time. Other differences remain with 2.6 (docs/machines.md). 2.15 and
-    later have been seen to repeat their bits without it.
+    TensorFlow 2.6 divides a compiled product among threads and sums their parts in the order in
+    which they end. So about one run in ten differs in the last digit, and a resumed run is not
+    equal to the uninterrupted one. One thread has one order. XLA reads its flags when it compiles
+    for the first time. Other differences remain with 2.6 (docs/machines.md).
+    TensorFlow 2.15 and later gave the same bits in all tests without this.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if TF_VERSION < (2, 15) and _EIGEN_THREADS not in flags:
@@ -181,7 +184,7 @@ _EIGEN_THREADS = "xla_cpu_multi_thread_eigen"
 
 
 def jit_function(fn):
-    """`fn` compiled by XLA; calling it inside a graph adds one node.
+    """`fn` compiled by XLA; a call inside a graph adds one node.
 
     Args:
       fn: function of tensors (static shapes) to tensors.
@@ -195,10 +198,10 @@ def jit_function(fn):
 
 
 def jit_part(fn):
-    """`fn` compiled by XLA, to be called inside the body of a `tf.while_loop` of version 1.
+    """`fn` compiled by XLA, for calls inside the body of a `tf.while_loop` of version 1.
 
-    A `jit_function` called there for the first time ends up outside the loop; a concrete function
-    does not.
+    A `jit_function` that is first called there ends up outside the loop; a concrete function does
+    not.
 
     Args:
       fn: function of nested tuples and lists of tensors (static shapes) and None, to such.

@@ -1,3 +1,3 @@
-"""The version of the package; the one place it is written."""
+"""The version of the package; it is written in this place only."""
 
 __version__ = "0.1.0"

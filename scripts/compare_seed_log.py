@@ -1,13 +1,11 @@
-"""Train on the oldest targets of a file and print learning rate and loss beside those of a
-published log:
+"""Compare learning rate and loss of a training with those of a published log.
 
     python scripts/compare_seed_log.py LOG.csv TRAIN [--targets 152500] [--json OUT]
 
 LOG.csv has the columns device,epoch,step,lr,loss,step_seconds (loss: mean since the epoch began).
-TRAIN is an events file; its sessions are taken in the order of their first event until they hold
-`--targets` targets, and trained with
-the defaults, batch 50, 10 epochs. Exit status 0 if all three demands hold for every device of the
-log, else 1:
+TRAIN is an events file. Its sessions are taken in the order of their first event until they hold
+`--targets` targets; these are trained with the default flags, batch 50, 10 epochs. Exit status 0 if
+all three conditions hold for every device of the log, else 1:
 
     step 1    the loss is within 0.01 of the log's
     lr        the column is the same, to the six decimals printed, in all rows
@@ -46,8 +44,9 @@ def oldest_sessions(session, time, num_targets):
 
     Args:
       session: [E] ids. time: [E] seconds.
-    Returns: ([E] bool, targets held: the wanted number, or up to one session more; all there are
-    if fewer)."""
+    Returns: ([E] bool, number of targets they hold: that number or up to one session more; all of
+      them if there are fewer).
+    """
     _, code = np.unique(session, return_inverse=True)
     first = np.full(code.max() + 1, np.inf)
     np.minimum.at(first, code, time)
@@ -60,9 +59,7 @@ def oldest_sessions(session, time, num_targets):
 
 
 def write_events(path, events, mask):
-    """The events of a mask as tab-separated text, order kept; times as printed by repr, so that
-    none moves.
-    """
+    """Write the events of a mask as tab-separated text, in their order; times keep all digits."""
     with open(path, "w", encoding="utf-8") as out:
         out.write("SessionId\tItemId\tTime\n")
         for row in zip(events.session[mask].tolist(), events.item[mask].tolist(),
@@ -71,18 +68,16 @@ def write_events(path, events, mask):
 
 
 def train(events, mask, device):
-    """Rows dict(epoch, step, lr, loss) that the real command logs on those events."""
+    """Train on those events with the real command: list of dict(epoch, step, lr, loss)."""
     with tempfile.TemporaryDirectory() as directory:
-        path, checkpoints = os.path.join(directory,
-                                         "oldest.tsv"), os.path.join(directory, "checkpoint")
+        path = os.path.join(directory, "oldest.tsv")
+        checkpoints = os.path.join(directory, "checkpoint")
         write_events(path, events, mask)
         command = [sys.executable, "-m", "gru4rec.main", "--train", "1", "--train_path", path,
-                   "--checkpoint_dir",
-                   checkpoints, "--device", device] + FLAGS
-        environment = dict(os.environ,
-                           PYTHONPATH=os.pathsep.join(filter(None,
-                                                             [ROOT, os.environ.get("PYTHONPATH")])))
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+                   "--checkpoint_dir", checkpoints, "--device", device] + FLAGS
+        search_path = os.pathsep.join(filter(None, [ROOT, os.environ.get("PYTHONPATH")]))
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL,
+                       env=dict(os.environ, PYTHONPATH=search_path))
         with open(os.path.join(checkpoints, "metrics.jsonl"), encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
     return [{key: row[key] for key in ("epoch", "step", "lr", "loss")}
@@ -90,7 +85,7 @@ def train(events, mask, device):
 
 
 def compare(ours, theirs):
-    """Joined rows and verdicts.
+    """Join the rows of the training (ours) and of the published log (theirs), and judge them.
 
     Args:
       ours, theirs: list of dict(epoch, step, lr, loss).
@@ -103,8 +98,8 @@ def compare(ours, theirs):
         our = by_step.get(their["step"])
         if our is not None:
             rows.append(dict(step=their["step"], epoch=their["epoch"], lr_ours=our["lr"],
-                             lr_theirs=their["lr"],
-                             loss_ours=our["loss"], loss_theirs=their["loss"],
+                             lr_theirs=their["lr"], loss_ours=our["loss"],
+                             loss_theirs=their["loss"],
                              relative=our["loss"] / their["loss"] - 1.0))
     first = [abs(row["loss_ours"] - row["loss_theirs"]) for row in rows if row["step"] == 1]
     same = sum("%.6f" % row["lr_ours"] == "%.6f" % row["lr_theirs"] for row in rows)
@@ -123,12 +118,11 @@ def compare(ours, theirs):
 
 def table(rows):
     """Lines of a Markdown table."""
-    lines = ["| step | epoch | lr ours | lr theirs | loss ours | loss theirs | relative difference "
-             "|",
-             "|---:|---:|---:|---:|---:|---:|---:|"]
-    return lines + ["| %(step)d | %(epoch)d | %(lr_ours).6f | %(lr_theirs).6f | %(loss_ours).6f | "
-                    "%(loss_theirs).6f | "
-                    % row + "%+.1f %% |" % (100 * row["relative"]) for row in rows]
+    head = "| step | epoch | lr ours | lr theirs | loss ours | loss theirs | relative difference |"
+    cells = ("| %(step)d | %(epoch)d | %(lr_ours).6f | %(lr_theirs).6f | %(loss_ours).6f "
+             "| %(loss_theirs).6f | ")
+    return [head, "|---:|---:|---:|---:|---:|---:|---:|"] + [
+        cells % row + "%+.1f %% |" % (100 * row["relative"]) for row in rows]
 
 
 def main(argv=None):
@@ -165,9 +159,8 @@ def _write_json(args, held, record):
     command = ("python scripts/compare_seed_log.py $REALDATA/%s $REALDATA/%s --device %s"
                % (os.path.basename(args.log),
                   "/".join(os.path.abspath(args.train).split(os.sep)[-2:]), args.device))
-    record_results.write(args.json, {
-        "commands": [command], "date": record_results.today(), "machine": record_results.machine(),
-        "versions": record_results.versions(), "targets": held, "devices": record})
+    record_results.write(args.json, dict(record_results.origin(), commands=[command], targets=held,
+                                         devices=record))
 
 
 if __name__ == "__main__":

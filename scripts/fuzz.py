@@ -1,12 +1,11 @@
-"""Feed hostile input to everything that reads files, and count the cases:
+"""Feed hostile input to everything that reads files, and count the cases.
 
     python scripts/fuzz.py [--cases 2000] [--seed 0] [TARGET ...]
 
-A case is a valid input with bytes, values or structure changed at random, or random altogether;
-checksums are made right again where there are any, as somebody who means harm would. It passes if
-the input is taken, or refused by one of the
-program's own errors, within 20 seconds of computing and 4 GiB, and no file was written. Exit status
-1 and the case if one does not pass.
+A case is a valid input with bytes, values or structure changed at random, or fully random input.
+Checksums are corrected afterwards, as an attacker would do. A case passes if the input is accepted,
+or refused with one of the program's own errors, within 20 seconds of processor time and 4 GiB, and
+no file was written. Otherwise the case is named and the exit status is 1.
 """
 
 import argparse
@@ -49,21 +48,21 @@ from gru4rec.training.start import Refit  # noqa: E402
 
 SECONDS, MEMORY = 20, 4 << 30
 WORDS = ["", "0", "-1", "1e999", "nan", "NaN", "9" * 30, "1e-320", "null", "\ud800", "\x00",
-         "../../etc/passwd", "é", "true",
-         "-0", "0x10", "1_000", "٣", "100,50", ",", "'", '"', "\t", "\n", "%s", "1" * 5000]
+         "../../etc/passwd", "é", "true", "-0", "0x10", "1_000", "٣",
+         "100,50", ",", "'", '"', "\t", "\n", "%s", "1" * 5000]
 NUMBERS = [0, -1, 1, 2 ** 31, 2 ** 63, -2 ** 63 - 1, 10 ** 400, 1e308, float("inf"), float("nan"),
            0.1, True, None]
 
 
 class Executed:
-    """Would leave a file behind if anything unpickled it."""
+    """An object that creates a file when it is unpickled."""
 
     def __reduce__(self):
         return open, ("executed", "w")
 
 
 def mutated(chance, data, pieces=()):
-    """Bytes with a few places changed, cut, doubled or replaced."""
+    """The bytes with a few places changed, cut, doubled or replaced."""
     data = bytearray(data)
     for _ in range(chance.choice([1, 1, 2, 5, 20])):
         at = chance.randrange(len(data) + 1)
@@ -79,14 +78,13 @@ def mutated(chance, data, pieces=()):
         elif kind == 4 and pieces:
             data[at:at + chance.randrange(4)] = chance.choice(pieces)
         else:
-            data[at:at + 8] = struct.pack("<q",
-                                          chance.choice([0, -1, 1, 2 ** 31, 2 ** 40, 2 ** 62,
-                                                         -2 ** 63]))
+            number = chance.choice([0, -1, 1, 2 ** 31, 2 ** 40, 2 ** 62, -2 ** 63])
+            data[at:at + 8] = struct.pack("<q", number)
     return bytes(data)
 
 
 def junk(chance, depth=3):
-    """Any JSON value."""
+    """A random JSON value."""
     kind = chance.randrange(6 if depth else 4)
     if kind < 2:
         return chance.choice(NUMBERS)
@@ -98,7 +96,7 @@ def junk(chance, depth=3):
 
 
 def changed(chance, value, depth=0):
-    """A JSON value in which about one part is another one, missing or added."""
+    """The JSON value with about one part replaced, removed or added."""
     if depth and chance.random() < 0.1:
         return junk(chance)
     if isinstance(value, dict) and value:
@@ -116,13 +114,13 @@ def changed(chance, value, depth=0):
         return out
     if isinstance(value, list) and value:
         at = chance.randrange(len(value))
-        return value[:at] + [changed(chance, value[at],
-                                     depth + 1)] + value[at + 1 + (chance.random() < 0.1):]
+        part = changed(chance, value[at], depth + 1)
+        return value[:at] + [part] + value[at + 1 + (chance.random() < 0.1):]
     return junk(chance)
 
 
 class Corpus:
-    """Valid inputs to begin with, in a directory of their own."""
+    """Valid inputs to start from, in the current directory."""
 
     def __init__(self, directory, real_tensors):
         self.directory = directory
@@ -159,7 +157,7 @@ class Corpus:
             return json.load(file) if mode == "r" else file.read()
 
     def put(self, name, data):
-        """Give a file other bytes, and the manifest the right checksums."""
+        """Write a file with other content, and correct its checksum in the manifest."""
         for other, content in self.bytes.items():
             if other != name:
                 _write(other, content)
@@ -185,17 +183,19 @@ def _write(name, data):
         out.write(data)
 
 
-# A target: function (chance, corpus) -> function () that reads the case it has put there.
+# A target is a function (chance, corpus) that writes a case and returns the function () to read it.
 
 def text_events(chance, corpus):
     pieces = [word.encode("utf-8", "replace")
               for word in WORDS] + [b"SessionId", b"\r\n", b"\xef\xbb\xbf", b";", b","]
-    data = (corpus.text if chance.random() < 0.9
-            else bytes(chance.randrange(256) for _ in range(chance.randrange(300))))
+    data = corpus.text
+    if chance.random() >= 0.9:
+        data = bytes(chance.randrange(256) for _ in range(chance.randrange(300)))
     data = mutated(chance, data, pieces)
     if chance.random() < 0.2:
-        data = mutated(chance,
-                       gzip.compress(data)) if chance.random() < 0.7 else gzip.compress(data)
+        data = gzip.compress(data)
+        if chance.random() < 0.7:
+            data = mutated(chance, data)
     name = chance.choice(["case.tsv", "case.csv.gz", "case.txt"])
     _write(name, data)
 
@@ -221,8 +221,10 @@ def flags(chance, corpus):
     for _ in range(chance.randrange(1, 6)):
         value = chance.choice(WORDS + [str(n) for n in NUMBERS[:6]]
                               + ["fast", "rsc15", "adam", "bpr", "tanh", "90s"])
-        argv += ["--" + chance.choice(names),
-                 value] if chance.random() < 0.95 else [chance.choice(WORDS)]
+        if chance.random() < 0.95:
+            argv += ["--" + chance.choice(names), value]
+        else:
+            argv.append(chance.choice(WORDS))
     return lambda: config.parse(argv)
 
 
@@ -260,8 +262,8 @@ def refit(chance, corpus):
     return lambda: _resume(corpus)
 
 
-def _npz(chance, data, name):
-    """Bytes of an .npz changed as bytes, or with an array changed, pickled, huge or packed."""
+def _npz(chance, data):
+    """An .npz changed as bytes, or with an array that is changed, pickled, huge or compressed."""
     kind = chance.randrange(4)
     if kind == 0:
         return mutated(chance, data)
@@ -274,12 +276,12 @@ def _npz(chance, data, name):
         values = arrays[key].astype(chance.choice(["i8", "f8", "u1", "S3", "c16", "M8[s]", "?"]))
         arrays[key] = chance.choice([
             values[:-1] if values.ndim else values, values.reshape(-1, 1), np.zeros_like(values),
-            values,
-            np.zeros(0, np.int64), np.full(values.shape, 2 ** 62), np.full(values.shape, -1)])
+            values, np.zeros(0, np.int64), np.full(values.shape, 2 ** 62),
+            np.full(values.shape, -1)])
     out = io.BytesIO()
-    if kind == 3:  # a header that promises much, or a raw pickle
-        with zipfile.ZipFile(out, "w",
-                             chance.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])) as archive:
+    if kind == 3:  # a header that announces much data, or a raw pickle
+        method = chance.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+        with zipfile.ZipFile(out, "w", method) as archive:
             for other in arrays:
                 member = io.BytesIO()
                 np.save(member, arrays[other])
@@ -288,8 +290,7 @@ def _npz(chance, data, name):
                     much = b"'shape': (%d," % 10 ** chance.randrange(3, 18)
                     body = chance.choice([
                         pickle.dumps(Executed()), body.replace(b"'shape': (", much),
-                        body + bytes(10 ** 6), b"",
-                        body.replace(b"<i8", b"|O8"), body[:100]])
+                        body + bytes(10 ** 6), b"", body.replace(b"<i8", b"|O8"), body[:100]])
                 archive.writestr(other + ".npy", body)
     else:
         np.savez(out, **arrays)
@@ -297,7 +298,7 @@ def _npz(chance, data, name):
 
 
 def vocabulary(chance, corpus):
-    corpus.put("vocabulary.npz", _npz(chance, corpus.bytes["vocabulary.npz"], "vocabulary.npz"))
+    corpus.put("vocabulary.npz", _npz(chance, corpus.bytes["vocabulary.npz"]))
 
     def read():
         with contextlib.suppress(Gru4RecError):
@@ -307,7 +308,7 @@ def vocabulary(chance, corpus):
 
 
 def rule_file(chance, corpus):
-    _write("rules.npz", _npz(chance, corpus.bytes["rules.npz"], "rules.npz"))
+    _write("rules.npz", _npz(chance, corpus.bytes["rules.npz"]))
     return lambda: rules.load("rules.npz", corpus.vocabulary)
 
 
@@ -319,21 +320,21 @@ def preset(chance, corpus):
     _write("presets/case.json", mutated(chance, data) if chance.random() < 0.4 else data)
 
     def read():
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Gru4RecError,
-                                                                            SystemExit):
+        with contextlib.redirect_stdout(io.StringIO()), \
+                contextlib.suppress(Gru4RecError, SystemExit):
             config.parse(["--preset", "list"])
         config.parse(["--preset", "case"])
     return read
 
 
 def tensors(chance, corpus):
-    """Tensor files, read by TensorFlow; needs it."""
+    """Tensor files; writing the valid ones needs TensorFlow."""
     ending = chance.choice(bundle_writer.ENDINGS)
     corpus.put("gru-model-0" + ending, mutated(chance, corpus.bytes["gru-model-0" + ending]))
 
     def read():
-        found = checkpoint.load(".")
-        state.caught_up(found.config, found.arrays)
+        loaded = checkpoint.load(".")
+        state.caught_up(loaded.config, loaded.arrays)
     return read
 
 
@@ -349,7 +350,7 @@ def _snapshot():
 
 @contextlib.contextmanager
 def limits():
-    """Within it a case that takes too long, or too much memory, is an error."""
+    """Within it, too much time or memory is an error."""
     def late(*_):
         raise TimeoutError("no end after %d s" % SECONDS)
 
@@ -367,10 +368,11 @@ def limits():
 
 
 def run(name, cases, seed):
-    """Run a target -> {"taken": n, "refused": n}. Raises AssertionError with the case that does not
-    pass.
+    """Run the cases of a target; returns {"taken": n, "refused": n}.
+
+    Raises: AssertionError, which names the first case that does not pass.
     """
-    here, made = os.getcwd(), (presets._HERE, bundle_writer.write)
+    here, replaced = os.getcwd(), (presets._HERE, bundle_writer.write)
     scratch = tempfile.mkdtemp(prefix="gru4rec-fuzz-")
     count = {"taken": 0, "refused": 0}
     try:
@@ -388,7 +390,7 @@ def run(name, cases, seed):
                     count["refused"] += 1
                     assert str(error).strip(), "a message without text"
                 except MemoryError:
-                    count["refused"] += 1  # the command says so in one line
+                    count["refused"] += 1  # the command reports it in one line
                 finally:
                     signal.setitimer(signal.ITIMER_PROF, 0)
                 assert _snapshot() == before, "files were written"
@@ -397,7 +399,7 @@ def run(name, cases, seed):
                              % (name, seed, case, type(error).__name__, error)) from error
     finally:
         os.chdir(here)
-        presets._HERE, bundle_writer.write = made
+        presets._HERE, bundle_writer.write = replaced
         shutil.rmtree(scratch)
     return count
 
@@ -412,11 +414,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
     total = 0
     for name in args.targets or TARGETS:
-        begun = time.monotonic()
+        started = time.monotonic()
         count = run(name, args.cases, args.seed)
         total += args.cases
         print("%-14s %7d cases: %7d refused in one line, %7d taken, %.0f s" % (
-            name, args.cases, count["refused"], count["taken"], time.monotonic() - begun),
+            name, args.cases, count["refused"], count["taken"], time.monotonic() - started),
               flush=True)
     print("%d cases, nothing else happened, nothing was written" % total)
     return 0

@@ -1,15 +1,13 @@
-"""Kill a training with SIGKILL at random moments, resume it, and compare it with one that was never
-interrupted:
+"""Kill a training with SIGKILL at random moments, resume it, and compare it with a whole one.
 
-    python scripts/kill_test.py --kills 100 [--seed 0] [--fork 1] [FLAG ...]
+    python scripts/kill_test.py --kills 100 [--seed 0] [--fork 1] [-- FLAG ...]
 
-Each resume is killed in its turn, until the run gets to its end; then weights and rows of
-metrics.jsonl must be those of the uninterrupted run, which saves at other moments. If kills are
-left, another run begins. More than half of the kills wait
-until a save has begun. FLAGs go to both trainings (after --, such as -- --engine plain). With
---fork 1 processes are forks of one that has imported TensorFlow, so that a kill costs tenths of a
-second; without it each is the real command. Exit status
-1 if anything differs.
+Each resumed run is killed again, until one reaches its end. Then its weights and rows of
+metrics.jsonl must be equal to those of an uninterrupted run, which saves at other moments. If kills
+are left, another run begins. More than half of the kills wait until a save has begun. FLAGs go to
+both trainings, for example -- --engine plain. With --fork 1 the processes are forks of one that has
+imported TensorFlow, so that a kill takes tenths of a second; without it each process is the real
+command. Exit status 1 if anything differs.
 """
 
 import argparse
@@ -29,14 +27,13 @@ sys.path.insert(0, ROOT)
 from gru4rec.data import synthetic  # noqa: E402
 
 SMALL = ["--size", "8", "--batch_size", "4", "--xla", "off", "--log_every", "50", "--epoch", "4",
-         "--device", "cpu",
-         "--train_path", "clicks.tsv"]
+         "--device", "cpu", "--train_path", "clicks.tsv"]
 OFTEN = ["--save_every", "60", "--keep", "0", "--resume", "1"]
-TIMES = ("seconds", "seconds_per_step", "events_per_s")  # of a row, what no two runs have in common
+TIMES = ("seconds", "seconds_per_step", "events_per_s")  # values that differ in every run
 
 
 def start_fork(flags, log):
-    """Process id of a fork that runs the command."""
+    """Fork a process that runs the command; returns its id."""
     pid = os.fork()
     if pid:
         return pid
@@ -52,14 +49,14 @@ def start_fork(flags, log):
 
 
 def start_command(flags, log):
-    """Process id of the real command."""
+    """Start the real command; returns its process id."""
     with open(log, "ab") as out:
         return subprocess.Popen([sys.executable, "-m", "gru4rec.main"] + flags, stdout=out,
-                                stderr=out,
-                                env=dict(os.environ, PYTHONPATH=ROOT)).pid
+                                stderr=out, env=dict(os.environ, PYTHONPATH=ROOT)).pid
 
 
 def is_saving(directory):
+    """Whether a save is under way: it writes files that begin with .tmp- and renames them."""
     try:
         return any(name.startswith(".tmp-") for name in os.listdir(directory))
     except OSError:
@@ -67,8 +64,7 @@ def is_saving(directory):
 
 
 def wait(pid, until=None):
-    """Exit status of a process (negative: the signal); None if `until()` was true before its end.
-    """
+    """Wait for a process: its exit status (negative: the signal), None if `until()` came first."""
     while True:
         done, status = os.waitpid(pid, os.WNOHANG if until else 0)
         if done:
@@ -78,13 +74,16 @@ def wait(pid, until=None):
 
 
 def kill_once(pid, directory, chance, seconds):
-    """Kill a process at a random moment -> its exit status, or None if it was killed.
+    """Kill a process at a random moment.
 
     Args:
-      chance: random.Random. seconds: about how long a process runs.
+      pid, directory: of the process, and of its checkpoints.
+      chance: random.Random.
+      seconds: about how long a process runs.
+    Returns: its exit status, or None if it was killed.
     """
     in_save, skip = chance.random() < 0.6, chance.randrange(4)
-    # a start is the larger part of a small run
+    # Starting is the larger part of a small run, so late moments are more likely than early ones.
     deadline = time.monotonic() + seconds * chance.random() ** 0.5
     state = {"saves": 0, "saving": False}
 
@@ -107,30 +106,31 @@ def kill_once(pid, directory, chance, seconds):
 
 
 def final(directory):
-    """{file or row number: what must be equal}: tensors and vocabulary of every epoch, rows without
-    their times.
+    """What must be equal at the end of two runs: dict file name or row number -> content.
 
-    With --refit 1 also those of the first part, which lies in a previous-<N> that holds
-    checkpoints."""
-    found = {}
+    These are tensors and vocabulary of every epoch, and rows without their times. With --refit 1
+    also those of the first part, which is in a directory previous-<N> that holds checkpoints.
+    """
+    contents = {}
     for name in sorted(os.listdir(directory)):
         path = os.path.join(directory, name)
         if name.startswith("previous-") and any(part.startswith("gru-model")
                                                 for part in os.listdir(path)):
-            found.update(("first part: " + key, value) for key, value in final(path).items())
+            contents.update(("first part: " + key, value) for key, value in final(path).items())
         elif name.startswith("gru-model") and not name.endswith(".json") or name.endswith(".npz"):
             with open(path, "rb") as file:
-                found[name] = file.read()
+                contents[name] = file.read()
     with open(os.path.join(directory, "metrics.jsonl")) as rows:
         for number, row in enumerate(map(json.loads, rows)):
-            found["row %d" % number] = {key: value for key,
-                                        value in row.items() if key not in TIMES}
-    return found
+            contents["row %d" % number] = {key: value for key, value in row.items()
+                                           if key not in TIMES}
+    return contents
 
 
 def chain(start, flags, directory, chance, kills, count, seconds):
-    """Run to the end under at most `kills` kills; counts them. Raises SystemExit if a process ends
-    otherwise.
+    """Start and kill until a run reaches its end; `count` may reach at most `kills` kills.
+
+    Raises: SystemExit if a process ends in any other way.
     """
     log, flags = directory + ".log", flags + OFTEN + ["--checkpoint_dir", directory]
     while True:
@@ -155,21 +155,22 @@ def main(argv=None):
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sessions", type=int, default=300,
-                        help="of the training file [default: 300]")
+                        help="sessions of the training file [default: 300]")
     parser.add_argument("--fork", type=int, choices=(0, 1), default=0)
     parser.add_argument("flags", nargs="*", help="flags of the trainings, after --")
     args = parser.parse_args(argv)
-    chance, count, begun = random.Random(args.seed), Counter(), time.monotonic()
+    chance, count, started = random.Random(args.seed), Counter(), time.monotonic()
     if args.fork:
-        from gru4rec import tf_compat  # noqa: F401  imported once, before the forks
-        from gru4rec.evaluation import evaluator  # noqa: F401  imported once, before the forks
-        from gru4rec.training import loop  # noqa: F401  imported once, before the forks
+        # imported once, before the forks
+        from gru4rec import tf_compat
+        from gru4rec.evaluation import evaluator  # noqa: F401
+        from gru4rec.training import loop  # noqa: F401
         tf_compat.setup()
     start = start_fork if args.fork else start_command
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
-        synthetic.markov_sessions(args.sessions, 40, 1,
-                                  noise=0.4).to_csv("clicks.tsv", sep="\t", index=False)
+        frame = synthetic.markov_sessions(args.sessions, 40, 1, noise=0.4)
+        frame.to_csv("clicks.tsv", sep="\t", index=False)
         flags, before = SMALL + args.flags, time.monotonic()
         if wait(start(flags + ["--checkpoint_dir", "whole"], "whole.log")):
             with open("whole.log") as text:
@@ -179,19 +180,17 @@ def main(argv=None):
             count["runs"] += 1
             directory = "run-%d" % count["runs"]
             chain(start, flags, directory, chance, args.kills, count, seconds)
-            found = final(directory)
-            for key in sorted(set(whole) | set(found)):
-                if whole.get(key) != found.get(key):
+            resumed = final(directory)
+            for key in sorted(set(whole) | set(resumed)):
+                if whole.get(key) != resumed.get(key):
                     raise SystemExit("%s of %s differs after %d kills"
                                      % (key, directory, count["kills"]))
             count["files and rows equal"] += len(whole)
         os.chdir(ROOT)
     print("%d kills survived: %d in a save, %d before the first checkpoint; %d runs got to their "
-          "end; %d files and rows "
-          "equal those of the uninterrupted run, bit for bit; nothing lost (%.0f s)" % (
-              count["kills"], count["in a save"], count["before the first checkpoint"],
-              count["runs"],
-              count["files and rows equal"], time.monotonic() - begun))
+          "end; %d files and rows equal those of the uninterrupted run, bit for bit; nothing lost "
+          "(%.0f s)" % (count["kills"], count["in a save"], count["before the first checkpoint"],
+                        count["runs"], count["files and rows equal"], time.monotonic() - started))
     return 0
 
 

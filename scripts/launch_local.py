@@ -1,5 +1,6 @@
-"""What launch_local.sh runs: TF_CONFIG for each of N processes on this machine, and one exit status
-for all.
+"""The program behind launch_local.sh: N processes on this machine that train together.
+
+Each gets its TF_CONFIG. The exit status is that of the first process that failed, else 0.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ MOST = 256
 
 
 def start(addresses, index, flags, pin):
-    """subprocess.Popen of one worker."""
+    """Start one worker; returns its subprocess.Popen."""
     path = os.pathsep.join([ROOT] + [part for part in [os.environ.get("PYTHONPATH")] if part])
     environment = dict(os.environ, TF_CONFIG=cluster.environment(addresses, index), PYTHONPATH=path)
 
@@ -33,7 +34,7 @@ def start(addresses, index, flags, pin):
 
 
 def show(index, stream):
-    """Copy what a worker says to stderr, with its name."""
+    """Copy the stderr of a worker to ours, with its name before each line."""
     for line in stream:
         sys.stderr.write("worker %d: %s" % (index, line.decode("utf-8", "replace")))
         sys.stderr.flush()
@@ -42,8 +43,7 @@ def show(index, stream):
 def main(argv):
     if not argv or not argv[0].isdigit() or not 1 <= int(argv[0]) <= MOST:
         sys.stderr.write("error: launch_local.sh %s: the first argument is the number of "
-                         "processes, 1 to %d\n"
-                         % (argv[0] if argv else "", MOST))
+                         "processes, 1 to %d\n" % (argv[0] if argv else "", MOST))
         return 2
     count, flags = int(argv[0]), argv[1:]
     pin = "--pin" in flags[:1]
@@ -57,26 +57,29 @@ def main(argv):
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, forward)
-    readers = [threading.Thread(target=show, args=(index, worker.stderr)) for index,
-               worker in enumerate(workers) if index]
+    readers = [threading.Thread(target=show, args=(index, worker.stderr))
+               for index, worker in enumerate(workers) if index]
     for reader in readers:
         reader.start()
-    # statuses, in the order the processes end: the first that is not 0 is the cause of the others
-    ended = []
+    # Exit statuses in the order in which the processes end: the first that is not 0 caused the
+    # others.
+    statuses = []
     lock = threading.Lock()
 
     def wait(worker):
         status = worker.wait()
+        if status < 0:  # ended by a signal
+            status = 128 - status
         with lock:
-            ended.append(status if status >= 0 else 128 - status)
+            statuses.append(status)
 
     waiting = [threading.Thread(target=wait, args=(worker,)) for worker in workers]
     for thread in waiting:
         thread.start()
     for thread in waiting + readers:
         while thread.is_alive():
-            thread.join(0.2)  # signals are handled between two of these
-    return next((status for status in ended if status), 0)
+            thread.join(0.2)  # signals are handled between two of these calls
+    return next((status for status in statuses if status), 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the rank table of one server, or check one:
+"""Write the rank table of one server, or check a table.
 
     python scripts/make_rank_table.py --server_id 10.0.0.1 --devices 0,1,2,3,4,5,6,7 --out 8p.json
     python scripts/make_rank_table.py --check 8p.json
@@ -23,26 +23,26 @@ from gru4rec.errors import ConfigError  # noqa: E402
 class TableConfig:
     """What the table says."""
 
-    check: Optional[str] = flag(None, "only check this table", "file", shown="none")
-    size: Optional[int] = flag(None, "ranks the table to check must have", kind=whole, low=1,
-                               shown="any number")
-    server_id: str = flag("127.0.0.1", "this server's address, or another name of it", "address")
+    check: Optional[str] = flag(None, "only check this table and write none", "file", shown="none")
+    size: Optional[int] = flag(None, "number of ranks that the table to check must have",
+                               kind=whole, low=1, shown="any number")
+    server_id: str = flag("127.0.0.1", "address of this server, or another text that names it",
+                          "address")
     devices: Tuple[int, ...] = flag(tuple(range(8)),
                                     "device numbers (/dev/davinci<n>), in rank order", "devices",
                                     kind=int_list, low=0)
     hccn_conf: str = flag("/etc/hccn.conf", "file of the devices' addresses (address_0=...)",
                           "file")
-    device_ips: Optional[Tuple[str, ...]] = flag(None,
-                                                 "addresses of the devices, in the order of "
-                                                 "--devices; none leaves "
-                                                 "them out, which chips newer than 910A allow on "
-                                                 "one server", "addresses",
-                                                 kind=name_list, shown="those of --hccn_conf")
-    out: str = flag("rank_table.json", "where to", "file")
+    device_ips: Optional[Tuple[str, ...]] = flag(
+        None, "addresses of the devices, in the order of --devices; none leaves them out, which "
+              "chips newer than 910A allow on one server", "addresses", kind=name_list,
+        shown="those of --hccn_conf")
+    out: str = flag("rank_table.json", "where to write the table", "file")
 
 
 COMMAND = Command("python scripts/make_rank_table.py",
-                  "Write the rank table of one server, or check one.", (("table", TableConfig),))
+                  "Write the rank table of one server, or check a table.",
+                  (("table", TableConfig),))
 
 
 def run(argv):

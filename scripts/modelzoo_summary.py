@@ -1,12 +1,12 @@
-"""The summary that scripts for the older Ascend port write after a training: `Key = value` lines in
-<CaseName>.log.
+"""Write the summary of a training that scripts for the older Ascend port write.
 
     python scripts/modelzoo_summary.py LOGS SECONDS [flags of the training]
 
-LOGS: one training log (--log_format modelzoo) for each device, with a comma between; the summary is
-put beside the first.
-SECONDS: of the whole training. FPS is targets trained in a second, added up over the devices,
-since the last log line."""
+The summary has lines `Key = value` and the name <CaseName>.log; it is written beside the first log.
+LOGS: one training log (--log_format modelzoo) for each device, separated by commas.
+SECONDS: of the whole training. FPS: targets trained per second, summed over the devices, from the
+last log line of each.
+"""
 
 import os
 import platform
@@ -25,23 +25,25 @@ PATTERNS = {"fps": re.compile(r"TimeHistory: ([\d.]+)"),
 
 
 def last_values(path):
-    """{"fps", "seconds", "loss"} -> text of the last such line of a log, "" if there is none."""
-    found = dict.fromkeys(PATTERNS, "")
+    """The last value of "fps", "seconds" and "loss" in a log, as text; "" if there is none."""
+    values = dict.fromkeys(PATTERNS, "")
     with open(path, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             for name, pattern in PATTERNS.items():
                 matched = pattern.match(line)
                 if matched:
-                    found[name] = matched.group(1)
-    return found
+                    values[name] = matched.group(1)
+    return values
 
 
 def summary(logs, seconds, flags):
-    """List of (key, value) of a training on one device for each log."""
+    """(name of the case, list of (key, value)) of a training; one log for each device."""
     options = config.parse(flags)
     values = [last_values(log) for log in logs]
     case = "%s_bs%d_%dp_acc" % (NETWORK, options.training.batch_size, len(logs))
-    fps = "%.2f" % sum(float(v["fps"]) for v in values) if all(v["fps"] for v in values) else ""
+    fps = ""
+    if all(v["fps"] for v in values):
+        fps = "%.2f" % sum(float(v["fps"]) for v in values)
     return case, [("Network", NETWORK), ("RankSize", len(logs)),
                   ("BatchSize", options.training.batch_size),
                   ("DeviceType", platform.machine()), ("CaseName", case), ("ActualFPS", fps),

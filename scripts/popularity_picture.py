@@ -1,10 +1,11 @@
-"""Popularity bias of several runs, as `python -m gru4rec.report` shows it, as picture and JSON:
+"""Write the popularity bias of several runs as a picture and as JSON.
 
-    python scripts/popularity_picture.py runs/defaults runs/logq runs/fast \
+    python scripts/popularity_picture.py runs/defaults runs/logq runs/fast \\
         --svg docs/popularity.svg --out docs/results/sample_bias.json
 
-A run is called as its directory. It must have been trained and evaluated on the bundled sample,
-whose best lists are shown beside it. Run it with the Python that ran the commands.
+It is the bias that `python -m gru4rec.report` shows. A run has the name of its directory. It must
+have been trained and evaluated on the bundled sample; the best possible lists for the sample are
+shown beside it. Run it with the Python that ran the commands.
 """
 
 import argparse
@@ -40,16 +41,16 @@ NAME = ('<rect fill="%s" x="%d" y="%d" width="10" height="10"/>'
 def measured(directory):
     """report.bias.Bias of the newest model in the directory of an evaluated run."""
     trained, options = model.load(directory), report.ReportConfig(checkpoint_dir=directory)
-    found = report.popularity_bias(options, trained, rows.read(directory))
-    if isinstance(found, str):
-        raise SystemExit("%s: %s" % (directory, found))
-    return found
+    measured_bias = report.popularity_bias(options, trained, rows.read(directory))
+    if isinstance(measured_bias, str):
+        raise SystemExit("%s: %s" % (directory, measured_bias))
+    return measured_bias
 
 
 def best_lists():
-    """[10] share of the places in the best lists of the bundled sample, as report.bias counts it.
+    """[10] share of each tenth in the best possible lists for the bundled sample.
 
-    They are those of a model that knows how the sample was made.
+    Such lists come from a model that knows how the sample was made.
     """
     process = click_process.make_process(synthetic.SEED)
     items, offsets = click_process.draw_sessions(process, synthetic.NUM_SESSIONS,
@@ -80,12 +81,14 @@ def standalone(label, groups, series):
 
 
 def lines(targets, places):
-    """What is printed of the most popular tenth of the items.
+    """Lines to print: the shares of the most popular tenth of the items.
 
-    Args: targets: [10] shares of the next items. places: {name: [10] shares of the places}.
+    Args:
+      targets: [10] shares of the next items.
+      places: {name: [10] shares of the places in lists}.
     """
-    found = ["next items: %.1f %%" % (100 * targets[0])]
-    return found + ["places in the lists, %s: %.1f %%" % (name, 100 * shares[0])
+    first = ["next items: %.1f %%" % (100 * targets[0])]
+    return first + ["places in the lists, %s: %.1f %%" % (name, 100 * shares[0])
                     for name, shares in places.items()]
 
 
@@ -96,10 +99,10 @@ def main(argv=None):
     parser.add_argument("--svg", required=True, help="picture to write")
     parser.add_argument("--out", required=True, help="JSON file to write")
     args = parser.parse_args(argv)
-    found = {os.path.basename(os.path.abspath(path)): measured(path)
-             for path in args.checkpoint_dir}
-    first, best = next(iter(found.values())), best_lists()
-    places = {name: run.recommended for name, run in found.items()}
+    runs = {os.path.basename(os.path.abspath(path)): measured(path)
+            for path in args.checkpoint_dir}
+    first, best = next(iter(runs.values())), best_lists()
+    places = {name: run.recommended for name, run in runs.items()}
     places["the best there can be"] = best
     series = [("next items of %d test sessions" % first.sessions, first.targets.tolist())]
     series += [("places in the lists of %d, %s" % (bias.K, name), shares.tolist())
@@ -108,10 +111,8 @@ def main(argv=None):
     with open(args.svg, "w", encoding="utf-8") as out:
         out.write(standalone(TITLE, groups, series))
     of_runs = {name: {key: value if key == "sessions" else value.tolist()
-                      for key, value in run._asdict().items()} for name, run in found.items()}
-    record_results.write(args.out, {
-        "date": record_results.today(), "machine": record_results.machine(),
-        "versions": record_results.versions(), "best": best.tolist(), "bias": of_runs})
+                      for key, value in run._asdict().items()} for name, run in runs.items()}
+    record_results.write(args.out, dict(record_results.origin(), best=best.tolist(), bias=of_runs))
     print("\n".join(lines(first.targets, places)))
 
 

@@ -1,13 +1,11 @@
-"""Train and evaluate presets with several seeds, and write down mean, spread and intervals as JSON
-for docs/results/:
+"""Train and evaluate presets with several seeds; write mean, spread and intervals as JSON.
 
-    python scripts/preset_results.py rsc15 rsc15-gru --train_path $REALDATA/rsc15_64/train.tsv.gz \
+    python scripts/preset_results.py rsc15 rsc15-gru --train_path $REALDATA/rsc15_64/train.tsv.gz \\
         --test_path $REALDATA/rsc15_64/test.tsv.gz --out docs/results/rsc15_64_presets.json
 
-Each run is the pair of commands a user would type. The interval is the 95 % bootstrap over the
-sessions of the first seed's run. Results of other presets already in --out are kept, and the table
-of docs/results.md is printed at the end. Run it with
-the Python that is to be measured.
+Each run is the pair of commands that a user would type. The interval is the 95 % bootstrap over the
+sessions of the first seed's run. Results of other presets that are already in --out are kept. The
+table of docs/results.md is printed at the end. Run it with the Python that is measured.
 """
 
 import argparse
@@ -29,34 +27,31 @@ from gru4rec.evaluation import bootstrap, ranks_file  # noqa: E402
 CUT_OFF = 20
 
 
-def train_command(preset, seed):
-    return ["--preset", preset, "--seed", str(seed)]
-
-
 def run(preset, seed, args):
-    """dict: metrics of one seed under both treatments of unknown items, with intervals, and seconds
-    of each epoch.
+    """Train and evaluate one seed.
+
+    Returns: dict: metrics and intervals for both treatments of unknown items, seconds per epoch.
     """
     with tempfile.TemporaryDirectory() as directory:
         where = ["--checkpoint_dir", directory, "--device", "cpu"]
-        _main(where + train_command(preset, seed) + ["--train_path", args.train_path, "--test_path",
-                                                     args.test_path])
-        found = {"seed": seed}
+        _main(where + ["--preset", preset, "--seed", str(seed), "--train_path", args.train_path,
+                       "--test_path", args.test_path])
+        result = {"seed": seed}
         for unknown in ("drop", "miss"):
             ranks = os.path.join(directory, unknown + ".parquet")
             _main(where + ["--train", "0", "--unknown", unknown, "--cut_off", str(CUT_OFF),
                            "--ranks_out", ranks])
-            found[unknown] = _interval(ranks)
+            result[unknown] = _interval(ranks)
         with open(os.path.join(directory, "metrics.jsonl"), encoding="utf-8") as lines:
             rows = [json.loads(line) for line in lines]
     for row in rows:
         if row["kind"] == "eval":
-            values = found[row["unknown"]]
+            values = result[row["unknown"]]
             for name in ("recall@20", "mrr@20", "rules_recall@20", "rules_mrr@20", "events"):
                 values[name] = row[name]
             assert abs(values["recall@20"] - values.pop("recall_of_ranks")) < 1e-9
-    found["epoch_seconds"] = [round(row["seconds"], 2) for row in rows if row["kind"] == "epoch"]
-    return found
+    result["epoch_seconds"] = [round(row["seconds"], 2) for row in rows if row["kind"] == "epoch"]
+    return result
 
 
 def _main(flags):
@@ -66,7 +61,7 @@ def _main(flags):
 
 def _interval(path):
     frame = ranks_file.read(path)
-    # against a model that finds nothing
+    # Compared with a model that finds nothing, so the differences are the metrics themselves.
     both = frame.rename(columns={"rank": "rank_a"}).assign(rank_b=np.inf)
     recall, mrr = bootstrap.differences(both, (CUT_OFF,), samples=2000, seed=0)
     return {"recall_interval": [recall.low, recall.high], "mrr_interval": [mrr.low, mrr.high],
@@ -74,8 +69,7 @@ def _interval(path):
 
 
 def summary(runs):
-    """dict: per treatment of unknown items mean, lowest and highest of each metric over the seeds.
-    """
+    """Mean, lowest and highest value of each metric over the seeds, by treatment of unknowns."""
     out = {}
     for unknown in ("drop", "miss"):
         for name in ("recall@20", "mrr@20"):
@@ -86,17 +80,16 @@ def summary(runs):
 
 
 def table(presets):
-    """Markdown of the JSON's "presets", one line for each of them and treatment of unknown items.
-    """
+    """The "presets" of the JSON as Markdown: a line for each preset and treatment of unknowns."""
     lines = ["| preset | protocol | events | Recall@20, mean | lowest to highest | 95 % of "
-             "sessions | MRR@20, mean | "
-             "lowest to highest | 95 % of sessions |", "|---|---|---|---|---|---|---|---|---|"]
-    for name, found in presets.items():
+             "sessions | MRR@20, mean | lowest to highest | 95 % of sessions |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    for name, preset in presets.items():
         for unknown in ("drop", "miss"):
-            first = found["runs"][0][unknown]
+            first = preset["runs"][0][unknown]
             cells = ["`%s`" % name, "`%s`" % unknown, "{:,}".format(first["events"])]
             for metric in ("recall", "mrr"):
-                value = found["summary"]["%s %s@20" % (unknown, metric)]
+                value = preset["summary"]["%s %s@20" % (unknown, metric)]
                 cells += ["%.4f" % value["mean"], "%.4f to %.4f" % (value["min"], value["max"]),
                           "%.4f to %.4f" % tuple(first[metric + "_interval"])]
             lines.append("| %s |" % " | ".join(cells))
@@ -122,16 +115,15 @@ def main(argv=None):
     with ThreadPoolExecutor(args.jobs) as pool:
         runs = list(pool.map(lambda job: run(job[0], job[1], args), todo))
     for preset in args.presets:
-        of_preset = [found for (name, _), found in zip(todo, runs) if name == preset]
-        record["presets"][preset] = {
-            "date": record_results.today(), "machine": record_results.machine(),
-            "versions": record_results.versions(),
-            "runs_side_by_side": args.jobs, "runs": of_preset, "summary": summary(of_preset),
-            "commands": ["python -m gru4rec.main --preset %s --seed SEED --train_path "
-                         "$REALDATA/rsc15_64/train.tsv.gz "
-                         "--test_path $REALDATA/rsc15_64/test.tsv.gz" % preset,
-                         "python -m gru4rec.main --train 0 --unknown UNKNOWN --cut_off 20 "
-                         "--ranks_out RANKS.parquet"]}
+        of_preset = [result for (name, _), result in zip(todo, runs) if name == preset]
+        commands = ["python -m gru4rec.main --preset %s --seed SEED --train_path "
+                    "$REALDATA/rsc15_64/train.tsv.gz --test_path $REALDATA/rsc15_64/test.tsv.gz"
+                    % preset,
+                    "python -m gru4rec.main --train 0 --unknown UNKNOWN --cut_off 20 "
+                    "--ranks_out RANKS.parquet"]
+        record["presets"][preset] = dict(
+            record_results.origin(), runs_side_by_side=args.jobs, runs=of_preset,
+            summary=summary(of_preset), commands=commands)
         record_results.write(args.out, record)
     print(table(record["presets"]))
 

@@ -1,8 +1,7 @@
-"""Write down what a finished run measured, with machine and versions, as one JSON file for
-docs/results/:
+"""Write the results of a finished run, with machine and versions, to a file of docs/results/.
 
-    python scripts/record_results.py CHECKPOINT_DIR --command "..." [--command "..."] --out
-    docs/results/NAME.json
+    python scripts/record_results.py CHECKPOINT_DIR --command "..." [--command "..."] \\
+        --out docs/results/NAME.json
 
 It reads the metrics.jsonl of the run and measures nothing itself. Run it with the Python that ran
 the commands. A path that begins with the value of $REALDATA is written as $REALDATA/..., so that no
@@ -13,54 +12,46 @@ import argparse
 import datetime
 import json
 import os
-import platform
 import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+from gru4rec.device import machine as machine_module  # noqa: E402
 
 
 def machine():
     """dict: processor, cores this process may use, memory, system."""
-    return {"cpu": _proc("/proc/cpuinfo", "model name") or platform.processor(),
-            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity")
-            else os.cpu_count(),
-            "memory_gib": round(int((_proc("/proc/meminfo", "MemTotal")
-                                     or "0 kB").split()[0]) / 2 ** 20, 1),
-            "system": "%s %s" % (platform.system(), platform.machine())}
+    facts = machine_module.facts()
+    return {"cpu": facts["processor"], "cores": facts["cores"],
+            "memory_gib": facts.get("memory_gib", 0.0),
+            "system": "%s %s" % (facts["system"], facts["machine"])}
 
 
 def versions():
-    """dict: the commit and the versions of all that computes."""
-    import numpy
-    import pandas
+    """dict: the commit and the versions of Python and of the libraries that compute."""
+    import numpy  # noqa: F401 the report names the versions of what is imported
+    import pandas  # noqa: F401
 
-    from gru4rec import tf_compat
+    from gru4rec import tf_compat  # noqa: F401
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE,
                             universal_newlines=True)
-    return {"commit": commit.stdout.strip(), "python": platform.python_version(),
-            "tensorflow": tf_compat.tf.__version__,
-            "numpy": numpy.__version__, "pandas": pandas.__version__}
+    return dict(machine_module.versions("numpy", "pandas", "tensorflow"),
+                commit=commit.stdout.strip())
 
 
 def today():
     return datetime.date.today().isoformat()
 
 
-def _proc(path, key):
-    """Value of the first "key : value" line of a /proc file, "" if there is none."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as lines:
-            return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)),
-                        "")
-    except OSError:
-        return ""
+def origin():
+    """What every record says of its making: {"date", "machine", "versions"}."""
+    return {"date": today(), "machine": machine(), "versions": versions()}
 
 
 def rows_of(directory, real_data=""):
-    """kind -> list of rows of a metrics.jsonl; paths below `real_data` begin with $REALDATA
-    instead.
-    """
+    """Rows of a metrics.jsonl: dict kind -> list of rows. Paths below `real_data` are shortened."""
     rows = {"train": [], "epoch": [], "eval": []}
     with open(os.path.join(directory, "metrics.jsonl"), encoding="utf-8") as lines:
         for row in map(json.loads, lines):
@@ -92,13 +83,10 @@ def main(argv=None):
                         help="command that was run; one for each, in order")
     parser.add_argument("--out", required=True, help="JSON file to write")
     args = parser.parse_args(argv)
-    sys.path.insert(0, ROOT)
-    record = {"date": today(), "machine": machine(), "versions": versions(),
-              "commands": args.command,
-              "rows": rows_of(args.checkpoint_dir, os.environ.get("REALDATA", ""))}
-    write(args.out, record)
-    print("%s: %s" % (args.out,
-                      ", ".join("%d %s rows" % (len(v), k) for k, v in record["rows"].items())))
+    rows = rows_of(args.checkpoint_dir, os.environ.get("REALDATA", ""))
+    write(args.out, dict(origin(), commands=args.command, rows=rows))
+    counts = ["%d %s rows" % (len(of_kind), kind) for kind, of_kind in rows.items()]
+    print("%s: %s" % (args.out, ", ".join(counts)))
     return 0
 
 

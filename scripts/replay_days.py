@@ -1,14 +1,17 @@
-"""What a warm start is worth: for each of the last days of a training file, train on what was known
-the evening before, in full or from yesterday's model (--init_from), and measure both on the day:
+"""Measure what a warm start is worth, day by day, on the last days of a training file.
 
-    python scripts/replay_days.py --train_path clicks.tsv --days 3 --out replay.json [-- --preset
-    fast]
+    python scripts/replay_days.py --train_path clicks.tsv --days 3 --out replay.json \\
+        [-- --preset fast]
 
-The model of the day before the first is trained in full. Each warm model is trained on one day's
-events alone, from the warm model of the day before; the full ones on all events so far. Old items
-are those the first model knew. A session belongs to
-the day of its last event; --day_sessions N takes so many sessions for a day instead, where the
-file's clock is made up. FLAGs after -- go to every training, --warm_flags to the warm ones besides.
+For each day two models are trained on what was known the evening before, and both are measured on
+the day: the full model is trained on all events so far, the warm model on the events of one day,
+starting from the warm model of the day before (--init_from). The first warm start is from a model
+that was trained on all earlier days. The model of the day before is measured too. Old items are
+those that the first model knew.
+
+A session belongs to the day of its last event. --day_sessions N counts N sessions as a day instead,
+for files whose times are made up. FLAGs after -- go to every training, --warm_flags only to the
+warm ones.
 """
 
 import argparse
@@ -32,7 +35,7 @@ CUT_OFF = 20
 
 
 def days_of(frame, day_seconds, day_sessions):
-    """Day number of each row, 0-based: by the last event of its session."""
+    """Day number of each row, from 0: that of the last event of its session."""
     last = frame.groupby("SessionId", sort=False)["Time"].transform("max")
     if day_sessions is None:
         return ((last - last.min()) // day_seconds).astype(int)
@@ -42,22 +45,22 @@ def days_of(frame, day_seconds, day_sessions):
 
 
 def command(*flags):
-    """Seconds a command took."""
-    begun = time.monotonic()
-    subprocess.run([sys.executable, "-m", "gru4rec.main", "--device",
-                    "cpu"] + [str(flag) for flag in flags], check=True,
-                   cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return time.monotonic() - begun
+    """Run gru4rec.main with these flags; returns the seconds it took."""
+    started = time.monotonic()
+    words = [sys.executable, "-m", "gru4rec.main", "--device", "cpu"]
+    subprocess.run(words + [str(flag) for flag in flags], check=True, cwd=ROOT,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return time.monotonic() - started
 
 
 def measured(directory, test, old_items):
-    """{"all" | "old" | "new": targets, Recall and MRR} of a model on a day; unknown items count as
-    misses.
+    """Targets, Recall and MRR of a model on a day, for "all", "old" and "new" items.
+
+    Unknown items count as misses.
     """
     ranks = os.path.join(directory, "ranks.csv")
     command("--train", 0, "--checkpoint_dir", directory, "--test_path", test, "--unknown", "miss",
-            "--ranks_out", ranks,
-            "--compare_rules", 0)
+            "--ranks_out", ranks, "--compare_rules", 0)
     frame = pd.read_csv(ranks)
     old, out = frame["target"].isin(old_items), {}
     for name, part in (("all", frame), ("old", frame[old]), ("new", frame[~old])):
@@ -69,7 +72,7 @@ def measured(directory, test, old_items):
 
 
 def replay(frame, day, num_days, flags, warm_flags, scratch):
-    """list of dict: day, way, seconds, events trained on, and what `measured` gives."""
+    """Train and measure day by day: list of dict day, way, seconds, events and `measured`."""
     first, rows = int(day.max()) - num_days + 1, []
 
     def write(name, part):
@@ -134,14 +137,12 @@ def main(argv=None):
     print(HEAD, flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         rows = replay(frame, day, args.days, args.flags, shlex.split(args.warm_flags), scratch)
-    given = sys.argv[1:] if argv is None else argv
-    real = os.environ.get("REALDATA", "")
-    shown = " ".join(shlex.quote(a) for a in given)
-    record_results.write(args.out, {
-        "date": record_results.today(), "machine": record_results.machine(),
-        "versions": record_results.versions(),
-        "command": "python scripts/replay_days.py "
-        + (shown.replace(real, "$REALDATA") if real else shown), "days": rows})
+    words = sys.argv[1:] if argv is None else argv
+    shown = "python scripts/replay_days.py " + " ".join(shlex.quote(word) for word in words)
+    real_data = os.environ.get("REALDATA", "")
+    if real_data:
+        shown = shown.replace(real_data, "$REALDATA")
+    record_results.write(args.out, dict(record_results.origin(), command=shown, days=rows))
     return 0
 
 

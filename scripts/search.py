@@ -1,14 +1,13 @@
-"""Search for the flags of a preset with Optuna, on sessions held out of the training file; the test
-file is never read.
+"""Search for the flags of a preset with Optuna, on sessions held out of the training file.
 
     pip install -e ".[cpu,search]"
     python scripts/search.py --train_path train.tsv.gz --log search.jsonl --trials 20
 
-Each trial trains one model with `python -m gru4rec.main --valid_fraction ...` and is scored by its
-best epoch, score = recall@20 / 0.7 + mrr@20 / 0.3 of the held-out sessions. One JSON line per
-finished trial goes to --log: its
-flags, its score and the values of every epoch. A log that exists is continued: its trials are told
-to the sampler, not run again. Trials named in --start (a JSON list of {flag: value}) are run first.
+The test file is never read. Each trial trains one model with `python -m gru4rec.main
+--valid_fraction ...` and gets the score of its best epoch: recall@20 / 0.7 + mrr@20 / 0.3 on the
+held-out sessions. One JSON line for each finished trial is added to --log: its flags, its score and
+the values of every epoch. An existing log is continued: the sampler learns from its trials, and
+they are not run again. The trials in --start (a JSON list of {flag: value}) are run first.
 """
 
 import argparse
@@ -24,8 +23,8 @@ import optuna
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FIXED = {"--loss": "cross-entropy", "--embedding": "shared", "--optimizer": "adagrad",
-         "--session_order": "time",
-         "--decay": 1, "--logq": 1, "--cell": "gru", "--score": "cosine"}
+         "--session_order": "time", "--decay": 1, "--logq": 1, "--cell": "gru",
+         "--score": "cosine"}
 SPACE = {
     "size": optuna.distributions.CategoricalDistribution([100, 128, 160, 192, 256, 384]),
     "batch_size": optuna.distributions.CategoricalDistribution([32, 48, 64, 96]),
@@ -45,17 +44,15 @@ def score(row):
 
 
 def run(params, args):
-    """Train one trial; rows of kind "valid", one per epoch."""
+    """Train one trial; returns its rows of kind "valid", one per epoch."""
     with tempfile.TemporaryDirectory() as directory:
         flags = {"--" + name: value for name, value in params.items()}
-        flags.update(FIXED,
-                     **{"--train_path": args.train_path, "--checkpoint_dir": directory,
-                        "--epoch": args.epoch,
-                               "--valid_fraction": args.valid_fraction, "--patience": args.patience,
-                        "--seed": args.seed,
-                               "--log_every": 10 ** 9})
-        command = [sys.executable, "-m",
-                   "gru4rec.main"] + [str(part) for item in flags.items() for part in item]
+        flags.update(FIXED)
+        flags.update({"--train_path": args.train_path, "--checkpoint_dir": directory,
+                      "--epoch": args.epoch, "--valid_fraction": args.valid_fraction,
+                      "--patience": args.patience, "--seed": args.seed, "--log_every": 10 ** 9})
+        command = [sys.executable, "-m", "gru4rec.main"]
+        command += [str(part) for item in flags.items() for part in item]
         subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
         with open(os.path.join(directory, "metrics.jsonl"), encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
@@ -63,14 +60,14 @@ def run(params, args):
 
 
 def outcome(rows):
-    """dict: the best epoch of rows of kind "valid", its score, and what every epoch had."""
+    """Best epoch of rows of kind "valid", its score, and the metrics of every epoch."""
     best = max(range(len(rows)), key=lambda i: score(rows[i]))
     return {"best_epoch": best, "score": score(rows[best]),
             "epochs": [{name: row[name] for name in ("recall@20", "mrr@20")} for row in rows]}
 
 
 def read_log(path):
-    """Finished trials of a log, as far as they had the flags of FIXED."""
+    """Finished trials of a log; only those with the same FIXED flags."""
     if not os.path.exists(path):
         return []
     with open(path, encoding="utf-8") as file:
@@ -91,9 +88,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     args.train_path = os.path.abspath(args.train_path)
 
-    study = optuna.create_study(direction="maximize",
-                                sampler=optuna.samplers.TPESampler(seed=args.seed,
-                                                                   constant_liar=True))
+    sampler = optuna.samplers.TPESampler(seed=args.seed, constant_liar=True)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
     for trial in read_log(args.log):
         study.add_trial(optuna.trial.create_trial(params=trial["params"], distributions=SPACE,
                                                   value=trial["score"]))
@@ -106,8 +102,7 @@ def main(argv=None):
         trial = study.ask(SPACE)
         try:
             line = dict(outcome(run(trial.params, args)), params=trial.params, fixed=FIXED,
-                        seed=args.seed,
-                        valid_fraction=args.valid_fraction)
+                        seed=args.seed, valid_fraction=args.valid_fraction)
         except subprocess.CalledProcessError as error:
             logging.warning("trial %d failed with status %d: %s", trial.number, error.returncode,
                             trial.params)

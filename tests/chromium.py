@@ -44,7 +44,8 @@ class Page:
                                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         os.close(theirs_read), os.close(theirs_write)
         self._in, self._out = os.fdopen(ours_read, "rb"), os.fdopen(ours_write, "wb")
-        self._numbers, self._session, self._buffer, self.problems, self.urls = itertools.count(1), None, b"", [], []
+        self._numbers, self._session, self._buffer = itertools.count(1), None, b""
+        self.problems, self.urls = [], []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target,
                                   flatten=True)["sessionId"]

@@ -173,14 +173,17 @@ def module(halves=(), fail=()):
         return status("mdl.execute")
 
     acl.init, acl.finalize = lambda: status("init"), finalize
-    acl.create_data_buffer, acl.destroy_data_buffer = lambda p, size: handle((p,
-                                                                              size)), drop("destroy_data_buffer")
+    acl.create_data_buffer = lambda p, size: handle((p, size))
+    acl.destroy_data_buffer = drop("destroy_data_buffer")
     rt, mdl = acl.rt, acl.mdl
-    rt.set_device, rt.reset_device = lambda i: status("rt.set_device"), lambda i: status("rt.reset_device")
+    rt.set_device = lambda i: status("rt.set_device")
+    rt.reset_device = lambda i: status("rt.reset_device")
     rt.create_context = lambda i: status("rt.create_context", handle("context"))
-    rt.destroy_context, rt.malloc, rt.free, rt.memcpy = drop("rt.destroy_context"), malloc, free, memcpy
+    rt.destroy_context = drop("rt.destroy_context")
+    rt.malloc, rt.free, rt.memcpy = malloc, free, memcpy
     mdl.load_from_file, mdl.unload = load, drop("mdl.unload")
-    mdl.create_desc, mdl.destroy_desc, mdl.get_desc = lambda: handle({}), drop("mdl.destroy_desc"), get_desc
+    mdl.create_desc, mdl.get_desc = lambda: handle({}), get_desc
+    mdl.destroy_desc = drop("mdl.destroy_desc")
     mdl.get_num_inputs = lambda desc: len(things[desc]["model"].inputs)
     mdl.get_num_outputs = lambda desc: len(things[desc]["model"].out_nodes)
     mdl.get_input_size_by_index, mdl.get_output_size_by_index = input_size, output_size

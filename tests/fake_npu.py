@@ -1,16 +1,15 @@
-"""Fakes of both Ascend adapters, `npu_bridge` (TF 1.15) and `npu_device` (TF 2), that behave enough
-to run on CPU.
+"""Fakes of the Ascend adapters, `npu_bridge` (TF 1.15) and `npu_device` (TF 2), for the CPU.
 
-`installed(...)` puts one where `import` finds it and takes every trace away afterwards:
+`installed(...)` puts one where `import` finds it, and removes every trace afterwards:
 
     with fake_npu.installed("npu_bridge") as fake:
         device.choose("npu")
         assert fake.imported == ["npu_bridge", "npu_bridge.estimator",
-        "npu_bridge.estimator.npu_ops"]
+                                 "npu_bridge.estimator.npu_ops"]
 
-As in the real ones, modules run code when imported (`npu_init` patches Session), and everything of
-`npu_device` lies under `npu_device.compat.v1` while the attribute `npu_device.compat` is another
-object.
+As in the real ones, modules run code when they are imported (`npu_init` patches Session), and all
+modules of `npu_device` are under `npu_device.compat.v1`, while the attribute `npu_device.compat` is
+another object.
 """
 
 import contextlib
@@ -28,11 +27,12 @@ ADAPTERS = ("npu_bridge", "npu_device")
 
 
 class Fake:
-    """One fake adapter: what it holds, and what was done with it.
+    """One fake adapter: its modules, and what was done with it.
 
-    name: top-level package. imported: module names in order of import. calls: (function, arguments)
-    in order.
-    failure: None, or how the import fails, see `installed`.
+    name: top-level package.
+    imported: names of its modules in the order in which they were imported.
+    calls: (function, arguments) in the order of the calls.
+    failure: None, or how the import fails; see `installed`.
     """
 
     def __init__(self, name, failure=None, rank_size=1):
@@ -52,8 +52,7 @@ class Fake:
             self.builders.update({"npu_device.compat": _nothing, base: _nothing})
         leaves = {
             "npu_init": self._npu_init, "helper": _nothing, "helper.helper": self._helper,
-            "hccl": _nothing,
-            "hccl.hccl_ops": self._hccl_ops, "estimator": _nothing,
+            "hccl": _nothing, "hccl.hccl_ops": self._hccl_ops, "estimator": _nothing,
             "estimator.npu_ops": self._npu_ops,
             "estimator.npu": _nothing, "estimator.npu.util": self._util,
             "estimator.npu.npu_scope": self._npu_scope,
@@ -122,9 +121,7 @@ class Fake:
             module.get_gen_ops = self._gen_ops
 
     def _gen_ops(self):
-        """The generated ops: the float status of this chip, read or cleared, in the form of old or
-        new releases.
-        """
+        """Ops that read and clear the float status, as old or new releases have them."""
         def status(api, value):
             self.calls.append(("float_status", api))
             return tf.constant([value] * 8)
@@ -171,7 +168,7 @@ class Fake:
                 return train_op
             # IterationOp_1 if there is one already, or inside a scope
             looped = tf.group(train_op, name="IterationOp")
-            # the device knows it by this name, and runs any other once
+            # The device recognises only this name; it runs any other op once.
             if looped.name == "IterationOp":
                 self._repeat(session, looped, iterations_per_loop)
             return looped
@@ -179,12 +176,9 @@ class Fake:
         module.set_iteration_per_loop = set_iteration_per_loop
 
     def _repeat(self, session, op, times):
-        """A run of the session that names `op` makes it `times` times; what else it fetches is of
-        the last.
-        """
-        options = {key: (value.b or value.i) for key,
-                   value in session._config.graph_options.rewrite_options
-                   .custom_optimizers[0].parameter_map.items()}
+        """Make the session run `op` `times` times; other fetches are those of the last time."""
+        entry = session._config.graph_options.rewrite_options.custom_optimizers[0]
+        options = {key: (value.b or value.i) for key, value in entry.parameter_map.items()}
         assert options["iterations_per_loop"] == times, "the session knows no such loop"
         assert options["enable_data_pre_proc"], "the session knows no such loop"
         assert not options["mix_compile_mode"]
@@ -244,9 +238,7 @@ class Fake:
         module.broadcast, module.allreduce, module.allgather = broadcast, allreduce, allgather
 
     def _together(self, tensor, combine, kind=""):
-        """`combine` of the tensor's values on all ranks, which are threads (`Collective`); without
-        them all are alike.
-        """
+        """`combine` of the values on all ranks: threads (`Collective`), or equal values."""
         if self.collective is None:
             return tf.py_func(lambda value: combine([value] * self.rank_size), [tensor],
                               tensor.dtype)
@@ -258,12 +250,11 @@ class Fake:
 
 
 class Collective:
-    """Ranks as threads of one process: what one gives to a collective op waits for what all others
-    give to the same.
+    """Ranks as threads of one process; a collective op waits until all ranks have given a value.
 
-    A thread says `me.rank = …` before it builds its graph. The n-th collective op of every graph is
-    the same one; each waits for the one before it in its graph, as different orders would be a
-    deadlock.
+    A thread sets `me.rank` before it builds its graph. The n-th collective op of each graph belongs
+    to the n-th of all others. Each waits for the one before it in its graph, since different orders
+    would be a deadlock.
     """
 
     def __init__(self, size, seconds=120):
@@ -312,8 +303,9 @@ def _loss_scale_optimizer(module):
 
 
 def break_sessions(ending):
-    """Make sessions of this process end as real ones do: "abort" | "error" | "compiled" (they work,
-    and say so) | "hang".
+    """Make sessions of this process end as real ones do.
+
+    Args: ending: "abort" | "error" | "compiled" (they work, and log it) | "hang".
     """
     import os
     import time

@@ -1,5 +1,6 @@
-"""`python -m gru4rec.device`: what is there of an NPU; exit status 0 if it can be used, 1 if not, 2
-for a wrong flag.
+"""Command: say what a device needs and what of it is missing. `python -m gru4rec.device --help`.
+
+Exit status 0 if the device can be used, 1 if not, 2 for a wrong flag.
 """
 
 import json
@@ -16,14 +17,12 @@ from gru4rec.command.process import exit_status, say, setup_logging
 class ProbeConfig:
     """What is looked at."""
 
-    device: str = flag("npu", "which device", choices=("npu", "gpu", "cpu"))
-    probe: int = flag(0, "1 (or no value) also runs one operation, in a process of its own",
-                      kind=whole, choices=(0, 1),
-                      const="1")
-    selftest: int = flag(0,
-                         "1 (or no value) trains and evaluates on the device and on the CPU and "
-                         "compares, five minutes "
-                         "at most", kind=whole, choices=(0, 1), const="1")
+    device: str = flag("npu", "the device to look at", choices=("npu", "gpu", "cpu"))
+    probe: int = flag(0, "1 (or no value) also runs one operation on the device, in a process of "
+                         "its own", kind=whole, choices=(0, 1), const="1")
+    selftest: int = flag(0, "1 (or no value) trains and evaluates on the device and on the CPU and "
+                            "compares the results; takes at most five minutes",
+                         kind=whole, choices=(0, 1), const="1")
     out: str = flag("gru4rec-selftest.json", "report of the self-test, to attach to an issue",
                     "file")
 
@@ -34,11 +33,11 @@ COMMAND = Command("python -m gru4rec.device",
 
 
 def main(argv=None):
-    """Run the command; returns its exit status."""
+    """Run the command; returns its exit status (command.process.exit_status)."""
     setup_logging(logging.WARNING)
-    found = []
-    status = exit_status(lambda: found.append(_run(sys.argv[1:] if argv is None else argv)))
-    return status or found[0]
+    answer = []
+    failure = exit_status(lambda: answer.append(_run(sys.argv[1:] if argv is None else argv)))
+    return failure or answer[0]
 
 
 def _run(argv):

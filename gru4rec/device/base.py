@@ -1,31 +1,32 @@
-"""What the engine may ask of a device."""
+"""What the rest of the package may ask of a device."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Optional
+from typing import ClassVar
 
 from gru4rec.errors import DeviceError
 from gru4rec.parallel.communicator import NOBODY_ELSE, Communicator
-from gru4rec.tf_compat import tf
 
-NUM_STREAMS = 1024  # independent random streams of a run: one for the dropout of each layer, and
+# Independent streams of random numbers in a run: stream i is for the dropout of layer i; the last
+# two are for the dropout of the input rows and for drawn negatives.
+NUM_STREAMS = 1024
 EMBED_DROPOUT_STREAM, NEGATIVES_STREAM = NUM_STREAMS - 2, NUM_STREAMS - 1
-# odd, so streams of one seed never meet; large, so neighbouring seeds do not either
+# Odd, so that streams of one seed never meet; large, so that those of close seeds do not either.
 _STREAM_STRIDE = 0x9E3779B1
 
 
 class Missing(DeviceError):
-    """A device that cannot be had: what is missing, and what mends it."""
+    """A device that cannot be used: what is missing, and how to fix it."""
 
-    def __init__(self, device, what, mend):
-        super().__init__("device %s: %s; %s" % (device, what, mend))
+    def __init__(self, device, what, fix):
+        super().__init__("device %s: %s; %s" % (device, what, fix))
         self.what = what
 
 
 def stream_seed(seed, stream):
-    """Seed of one stream: whole number in [-2**31, 2**31), distinct for each stream of a seed.
+    """Seed of one stream: a whole number in [-2**31, 2**31), different for each stream of a seed.
 
     Args:
-      seed: whole number; equal modulo 2**32 means equal.
+      seed: whole number; seeds that are equal modulo 2**32 are the same seed.
       stream: 0 <= stream < NUM_STREAMS.
     """
     if not 0 <= stream < NUM_STREAMS:
@@ -35,74 +36,62 @@ def stream_seed(seed, stream):
 
 @dataclass(frozen=True, eq=False)
 class Device:
-    """One device; immutable. Subclasses fill in what differs.
+    """One device; immutable. Subclasses define what differs between devices.
 
-    reason: why it was chosen.
-    communicator: speaks with the processes this one trains together with; `workers` says how many
-    they are.
+    reason: why this device was chosen, for the log.
+    communicator: exchanges tensors with the other processes of the run; `workers` says how many
+      there are.
     name: "npu" | "gpu" | "cpu".
-    use_resource: kind of variables, for `tf.get_variable(use_resource=...)`.
-    default_steps_per_run: training steps per `session.run`; None lets the engine tune it.
-    conservative_optimizer: True asks for the stock optimizer graph, one step per run, and static
-    shapes in all of it.
-    loops: whether `loop` makes the device repeat an op by itself.
-    stateless: whether random numbers are functions of (seed, step, stream), so that a resumed
-    run repeats."""
+    use_resource: kind of TensorFlow variables, as in `tf.get_variable(use_resource=...)`.
+    conservative_optimizer: True if the device needs TensorFlow's own optimizer graph, one step per
+      run, and static shapes everywhere.
+    loops: True if the device can repeat an op by itself (`loop`).
+    stateless: True if random numbers are functions of (seed, step, stream), so that a resumed run
+      draws the same ones.
+    """
 
     reason: str
     communicator: Communicator = NOBODY_ELSE
 
     name: ClassVar[str]
     use_resource: ClassVar[bool] = True
-    default_steps_per_run: ClassVar[Optional[int]] = None
     conservative_optimizer: ClassVar[bool] = False
     stateless: ClassVar[bool] = True
     loops: ClassVar[bool] = False
 
     @property
     def workers(self):
-        """parallel.workers.Workers of the processes that train together."""
+        """parallel.workers.Workers: the processes that train together."""
         return self.communicator.workers
 
     @property
     def xla(self):
-        """Whether the training loop may be compiled by XLA."""
+        """Whether XLA may compile the training loop."""
         return False
 
     def session_config(self):
-        """A new tf.ConfigProto for every session on this device."""
-        raise NotImplementedError
-
-    def random_uniform(self, shape, seed, step, stream):
-        """Uniform numbers for one step.
-
-        Args:
-          shape: static shape.
-          seed: whole number, the run's seed.
-          step: whole number or scalar int32/int64 tensor; both types give the same bits.
-          stream: 0 <= stream < NUM_STREAMS; users that must be independent take different streams.
-        Returns: float32 in [0, 1), multiples of 2**-23 where `stateless`.
-        """
+        """A new tf.ConfigProto; every session on this device is opened with one."""
         raise NotImplementedError
 
     def random_int31(self, shape, seed, step, stream):
-        """Whole numbers for one step, uniform over [0, 2**31).
+        """Random whole numbers of one step, uniform over [0, 2**31).
 
-        Args: as of `random_uniform`.
-        Returns: int32. Made of two uniform numbers unless the device has better.
+        Args:
+          shape: static shape.
+          seed: whole number, the seed of the run.
+          step: whole number or scalar int32/int64 tensor; each of them gives the same bits.
+          stream: 0 <= stream < NUM_STREAMS. Uses that must be independent take different streams.
+        Returns: int32 tensor.
         """
-        halves = self.random_uniform([2] + list(shape), seed, step, stream)
-        high, low = [tf.cast(tf.floor(halves[i] * 2.0 ** bits), tf.int32) for i,
-                     bits in enumerate((15, 16))]
-        return high * 2 ** 16 + low
+        raise NotImplementedError
 
     def dropout(self, x, rate, seed, step, stream):
-        """Inverted dropout: each element is 0 with probability `rate`, else x / (1 - rate).
+        """Inverted dropout: each element becomes 0 with probability `rate`, else x / (1 - rate).
 
         Args:
           x: float tensor of static shape.
-          rate: 0 <= rate < 1; 0 returns `x` itself.
-          seed, step, stream: as in `random_uniform`.
+          rate: dropout probability, 0 <= rate < 1; with 0, `x` itself is returned.
+          seed, step, stream: as in `random_int31`.
         Returns: tensor like `x`.
         """
         if not 0 <= rate < 1:
@@ -112,24 +101,21 @@ class Device:
     def _dropout(self, x, rate, seed, step, stream):
         raise NotImplementedError
 
-    def wrap_optimizer(self, opt):
-        """The optimizer as this device wants it."""
-        return opt
-
     def no_overflow(self, gradients):
-        """Whether nothing overflowed while `gradients` were computed, as a bool scalar, on a device
-        whose overflows leave no infinity; None elsewhere.
+        """True if computing `gradients` overflowed nowhere: a bool scalar tensor.
+
+        Only for devices on which an overflow leaves no infinity; None on all others.
         """
         return None
 
     def loop(self, session, op, steps):
-        """An op that makes the device run `op` so many times; built after all variables have their
-        values.
+        """An op that makes the device run `op` `steps` times. Only where `loops` is True.
 
-        What is fetched with it is that of the last time. Only where `loops`.
+        Build it after all variables have their values. What is fetched together with it comes from
+        the last repetition.
         """
         raise NotImplementedError
 
     def without_loop(self):
-        """The device for sessions that make no such loop, such as those of an evaluation."""
+        """This device for sessions that have no such loop, for example those of an evaluation."""
         return self

@@ -1,4 +1,4 @@
-"""CPU and GPU: stock TensorFlow, stateless random numbers."""
+"""CPU and GPU: TensorFlow as it is, with stateless random numbers."""
 
 import math
 import os
@@ -16,23 +16,20 @@ class _Host(Device):
     def xla(self):
         return tf_compat.has_xla()
 
-    def random_uniform(self, shape, seed, step, stream):
-        high = tf.bitwise.right_shift(hashed.bits(shape, seed, step, stream), tf.constant(9))
-        return tf.cast(high, tf.float32) * 2.0 ** -23 + 0.5
-
     def random_int31(self, shape, seed, step, stream):
         word = hashed.bits(shape, seed, step, stream)
         return tf.bitwise.bitwise_and(word, tf.constant(2 ** 31 - 1))
 
     def _dropout(self, x, rate, seed, step, stream):
-        # Same mask as random_uniform(...) >= rate, compared as whole numbers.
+        # The top 23 bits of a word, as a number in [0, 1), are compared with the rate, but without
+        # the conversion to float.
         least = min(math.ceil(rate * 2 ** 23) * 2 ** 9 - 2 ** 31, 2 ** 31 - 1)
         kept = hashed.bits(x.shape, seed, step, stream, self.workers) >= least
         return x * (tf.cast(kept, x.dtype) * (1.0 / (1.0 - rate)))
 
 
 class Cpu(_Host):
-    """The host's processor; GPUs stay untouched."""
+    """The processor of this machine; GPUs are not touched."""
 
     name = "cpu"
 
@@ -41,7 +38,7 @@ class Cpu(_Host):
 
 
 class Gpu(_Host):
-    """TensorFlow's first GPU, memory taken as needed."""
+    """The first GPU that TensorFlow lists; memory is taken as needed."""
 
     name = "gpu"
 
@@ -52,7 +49,10 @@ class Gpu(_Host):
 
 
 def open_gpu(reason):
-    """Gpu, if TensorFlow lists one; Missing names what is not there otherwise."""
+    """Gpu if TensorFlow lists one.
+
+    Raises: Missing, which says what is not there.
+    """
     if list_gpus():
         return Gpu(reason)
     if not tf.test.is_built_with_cuda():
@@ -68,5 +68,5 @@ def open_gpu(reason):
 
 
 def list_gpus():
-    """GPUs TensorFlow can use; call it only once an NPU is ruled out."""
+    """GPUs TensorFlow can use. Not to be called where an NPU is used: the adapter lacks it."""
     return tf.config.experimental.list_physical_devices("GPU")

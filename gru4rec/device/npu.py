@@ -1,8 +1,8 @@
-"""Huawei Ascend NPU: the only module that names its TensorFlow adapter, `npu_bridge` (TF 1.15) or
-`npu_device` (TF 2).
+"""Huawei Ascend NPU; the only module that names its TensorFlow adapters.
 
-The adapter's `npu_init` modules are never imported: since 2022 they patch every Session of the
-process. Only leaf modules are, and only after everything cheaper to look at is there.
+The adapter is `npu_bridge` for TensorFlow 1.15 and `npu_device` for TensorFlow 2. Its `npu_init`
+modules are never imported: since 2022 they patch every Session of the process. Only leaf modules
+are imported, and only after the cheaper checks have passed.
 """
 
 import contextlib
@@ -28,27 +28,28 @@ from gru4rec.tf_compat import tf
 _log = logging.getLogger(__name__)
 
 SKIP_CHECK = "GRU4REC_SKIP_DAVINCI_CHECK"
-LOOP_OP = "IterationOp"  # the device repeats the op of this very name
+LOOP_OP = "IterationOp"  # the device repeats an op of exactly this name
 _SET_ENV = ("run `source /usr/local/Ascend/cann/set_env.sh` (older releases: "
             "/usr/local/Ascend/ascend-toolkit/set_env.sh) in this shell and start again")
 
 
 @dataclass(frozen=True, eq=False)
 class Npu(Device):
-    """One Ascend NPU behind the adapter.
+    """One Ascend NPU, used through its adapter.
 
-    options: parameter_map of its sessions, checked. npu_ops: the adapter's module of graph ops.
-    adapter: its package."""
+    options: the checked session options (`parameter_map`).
+    npu_ops: the adapter's module of graph ops.
+    adapter: name of the adapter's package.
+    """
 
     options: Dict[str, Any] = field(default_factory=dict)
     npu_ops: Any = None
     adapter: str = ""
 
     name = "npu"
-    use_resource = False  # no IR op for gathers and scatters on resource variables
-    default_steps_per_run = 1
+    use_resource = False  # the NPU has no operator for gather and scatter on resource variables
     conservative_optimizer = True
-    stateless = False  # no IR op StatelessRandomUniform
+    stateless = False  # the NPU has no operator StatelessRandomUniform
     loops = True
 
     def session_config(self):
@@ -56,16 +57,21 @@ class Npu(Device):
         config.graph_options.optimizer_options.global_jit_level = tf.OptimizerOptions.OFF
         rewrite = config.graph_options.rewrite_options
         rewrite.remapping = rewrite.OFF
-        # 2, as the adapter wants it, whatever this field calls that number
+        # The adapter asks for RewriterConfig.OFF, which is 2; this field has another name for 2.
         rewrite.memory_optimization = rewrite.OFF
-        # no optimizer: the adapter looks for its options under this name
+        # Not an optimizer: the adapter looks for its options under this name.
         entry = rewrite.custom_optimizers.add()
         entry.name = "NpuOptimizer"
         npu_options.fill(entry.parameter_map, self.options)
         return config
 
-    def random_uniform(self, shape, seed, step, stream):
-        return tf.random.uniform(shape, seed=_op_seed(seed, stream, self.workers.rank))
+    def random_int31(self, shape, seed, step, stream):
+        # The upper 15 and the lower 16 bits, each from a uniform number in [0, 1).
+        uniform = tf.random.uniform([2] + list(shape),
+                                    seed=_op_seed(seed, stream, self.workers.rank))
+        high = tf.cast(tf.floor(uniform[0] * 2.0 ** 15), tf.int32)
+        low = tf.cast(tf.floor(uniform[1] * 2.0 ** 16), tf.int32)
+        return high * 2 ** 16 + low
 
     def _dropout(self, x, rate, seed, step, stream):
         return self.npu_ops.dropout(x, keep_prob=1.0 - rate,
@@ -74,21 +80,21 @@ class Npu(Device):
     def loop(self, session, op, steps):
         op = _leaf(self.adapter, "estimator.npu.util").set_iteration_per_loop(session, op, steps)
         if op.name != LOOP_OP:
-            raise DeviceError("the adapter named its loop %s, and the device knows it as %s alone: "
-                              "it would make one step a "
-                              "call; use --steps_per_run 1" % (op.name, LOOP_OP))
+            raise DeviceError("the adapter named its loop %s, but the device recognises only the "
+                              "name %s and would make one step per call; use --steps_per_run 1"
+                              % (op.name, LOOP_OP))
         return op
 
     def without_loop(self):
-        kept = {key: value for key,
-                value in self.options.items() if key not in npu_options.loop_options(2)}
-        return replace(self, options=kept)
+        of_loop = npu_options.loop_options(2)
+        return replace(self, options={key: value for key, value in self.options.items()
+                                      if key not in of_loop})
 
     def no_overflow(self, gradients):
-        """The device's float status: the oldest chips clamp instead of making infinities, and keep
-        a mark that they did.
+        """Read the device's float status, as the adapter's own loss scaler does.
 
-        Read as the adapter's own loss scaler does; newer chips make infinities and need no mark.
+        The oldest chips (910A) clamp values instead of making infinities, and keep a mark that they
+        did. Newer chips make infinities and need no mark.
         """
         if _makes_infinities(self.adapter):
             return None
@@ -105,13 +111,13 @@ class Npu(Device):
             with tf.control_dependencies(gradients):
                 status = ops.npu_get_float_status(fresh)
             return tf.reduce_all(tf.equal(fresh, ops.npu_clear_float_status(status)))
-        _log.warning("this adapter has no float status: a gradient that the device clamps is not "
-                     "noticed")
+        _log.warning("this adapter has no float status: gradients that the device clamps are not "
+                     "detected")
         return None
 
 
 class Hccl(Several):
-    """The adapter's own collectives; `adapter` is the name of its package."""
+    """The collective operations of the adapter; `adapter` is the name of its package."""
 
     same_samples = False  # random numbers are not stateless here
 
@@ -132,9 +138,9 @@ class Hccl(Several):
         return _leaf(self._adapter, "hccl.hccl_ops")
 
 
-def communicator(found, adapter):
-    """Communicator of parallel.workers.Workers of NPUs."""
-    return NOBODY_ELSE if found.size == 1 else Hccl(found, adapter)
+def communicator(together, adapter):
+    """Communicator of NPUs that train together; together: parallel.workers.Workers."""
+    return NOBODY_ELSE if together.size == 1 else Hccl(together, adapter)
 
 
 def _path(root, name):
@@ -142,13 +148,14 @@ def _path(root, name):
 
 
 def _leaf(root, name):
-    """A module of the adapter that patches nothing."""
+    """Import one module of the adapter; the modules asked for here patch nothing."""
     return importlib.import_module(_path(root, name))
 
 
 def _makes_infinities(root):
-    """Whether overflows of this device become infinities; releases that cannot say know the oldest
-    chips alone.
+    """Whether an overflow on this device gives infinity.
+
+    Adapters without this function only know the oldest chips, which clamp.
     """
     try:
         return bool(_leaf(root, "estimator.npu.npu_plugin").is_inf_nan_enabled())
@@ -157,53 +164,52 @@ def _makes_infinities(root):
 
 
 def _op_seed(seed, stream, rank):
-    """Lanes and negatives of another rank draw other numbers; op seeds are not negative."""
+    """Seed of a random op: different on each rank, and not negative."""
     return (stream_seed(seed, stream) + rank * 0x5851F42D) % 2 ** 31
 
 
 def open_npu(reason, options, job, steps_per_run=1, npu_nums=None):
-    """Npu, if adapter, device node and libraries are there.
+    """Npu, if its adapter, a device node and the libraries are there.
 
     Args:
-      reason: why it is wanted, for the log.
+      reason: why it was chosen, for the log.
       options: dict of session options, or None.
-      job: "train" | "infer". steps_per_run: steps a session call makes on the device.
-      npu_nums: devices that train together, or None for what the environment says.
-    Raises: Missing: the first piece that is not there, and what mends it. ConfigError: an
-    environment that contradicts
-      itself.
+      job: "train" | "infer".
+      steps_per_run: steps that a session call makes on the device.
+      npu_nums: number of devices that train together; None: as the environment says.
+    Raises: Missing, which names the first piece that is not there and how to fix it; ConfigError
+      if the environment contradicts itself.
     """
     resolved = npu_options.resolve(options or {}, job, steps_per_run)
     root = _adapter_name()
     if not _installed(root):
-        raise _absent(root)
+        raise _not_installed(root)
     if not device_nodes() and os.environ.get(SKIP_CHECK) != "1":
         raise Missing("npu", "no device node /dev/davinci0, /dev/davinci1, ...",
-                      "check `npu-smi info`, pass the device to the container, or set %s=1 if it "
-                      "has another name"
-                      % SKIP_CHECK)
-    found = workers.from_environment(npu_nums) if job == "train" else workers.ALONE
-    if found.size > 1 and os.environ.get("RANK_TABLE_FILE"):
-        rank_table.load(os.environ["RANK_TABLE_FILE"], found.size)
-    return Npu(reason, communicator(found, root), resolved, _load(root), root)
+                      "check `npu-smi info`, pass the device to the container, or set %s=1 if the "
+                      "node has another name" % SKIP_CHECK)
+    together = workers.from_environment(npu_nums) if job == "train" else workers.ALONE
+    if together.size > 1 and os.environ.get("RANK_TABLE_FILE"):
+        rank_table.load(os.environ["RANK_TABLE_FILE"], together.size)
+    return Npu(reason, communicator(together, root), resolved, _load(root), root)
 
 
 def device_nodes():
-    """Paths of the NPUs this machine shows, sorted; [] for none."""
+    """Paths of the NPU device nodes of this machine, sorted."""
     return sorted(glob.glob("/dev/davinci[0-9]*"))
 
 
 def signs():
-    """Whether anything here suggests that an NPU was meant to be used."""
+    """Whether anything on this machine suggests that an NPU is meant to be used."""
     return bool(device_nodes()) or _installed(_adapter_name())
 
 
 def findings():
-    """What of an NPU is here, without loading its libraries: dict for JSON."""
+    """What an NPU needs and what of it is here; loads no libraries. Returns: dict for JSON."""
     root = _adapter_name()
     return {"adapter": root, "adapter_installed": _installed(root),
-            "adapter_version": _version(root),
-            "hccl_installed": _installed("hccl"), "device_nodes": device_nodes(),
+            "adapter_version": _version(root), "hccl_installed": _installed("hccl"),
+            "device_nodes": device_nodes(),
             "set_env": os.environ.get("ASCEND_HOME_PATH") or os.environ.get("ASCEND_OPP_PATH"),
             "supported_ops_file": _supported_ops()}
 
@@ -212,19 +218,18 @@ def _version(root):
     try:
         from importlib import metadata
         return metadata.version(root.replace("_", "-"))
-    # Python 3.7 has no such module, a copied adapter no metadata: nothing depends on it
-    except Exception:
+    except Exception:  # no such module in Python 3.7, no metadata of a copied adapter: only a note
         return None
 
 
 def _supported_ops():
-    """Path of the toolkit's list of operators; None means that everything would silently run on the
-    host.
+    """Path of the toolkit's list of operators, or None.
+
+    Without this list the adapter silently runs everything on the host.
     """
-    found = glob.glob(os.path.join(os.environ.get("ASCEND_OPP_PATH", "/nonexistent"), "**",
-                                   "npu_supported_ops.json"),
-                      recursive=True)
-    return found[0] if found else None
+    toolkit = os.environ.get("ASCEND_OPP_PATH", "/nonexistent")
+    paths = glob.glob(os.path.join(toolkit, "**", "npu_supported_ops.json"), recursive=True)
+    return paths[0] if paths else None
 
 
 def _adapter_name():
@@ -232,59 +237,64 @@ def _adapter_name():
 
 
 def _installed(name):
-    """Whether top-level package `name` can be found; looking below the top level would already load
-    libraries.
+    """Whether the top-level package `name` is installed.
+
+    A look below the top level would already load the package's libraries.
     """
     try:
         return importlib.util.find_spec(name) is not None
-    # a module without a spec sits in sys.modules: nothing an installed adapter does
-    except ValueError:
+    except ValueError:  # sys.modules holds a module without a spec: not an installed adapter
         return False
 
 
-def _absent(root):
+def _not_installed(root):
+    """Missing, for an adapter that is not installed."""
+    if tf_compat.IS_TF2:
+        version, other, other_version = "2", "npu_bridge", "1.15"
+    else:
+        version, other, other_version = "1.15", "npu_device", "2.6.5"
     what = "Python package %s, the Ascend adapter for TensorFlow %s, is not installed" % (
-        root, "2" if tf_compat.IS_TF2 else "1.15")
-    other, wants = ("npu_bridge", "1.15") if tf_compat.IS_TF2 else ("npu_device", "2.6.5")
+        root, version)
     if _installed(other):
-        return Missing("npu", what,
-                       "%s is, but it needs TensorFlow %s and this is %s"
-                       % (other, wants, tf.__version__))
+        return Missing("npu", what, "%s is, but it needs TensorFlow %s and this is %s"
+                       % (other, other_version, tf.__version__))
     return Missing("npu", what, "install it, or add the directory that holds it to PYTHONPATH")
 
 
 def _load(root):
-    """Import the adapter's leaf modules and return its `npu_ops`; Missing, and no trace left, if
-    that fails.
+    """Import the adapter's leaf modules; returns its `npu_ops`.
+
+    Raises: Missing if that fails; the modules that were imported by then are removed again.
     """
     leaf = _path(root, "estimator.npu_ops")
-    if leaf in sys.modules:  # a second choice: the adapter is switched on once
+    if leaf in sys.modules:  # loaded by an earlier choice; the adapter is switched on only once
         return sys.modules[leaf]
     before = set(sys.modules)
-    said = io.StringIO()  # the adapter prints a missing library to stdout, which belongs to results
+    # The adapter prints a missing library to stdout, which is for results only.
+    printed = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(printed):
             if root == "npu_device":
-                # `compat` is bound to another object once the modules below it are imported: take
-                # this first.
+                # Importing the modules below `compat` binds the name `compat` to another object:
+                # take this function first.
                 enable_v1 = importlib.import_module(root).compat.enable_v1
                 npu_ops = importlib.import_module(leaf)
                 enable_v1()
             else:
                 npu_ops = importlib.import_module(leaf)
-    # ImportError, NotFoundError, NameError, AttributeError: all seen, all mean "not usable"
+    # ImportError, NotFoundError, NameError and AttributeError occur; all mean "not usable".
     except Exception as error:
         for name in set(sys.modules) - before:
             if name == root or name.startswith(root + "."):
                 del sys.modules[name]
-        raise _broken(root, error, _one_line(said.getvalue())) from error
-    if said.getvalue():
-        _log.debug("%s said: %s", root, _one_line(said.getvalue()))
+        raise _broken(root, error, _one_line(printed.getvalue())) from error
+    if printed.getvalue():
+        _log.debug("%s printed: %s", root, _one_line(printed.getvalue()))
     return npu_ops
 
 
-def _broken(root, error, said):
-    """Missing, for an adapter that is installed but does not import."""
+def _broken(root, error, printed):
+    """Missing, for an adapter that is installed but whose import fails."""
     detail = _one_line(str(error)) or type(error).__name__
     if isinstance(error, ModuleNotFoundError) and error.name:
         top = error.name.partition(".")[0]
@@ -294,7 +304,7 @@ def _broken(root, error, said):
             return Missing("npu", "%s needs the Python module %s" % (root, error.name),
                            "install it")
     if isinstance(error, (tf.errors.NotFoundError, OSError)) or "npu_bridge_handle" in detail:
-        return Missing("npu", "%s cannot load the CANN libraries (%s)" % (root, said or detail),
+        return Missing("npu", "%s cannot load the CANN libraries (%s)" % (root, printed or detail),
                        _SET_ENV)
     what = "importing %s failed (%s: %s)" % (root, type(error).__name__, detail)
     if tf_compat.IS_TF2 and tf_compat.TF_VERSION[:2] != (2, 6):

@@ -1,11 +1,13 @@
-"""Rank tables of HCCL (version 1.0): which device of which server is which rank. Written and
-checked without any device.
+"""Rank tables of HCCL, version 1.0: which device of which server has which rank.
 
-    {"status": "completed", "version": "1.0", "server_count": "1", "server_list": [{"server_id":
-    "10.0.0.1", "device": [
-        {"device_id": "0", "device_ip": "192.168.100.101", "rank_id": "0"}, ...]}]}
+HCCL is the Ascend library by which NPUs exchange data. A table:
 
-All values are text. The toolkit's own message about a wrong one is a time-out minutes later.
+    {"status": "completed", "version": "1.0", "server_count": "1", "server_list": [
+        {"server_id": "10.0.0.1", "device": [
+            {"device_id": "0", "device_ip": "192.168.100.101", "rank_id": "0"}, ...]}]}
+
+All values are text. Tables are written and checked here without any device, because the toolkit
+answers a wrong one only with a time-out, minutes later.
 """
 
 import ipaddress
@@ -19,29 +21,32 @@ _HCCN = re.compile(r"\s*address_(\d+)\s*=\s*(\S+)\s*\Z")
 
 
 def device_ips(path):
-    """Device number -> address, of the lines `address_<n>=<ip>` of an hccn.conf.
+    """Read the addresses of devices from the lines `address_<n>=<ip>` of an hccn.conf.
 
-    Raises: ConfigError if it cannot be read or has no such line.
+    Returns: dict device number -> address.
+    Raises: ConfigError if the file cannot be read or has no such line.
     """
     try:
         with open(path, encoding="utf-8") as lines:
-            found = {int(m.group(1)): m.group(2) for m in map(_HCCN.match, lines) if m}
+            addresses = {int(m.group(1)): m.group(2) for m in map(_HCCN.match, lines) if m}
     except (OSError, ValueError) as error:
         raise ConfigError("%s cannot be read: %s; give the file with --hccn_conf, or --device_ips"
                           % (path, error)) from None
-    if not found:
+    if not addresses:
         raise ConfigError("%s has no line address_0=...; give --device_ips" % path)
-    return found
+    return addresses
 
 
 def make(server_id, devices, ips):
     """The table of one server.
 
     Args:
-      server_id: text, usually the server's address. devices: list of device numbers, in rank order.
-      ips: dict of device number -> address; {} leaves addresses out (chips newer than 910A need
-      none on one server).
-    Returns: dict. Raises: ConfigError if a device has no address although others have.
+      server_id: text, usually the server's address.
+      devices: device numbers, in order of rank.
+      ips: dict device number -> address; {} leaves all addresses out (one server with chips newer
+        than 910A needs none).
+    Returns: dict.
+    Raises: ConfigError if a device has no address although others have one.
     """
     rows = []
     for rank, device in enumerate(devices):
@@ -59,7 +64,10 @@ def make(server_id, devices, ips):
 
 
 def load(path, size=None):
-    """Read and check a table; ConfigError names the file and the first thing that is wrong."""
+    """Read and check a table of `size` ranks (None: of any number).
+
+    Raises: ConfigError, which names the file and the first thing that is wrong.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             table = json.load(file)
@@ -71,7 +79,10 @@ def load(path, size=None):
 
 
 def check(table, size=None, path="rank table"):
-    """Raises ConfigError unless `table` is one of `size` ranks (None: of any number)."""
+    """Check a table of `size` ranks (None: of any number).
+
+    Raises: ConfigError, which names `path` and the first thing that is wrong.
+    """
     def wrong(what, remedy="write one with scripts/make_rank_table.py"):
         return ConfigError("%s: %s; %s" % (path, what, remedy))
 
@@ -90,10 +101,11 @@ def check(table, size=None, path="rank table"):
                     % (table.get("server_count"), len(servers)))
     ranks, names, addresses = [], set(), []
     for server in servers:
-        name, devices = (server.get("server_id"),
-                         server.get("device")) if isinstance(server, dict) else (None, None)
+        if not isinstance(server, dict):
+            server = {}
+        name, devices = server.get("server_id"), server.get("device")
         if not isinstance(name, str) or not 0 < len(name) <= 64 or name in names:
-            raise wrong("server_id %r is not text of 1 to 64 characters, each server another"
+            raise wrong("server_id %r is not text of 1 to 64 characters that no other server has"
                         % (name,))
         if not isinstance(devices, list) or not devices:
             raise wrong("server %s has no list of devices" % name)
@@ -104,17 +116,18 @@ def check(table, size=None, path="rank table"):
             raise wrong("server %s names a device_id twice: %s" % (name, ", ".join(ids)))
         addresses += [device.get("device_ip") for device in devices]
     _check_ranks(ranks, size, wrong)
-    given = [address for address in addresses if address is not None]
-    if given and (len(given) < len(addresses) or len(set(given)) < len(given)):
-        raise wrong("some devices have no device_ip or share one; give each its own, or none any")
-    if not given and len(servers) > 1:
+    known = [address for address in addresses if address is not None]
+    if known and (len(known) < len(addresses) or len(set(known)) < len(known)):
+        raise wrong("some devices have no device_ip or share one; give each device its own, or "
+                    "give none to any")
+    if not known and len(servers) > 1:
         raise wrong("several servers need a device_ip for each device")
 
 
 def _device(device, server, wrong):
     """Rank of a device entry."""
     if not isinstance(device, dict):
-        raise wrong("a device of server %s is no object" % server)
+        raise wrong("a device of server %s is no JSON object" % server)
     for key in ("device_id", "rank_id"):
         if not isinstance(device.get(key), str) or not device[key].isdigit():
             raise wrong("%s %r of server %s is not a whole number as text"
@@ -129,6 +142,7 @@ def _device(device, server, wrong):
 
 
 def _check_ranks(ranks, size, wrong):
+    """ranks: of each server, the list of its ranks."""
     every = sorted(rank for server in ranks for rank in server)
     if every != list(range(len(every))):
         raise wrong("rank_id are %s instead of 0 to %d"

@@ -148,7 +148,7 @@ class PlainEngine(Engine):
                 else:
                     part = tf.IndexedSlices(part, index, var.shape)
                 pairs.append((part, var))
-        return device.wrap_optimizer(self._adam).apply_gradients(pairs)
+        return self._adam.apply_gradients(pairs)
 
     def _own_updates(self, step, lookup, same, lr):
         training, updates = self._training, []

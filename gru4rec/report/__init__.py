@@ -1,1 +1,1 @@
-"""A run as one page. Imports runlog and recommend."""
+"""The report of a run as one HTML page. Imports runlog and recommend."""

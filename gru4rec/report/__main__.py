@@ -1,5 +1,7 @@
-"""Command: the run in a checkpoint directory -> one HTML page of its curves, metrics, popularity
-bias and configuration.
+"""Write the report of a run as one HTML page.
+
+The page shows curves, metrics, popularity bias and configuration of the run in a checkpoint
+directory:
 
     python -m gru4rec.report --checkpoint_dir checkpoint --out report.html
 """
@@ -20,11 +22,11 @@ _log = logging.getLogger("gru4rec.report")
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """What is shown."""
+    """What the page shows."""
 
     checkpoint_dir: str = flag("checkpoint", "directory of the run", "directory")
-    epoch: Optional[int] = flag(None, "epoch of the model whose bias is measured (0-based)",
-                                "epoch", kind=whole, low=0,
+    epoch: Optional[int] = flag(None, "epoch of the model whose popularity bias is measured "
+                                      "(0-based)", "epoch", kind=whole, low=0,
                                 shown="the best by validation, without it the newest")
     out: str = flag("report.html", "the page", "file", kind=page_path)
     test_path: Optional[str] = flag(None, "test events, for the popularity bias", "file",
@@ -42,25 +44,25 @@ def run(options):
     from gru4rec.files import outputs
     from gru4rec.recommend import model
     from gru4rec.report import page
-    from gru4rec.runlog import rows
+    from gru4rec.runlog import rows as rows_module
     outputs.check("--out", options.out)
-    found = rows.read(options.checkpoint_dir)
+    rows = rows_module.read(options.checkpoint_dir)
     trained = model.load(options.checkpoint_dir, epoch=options.epoch)
     title = "GRU4Rec run %s, epoch %d" % (os.path.basename(os.path.abspath(options.checkpoint_dir)),
                                           trained.epoch)
-    text = page.make(title, found, trained.config, popularity_bias(options, trained, found))
+    text = page.make(title, rows, trained.config, popularity_bias(options, trained, rows))
     with outputs.replacing("--out", options.out) as file:
         file.write(text.encode("utf-8"))
-    say("%s: %d rows" % (options.out, len(found)))
+    say("%s: %d rows" % (options.out, len(rows)))
 
 
-def popularity_bias(options, trained, found):
-    """bias.Bias, or why there is none."""
+def popularity_bias(options, trained, rows):
+    """bias.Bias, or text that says why it could not be measured."""
     from gru4rec.data import sessions
     from gru4rec.data.reading import loader
     from gru4rec.report import bias
-    path = options.test_path or next((row["test_path"]
-                                      for row in found[::-1] if row.get("test_path")), None)
+    path = options.test_path or next((row["test_path"] for row in rows[::-1]
+                                      if row.get("test_path")), None)
     if path is None:
         return "Not measured: the run was not evaluated, and --test_path was not given."
     data = trained.config.data

@@ -7,12 +7,12 @@ COLOURS = ("#2f6fb2", "#d1762c", "#3d8f5f", "#8a5fb0", "#b0413e", "#5f6b76")
 
 
 def number(value):
-    """A number as short as four digits tell it, a large one whole."""
+    """A number with four significant digits, or as a whole number from 1000."""
     return "%.0f" % value if abs(value) >= 1000 else "%.4g" % value
 
 
 def _scale(low, high, first, last):
-    """function number -> place on an axis that goes from `first` to `last`."""
+    """Function: number -> position on an axis from `first` to `last`."""
     span = (high - low) or 1.0
     return lambda value: first + (value - low) / span * (last - first)
 
@@ -41,8 +41,9 @@ def lines(label, x_label, series):
     """Chart of curves.
 
     Args:
-      label, x_label: text. series: list of (name, [(x, y)]), each with a point; a lone point is
-      drawn as a dot.
+      label, x_label: text.
+      series: list of (name, [(x, y)]), each with at least one point; a single point is a dot.
+    Returns: text of HTML.
     """
     xs = [x for _, points in series for x, _ in points]
     ys = [y for _, points in series for _, y in points]
@@ -68,15 +69,18 @@ def lines(label, x_label, series):
 
 
 def bars(label, groups, series):
-    """Chart of bars from 0.
+    """Chart of bars that start at 0.
 
     Args:
-      groups: names along the axis. series: list of (name, [value of each group, None for none]).
+      label: text.
+      groups: names along the axis.
+      series: list of (name, values); one value for each group, None where there is none.
+    Returns: text of HTML.
     """
-    high = max([value for _, values in series for value in values if value is not None]
-               or [1.0]) or 1.0
-    y_place, step = _scale(0.0, high, HEIGHT - BOTTOM,
-                           TOP), (WIDTH - LEFT - RIGHT) / float(len(groups))
+    known = [value for _, values in series for value in values if value is not None]
+    high = max(known, default=1.0) or 1.0
+    y_place = _scale(0.0, high, HEIGHT - BOTTOM, TOP)
+    step = (WIDTH - LEFT - RIGHT) / float(len(groups))
     body, width = _y_axis(0.0, high, y_place), 0.8 * step / len(series)
     for at, name in enumerate(groups):
         left = LEFT + at * step
@@ -86,6 +90,5 @@ def bars(label, groups, series):
             if values[at] is not None:
                 body.append('<rect fill="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>'
                             % (colour, left + 0.1 * step + place * width, y_place(values[at]),
-                               width,
-                               HEIGHT - BOTTOM - y_place(values[at])))
+                               width, HEIGHT - BOTTOM - y_place(values[at])))
     return _frame(body, label, [(name, colour) for (name, _), colour in zip(series, COLOURS)])

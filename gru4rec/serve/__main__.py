@@ -1,4 +1,4 @@
-"""Command: a trained model over HTTP. `python -m gru4rec.serve --help`."""
+"""Command: serve recommendations over HTTP. `python -m gru4rec.serve --help`."""
 
 import sys
 

@@ -1,24 +1,27 @@
-"""What every request passes before it is looked at: the token, and the size of its body."""
+"""Checks of every request before anything else reads it: token and size of the body."""
 
 import contextlib
 import hmac
 import json
 import os
 
-OPEN = ("/", "/healthz")  # paths that need no token: they tell nothing of the model or of visitors
+OPEN = ("/", "/healthz")  # paths without token: they show nothing of model or visitors
 
 
 class TooLarge(Exception):
-    """A body grew beyond its limit while it was read."""
+    """The body of a request grew beyond its limit while it was read."""
 
 
 class Guard:
-    """ASGI middleware: 401 without the bearer token, 413 for a body that is too large, told or
-    found while it is read.
+    """ASGI middleware: answers 401 without the bearer token, and 413 to a body that is too large.
+
+    A body is too large if its content-length says so, or once more bytes have arrived.
 
     Args:
-      app: ASGI application. token: None for none. max_body, max_list_body: bytes, of any request
-      and of a PUT to /lists.
+      app: ASGI application.
+      token: text; None if no token is asked for.
+      max_body: bytes of the body of any request but a PUT to /lists.
+      max_list_body: bytes of the body of a PUT to /lists.
     """
 
     def __init__(self, app, token, max_body, max_list_body):
@@ -37,37 +40,36 @@ class Guard:
             return
         is_list = scope["method"] == "PUT" and scope["path"].startswith("/lists/")
         limit = self._max_list_body if is_list else self._max_body
-        told = headers.get(b"content-length", b"0")
-        if not told.isdigit() or int(told) > limit:
-            await _refuse(send, 413,
-                          "the body has %s bytes; at most %d are taken"
-                          % (told.decode("latin-1"), limit))
+        length = headers.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > limit:
+            await _refuse(send, 413, "the body has %s bytes; at most %d are taken"
+                          % (length.decode("latin-1"), limit))
             return
-        taken, refused = [0], []
+        num_bytes, refused = 0, False
 
         async def counted():
+            nonlocal num_bytes, refused
             message = await receive()
-            taken[0] += len(message.get("body", b""))
-            if taken[0] > limit and not refused:
-                # at once: the application would make another error of the exception
-                refused.append(True)
+            num_bytes += len(message.get("body", b""))
+            if num_bytes > limit and not refused:
+                # Answer now: the application would turn the exception into another error.
+                refused = True
                 await _refuse(send, 413,
                               "the body is too large; at most %d bytes are taken" % limit)
             if refused:
                 raise TooLarge
             return message
 
-        async def noted(message):
+        async def unless_refused(message):
             if not refused:
                 await send(message)
 
         with contextlib.suppress(TooLarge):
-            await self._app(scope, counted, noted)
+            await self._app(scope, counted, unless_refused)
 
 
 async def _refuse(send, status, reason):
-    # The connection stays: closing it on a client that still sends would take the answer from it as
-    # well.
+    # The connection stays open: a client that is still sending would lose the answer otherwise.
     body = json.dumps({"detail": reason}).encode("utf-8")
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
     if status == 401:

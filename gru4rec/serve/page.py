@@ -1,6 +1,4 @@
-"""What the page at / asks for besides lists: items to pick, and the curves of the run the model
-comes from.
-"""
+"""The page at /, and what it asks for besides lists: items to choose, and curves of the run."""
 
 import asyncio
 import os
@@ -8,11 +6,11 @@ import os
 from gru4rec.errors import InputError
 from gru4rec.runlog import rows as rows_module
 
-SHOWN = 30  # items a search gives at most
+SHOWN = 30  # most items that a search returns
 
 
 def html():
-    """Text of the page."""
+    """The page as text."""
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.html"),
               encoding="utf-8") as file:
         return file.read()
@@ -20,38 +18,42 @@ def html():
 
 def search(model, text):
     """The most popular items whose id contains a text: list of {"item", "events"}."""
-    found, text = [], text.lower()
+    items, text = [], text.lower()
     for index in model.popularity.order.tolist():
         item = model.ids[index]
         if text in str(item).lower():
-            found.append({"item": item if isinstance(item, str) else int(item),
-                          "events": int(model.vocabulary.support[index])})
-            if len(found) == SHOWN:
+            if not isinstance(item, str):
+                item = int(item)
+            items.append({"item": item, "events": int(model.vocabulary.support[index])})
+            if len(items) == SHOWN:
                 break
-    return found
+    return items
 
 
 def curves(directory):
-    """{"loss": [[step, loss]], "recall@20 (test)": [[epoch, value]], ..} of the run in a checkpoint
-    directory, if known.
+    """The curves of the run in a checkpoint directory, as far as its metrics.jsonl has them.
+
+    Returns: {"loss": [[step, loss], ...], "recall@20 (test)": [[epoch, value], ...], ...}.
     """
     try:
         rows = rows_module.read(directory)
     except InputError:
         return {}
-    found = {"loss": rows_module.curve(rows, "train", "step", "loss")}
-    for kind in ("valid", "eval"):
+    points = {"loss": rows_module.curve(rows, "train", "step", "loss")}
+    for kind, label in (("valid", "validation"), ("eval", "test")):
         for name in rows_module.metric_names(rows, kind, "recall"):
-            label = "%s (%s)" % (name, "validation" if kind == "valid" else "test")
-            found[label] = rows_module.curve(rows, kind, "epoch", name)
-    return {name: points for name, points in found.items() if points}
+            points["%s (%s)" % (name, label)] = rows_module.curve(rows, kind, "epoch", name)
+    return {name: values for name, values in points.items() if values}
 
 
 def add(app, state, directory, respond):
-    """Paths /, /items and /run.
+    """Add the paths /, /items and /run.
 
     Args:
-      respond: function (content that JSON holds, or str of HTML) -> response.
+      app: FastAPI application.
+      state: app.State.
+      directory: the checkpoint directory.
+      respond: function (content for JSON, or str of HTML) -> response.
     """
     text = html()
 
@@ -59,12 +61,12 @@ def add(app, state, directory, respond):
         return respond(text)
 
     async def items(search_for: str = ""):
-        """Items to pick: the most popular whose id contains a text."""
-        return respond({"items": await asyncio.to_thread(search, state.batcher.model,
-                                                         search_for[:256])})
+        """Items to choose from: the most popular ones whose id contains a text."""
+        found = await asyncio.to_thread(search, state.batcher.model, search_for[:256])
+        return respond({"items": found})
 
     async def run():
-        """Curves of the run the model comes from."""
+        """Curves of the run that trained the model."""
         return respond({"curves": await asyncio.to_thread(curves, directory)})
 
     app.get("/", include_in_schema=False)(index)

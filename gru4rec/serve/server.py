@@ -1,4 +1,4 @@
-"""Command: a trained model over HTTP.
+"""Serve the recommendations of a trained model over HTTP.
 
     python -m gru4rec.serve --checkpoint_dir checkpoint
 
@@ -33,43 +33,37 @@ class ServeConfig:
 
     checkpoint_dir: str = flag("checkpoint", "directory of a trained model", "directory")
     epoch: Optional[int] = flag(None, "epoch of the checkpoint (0-based)", "epoch", kind=whole,
-                                low=0,
-                                shown="the best by validation, without it the newest")
-    host: str = flag("127.0.0.1",
-                     "address to listen at; any but this machine's own should have a token "
-                     "(environment "
-                     "variable " + TOKEN + ")", "address")
+                                low=0, shown="the best by validation, without it the newest")
+    host: str = flag("127.0.0.1", "address to listen on; if other machines can reach it, set a "
+                                  "token in the environment variable " + TOKEN, "address")
     port: int = flag(8000, "port; 0 takes a free one", "port", kind=whole, low=0, high=65535)
-    reload_seconds: float = flag(2.0,
-                                 "time between two looks for another checkpoint; 0 never looks",
-                                 "s", kind=real,
-                                 low=0.0, high=86400.0)
-    max_batch: int = flag(64, "requests computed together at most", "requests", kind=whole, low=1,
-                          high=4096)
+    reload_seconds: float = flag(2.0, "time between two looks for another checkpoint; 0 never "
+                                      "looks", "s", kind=real, low=0.0, high=86400.0)
+    max_batch: int = flag(64, "most requests that are computed together", "requests", kind=whole,
+                          low=1, high=4096)
     max_body: int = flag(1 << 20, "largest body of a request", "bytes", kind=whole, low=100)
     max_list_body: int = flag(64 << 20, "largest body of a PUT to /lists", "bytes", kind=whole,
                               low=100)
     max_k: int = flag(1000, "longest list", "items", kind=whole, low=1)
-    max_prefix: int = flag(200, "longest session of a request without state", "items", kind=whole,
+    max_prefix: int = flag(200, "longest session in a request to /recommend", "items", kind=whole,
                            low=1)
-    session_mb: int = flag(256,
-                           "memory of the sessions kept; the least recently used are forgotten "
-                           "beyond it", "MiB",
-                           kind=whole, low=1)
+    session_mb: int = flag(256, "memory for kept sessions; if it is full, the least recently used "
+                                "are dropped", "MiB", kind=whole, low=1)
     session_ttl: float = flag(3600.0, "time a session is kept after its last click", "s", kind=real,
                               above=0.0, high=1e9)
-    threads: Optional[int] = flag(None,
-                                  "threads that share the scores of a catalogue of 100,000 items "
-                                  "or more", "threads",
-                                  kind=whole, low=1, high=1000, shown="one per core")
+    threads: Optional[int] = flag(None, "threads that share the scores of a catalogue of 100,000 "
+                                        "items or more", "threads", kind=whole, low=1, high=1000,
+                                  shown="one per core")
 
 
 COMMAND = Command("python -m gru4rec.serve", __doc__.splitlines()[0], (("server", ServeConfig),))
 
 
 def parse(argv):
-    """Command line -> ServeConfig; ConfigError as command.flags.Command, InputError where the
-    extra is not installed.
+    """Read the command line.
+
+    Returns: ServeConfig.
+    Raises: ConfigError, as command.flags.Command; InputError if the extra is not installed.
     """
     options, = COMMAND.parse(argv)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -80,37 +74,37 @@ def parse(argv):
 
 
 def token():
-    """The bearer token of the environment, None without; ConfigError for an empty one."""
-    found = os.environ.get(TOKEN)
-    if found is not None and not found.strip():
+    """The bearer token of the environment, or None. Raises: ConfigError for an empty one."""
+    value = os.environ.get(TOKEN)
+    if value is not None and not value.strip():
         raise ConfigError("%s is empty; give it a value, or unset it to serve without a token"
                           % TOKEN)
-    return found
+    return value
 
 
 def listen(host, port):
-    """A bound socket.
+    """A socket that listens there.
 
-    Raises: InputError if the address cannot be had.
+    Raises: InputError if the address cannot be used.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        made = socket.socket(family, socket.SOCK_STREAM)
+        listening = socket.socket(family, socket.SOCK_STREAM)
         try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.bind(address)
-            made.listen(2048)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen(2048)
         except OSError:
-            made.close()
+            listening.close()
             raise
-        return made
-    except (OSError, UnicodeError) as error:  # the second of a name that cannot be one
-        raise InputError("--host %s --port %d cannot be listened at: %s; give another"
+        return listening
+    except (OSError, UnicodeError) as error:  # UnicodeError: a text that cannot be a host's name
+        raise InputError("--host %s --port %d: the server cannot listen there: %s; give another"
                          % (host, port, getattr(error, "strerror", None) or error)) from error
 
 
 def run(options):
-    """Serve until SIGINT or SIGTERM; what is being answered then is answered still."""
+    """Serve until SIGINT or SIGTERM; requests that are being answered then are still answered."""
     import uvicorn
 
     from gru4rec.recommend import model
@@ -126,30 +120,28 @@ def run(options):
     first = load()
     sessions = sessions_module.SessionStore(options.session_mb << 20, options.session_ttl)
     with contextlib.closing(listen(options.host, options.port)) as bound:
-        state = app.State(lambda
-                          *hooks: batcher.Batcher(first, sessions, options.max_batch, *hooks),
-                          sessions,
-                          app.Limits(options.max_k, options.max_prefix))
+        state = app.State(
+            lambda *hooks: batcher.Batcher(first, sessions, options.max_batch, *hooks),
+            sessions, app.Limits(options.max_k, options.max_prefix))
 
-        def replace(found):
-            state.batcher.model = found
+        def replace(new):
+            state.batcher.model = new
             state.metrics.reloads.inc()
 
         guarded = guard.Guard(app.make_app(state, options.checkpoint_dir), secret, options.max_body,
                               options.max_list_body)
         server = uvicorn.Server(uvicorn.Config(guarded, log_config=None, access_log=False,
-                                               lifespan="off",
-                                               timeout_graceful_shutdown=30, server_header=False))
+                                               lifespan="off", timeout_graceful_shutdown=30,
+                                               server_header=False))
         address = bound.getsockname()
         if secret is None and not ipaddress.ip_address(address[0]).is_loopback:
-            _log.warning("anyone who reaches %s can use this server; set %s to ask for a token",
+            _log.warning("anyone who can reach %s can use this server; set %s to ask for a token",
                          options.host, TOKEN)
         say("serving %s on http://%s:%d" % (first.path, options.host, address[1]))
         watcher = reload.Reloader(options.checkpoint_dir, options.epoch, first.version, load,
-                                  replace,
-                                  options.reload_seconds)
-        # uvicorn stops at a signal, then sends it again to whoever handled it before: here nobody,
-        # the stop is orderly
+                                  replace, options.reload_seconds)
+        # uvicorn stops at a signal and then sends it again to the handler from before. That one
+        # must do nothing: the stop was orderly.
         before = install(lambda number, frame: None)
         try:
             server.run(sockets=[bound])
@@ -161,9 +153,7 @@ def run(options):
 
 
 def main(argv=None):
-    """Run the command; returns its exit status (command.process.exit_status): 0 after a stop by
-    signal.
-    """
+    """Run the command; returns its exit status: 0 after a stop by signal, else as exit_status."""
     setup_logging()
     return exit_status(lambda: run(parse(sys.argv[1:] if argv is None else list(argv))),
                        "use a machine with more")

@@ -1,5 +1,6 @@
-"""Sessions of visitors between clicks: the least recently used go first, none outlives its time or
-the memory given.
+"""The sessions of visitors, kept between their clicks, within limits of time and memory.
+
+The least recently used sessions are dropped first.
 """
 
 import collections
@@ -7,35 +8,40 @@ import sys
 import threading
 import time
 
-KEPT = 50  # last items of a session that are kept, to run them through another model
-# bytes of an entry beside its state and ids: objects, the deque's block, its place in the
-# dictionary
+KEPT = 50  # last items of a session that are kept, so that another model can process them
+# Bytes of an entry besides state and ids: objects, the deque's block, the place in the dict.
 OVERHEAD = 2048
 
 
 class Entry:
-    """One session: the state after its clicks, the last of them (as raw ids, and of the known
-    ones the indices), and the version of the model that state and indices belong to."""
+    """One session.
+
+    states: hidden states after its clicks, list of [1, H], or None.
+    items: its last clicks as raw ids. codes: item indices of its last known clicks.
+    version: of the model that states and codes belong to.
+    clicks: how many it had. touched: time of the last one. bytes: memory it takes.
+    """
 
     __slots__ = ("states", "items", "codes", "version", "clicks", "touched", "bytes")
 
     def __init__(self):
-        self.states, self.items, self.codes, self.version = None, collections.deque(maxlen=KEPT), (), None
+        self.states, self.version = None, None
+        self.items, self.codes = collections.deque(maxlen=KEPT), ()
         self.clicks, self.touched, self.bytes = 0, 0.0, 0
 
     def size(self):
-        """Bytes it takes, about."""
+        """Memory it takes, in bytes, estimated."""
         return (OVERHEAD + sum(state.nbytes + 128 for state in self.states or ())
-                + sum(sys.getsizeof(item) for item in self.items)
-                + 8 * len(self.codes))
+                + sum(sys.getsizeof(item) for item in self.items) + 8 * len(self.codes))
 
 
 class SessionStore:
-    """Entries by session id; safe for threads.
+    """Entries by session id; may be used by several threads.
 
     Args:
-      max_bytes: int, all entries together. ttl_seconds: float, since the last click.
-      clock: function () -> seconds that never go back.
+      max_bytes: most memory of all entries together.
+      ttl_seconds: time an entry is kept after its last click.
+      clock: function () -> seconds, which never go back.
     """
 
     def __init__(self, max_bytes, ttl_seconds, clock=time.monotonic):
@@ -47,13 +53,13 @@ class SessionStore:
         return len(self._entries)
 
     def get(self, session_id):
-        """The entry of a session, or a new one, which is kept only by `put`."""
+        """The entry of a session, or a new one; only `put` stores it."""
         with self._lock:
             self._expire()
             return self._entries.get(session_id) or Entry()
 
     def put(self, session_id, entry):
-        """Keep an entry as the most recently used, and forget others where memory asks for it."""
+        """Store an entry as the most recently used one; drops others if memory is full."""
         with self._lock:
             old = self._entries.pop(session_id, None)
             self.bytes -= old.bytes if old is not None else 0
@@ -61,12 +67,12 @@ class SessionStore:
             self._entries[session_id] = entry
             self.bytes += entry.bytes
             while self.bytes > self._max_bytes:
-                self._forget_oldest()
+                self._drop_oldest()
                 self.evicted += 1
             self._expire()
 
     def delete(self, session_id):
-        """Forget a session; returns whether there was one."""
+        """Delete a session; returns whether there was one."""
         with self._lock:
             self._expire()
             entry = self._entries.pop(session_id, None)
@@ -76,8 +82,8 @@ class SessionStore:
     def _expire(self):
         before = self._clock() - self._ttl
         while self._entries and next(iter(self._entries.values())).touched < before:
-            self._forget_oldest()
+            self._drop_oldest()
             self.expired += 1
 
-    def _forget_oldest(self):
+    def _drop_oldest(self):
         self.bytes -= self._entries.popitem(last=False)[1].bytes

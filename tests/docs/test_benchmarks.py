@@ -1,5 +1,4 @@
-"""Every benchmark runs with tiny sizes and writes a report that says where its numbers come from.
-"""
+"""Every benchmark runs with tiny sizes; its report says where the numbers come from."""
 
 import importlib
 import json
@@ -42,13 +41,12 @@ def test_train_times_variants_and_another_interpreter_side_by_side(tmp_path, rep
                  "original,lazy1,loop,products,products_loop", "--other_python", sys.executable)
     (point,) = report["results"]
     assert set(point["ms_per_step"]) == {"original", "lazy1", "loop", "products", "products_loop",
-                                         "other_original",
-                                         "other_loop", "other_products_loop"}
+                                         "other_original", "other_loop", "other_products_loop"}
     for row in point["ms_per_step"].values():
         assert_summary(row)
     assert {"factor optimizer", "factor loop", "loop/products", "original/loop",
-            "loop/products_loop",
-            "other_original/other_loop", "other_loop/other_products_loop"} <= set(point["ratios"])
+            "loop/products_loop", "other_original/other_loop",
+            "other_loop/other_products_loop"} <= set(point["ratios"])
     assert set(point["events_per_s"]) == {"original", "lazy1", "loop", "other_original",
                                           "other_loop"}
     assert "tensorflow" in report["versions"] and point["other_tensorflow"]
@@ -61,8 +59,8 @@ def test_the_profile_leaves_out_each_part_that_the_flags_have(tmp_path, repo_roo
         results = run("profile_step.py", tmp_path / "profile.json", repo_root, "--", "--xla", "off",
                       *flags)["results"]
         assert set(results["ms_per_step"]) == {"step", "no dropout", "no loss", "no row updates",
-                                               "no dense updates",
-                                               "no duplicates", "products", "products_loop"} | own
+                                               "no dense updates", "no duplicates", "products",
+                                               "products_loop"} | own
         for row in results["ms_per_step"].values():
             assert_summary(row)
         assert set(results["ratios"]) == {"products", "products_loop"}
@@ -167,10 +165,20 @@ def test_onednn_is_timed_and_its_results_compared(tmp_path, repo_root):
         assert row["results"]["different"] <= row["results"]["compared"]
 
 
+@pytest.mark.parametrize("script, flag", [("bench_train.py", "--variants"),
+                                          ("bench_load.py", "--cases")])
+def test_an_unknown_variant_or_case_is_refused_with_the_known_ones(repo_root, script, flag):
+    done = subprocess.run([sys.executable, os.path.join(repo_root, "benchmarks", script), flag,
+                           "loop,lop"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
+    assert done.returncode == 2 and "%s: unknown " % flag in done.stderr
+    assert "lop" in done.stderr and "; use: " in done.stderr
+
+
 def test_too_few_repeats_are_refused(repo_root):
-    done = subprocess.run([sys.executable, os.path.join(repo_root, "benchmarks", "bench_eval.py"),
-                           "--repeats", "2"],
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+    script = os.path.join(repo_root, "benchmarks", "bench_eval.py")
+    done = subprocess.run([sys.executable, script, "--repeats", "2"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
     assert done.returncode != 0 and "--repeats 2 is too few" in done.stderr
 
 

@@ -175,13 +175,11 @@ def test_streams_stay_apart_and_both_reach_the_log_even_twice(sandbox, shell, sc
         result = sandbox.run(shell, script)
         assert result.returncode == 0, result.stderr
         assert result.stdout.splitlines() == ["to stdout: 1", "to stdout: 0"]
-        assert [line for line in result.stderr.splitlines()
-                if line.startswith("to ")] == ["to stderr: 1",
-                                                                                          "to stderr: 0"]
-        assert sorted(sandbox.log("train_%s.log"
-                                  % name).splitlines()) == ["to stderr: 1", "to stdout: 1"]
-        assert sorted(sandbox.log("eval_%s.log"
-                                  % name).splitlines()) == ["to stderr: 0", "to stdout: 0"]
+        err = [line for line in result.stderr.splitlines() if line.startswith("to ")]
+        assert err == ["to stderr: 1", "to stderr: 0"]
+        for job, number in (("train", 1), ("eval", 0)):
+            logged = sandbox.log("%s_%s.log" % (job, name)).splitlines()
+            assert sorted(logged) == ["to stderr: %d" % number, "to stdout: %d" % number]
     logs = ["eval_%s.log", "eval_%s.log.old", "train_%s.log", "train_%s.log.old"]
     assert sorted(os.listdir(str(sandbox.cwd / "output"))) == [log % name for log in logs]
     assert os.listdir(str(sandbox.cwd)) == ["output"]

@@ -36,8 +36,7 @@ def no_devices(monkeypatch):
 
 @pytest.fixture(params=fake_npu.ADAPTERS)
 def adapter(request, monkeypatch):
-    """Name of each adapter in turn, with the code made to believe in the TensorFlow it belongs to.
-    """
+    """Name of each adapter in turn; the code then takes TensorFlow for the version it needs."""
     monkeypatch.setattr(tf_compat, "IS_TF2", request.param == "npu_device")
     return request.param
 
@@ -63,7 +62,7 @@ def parameter_map(config):
 
 def test_cpu_hides_gpus_and_says_so():
     chosen = device.choose("cpu")
-    assert (chosen.name, chosen.use_resource, chosen.default_steps_per_run) == ("cpu", True, None)
+    assert (chosen.name, chosen.use_resource) == ("cpu", True)
     assert not chosen.conservative_optimizer and chosen.stateless
     assert chosen.xla == tf_compat.has_xla()
     assert chosen.session_config().device_count["GPU"] == 0
@@ -79,7 +78,7 @@ def test_gpu_takes_memory_as_needed(monkeypatch):
     monkeypatch.setattr(host, "list_gpus", lambda: ["GPU:0"])
     for name in ("gpu", "auto"):
         chosen = device.choose(name)
-        assert chosen.name == "gpu" and chosen.use_resource and chosen.default_steps_per_run is None
+        assert chosen.name == "gpu" and chosen.use_resource
         assert chosen.session_config().gpu_options.allow_growth
         assert chosen.session_config().allow_soft_placement
 
@@ -127,6 +126,7 @@ def test_unknown_names_are_refused():
 @pytest.mark.parametrize("adapter_name", fake_npu.ADAPTERS)
 def test_cpu_and_gpu_import_nothing_of_an_installed_adapter(name, adapter_name):
     script = """
+import sys
 import fake_npu
 from gru4rec import device, tf_compat
 from gru4rec.device import host
@@ -135,7 +135,7 @@ host.list_gpus = lambda: ["GPU:0"]
 with fake_npu.installed(%r) as fake:
     device.choose(%r)
     with tf_compat.tf.Session(): pass
-    print(fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in __import__("sys").modules)
+    print(fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in sys.modules)
 """ % (adapter_name, name)
     environment = dict(os.environ,
                        PYTHONPATH=os.pathsep.join([REPOSITORY, os.path.join(REPOSITORY, "tests")]))
@@ -144,15 +144,17 @@ with fake_npu.installed(%r) as fake:
     assert out.decode().strip() == "[] [] [] False"
 
 
-def test_a_training_on_the_cpu_with_every_flag_of_an_npu_imports_nothing_of_an_installed_adapter(tmp_path):
+def test_a_training_on_the_cpu_with_every_flag_of_an_npu_imports_nothing_of_an_installed_adapter(
+        tmp_path):
     script = """
 import sys
 import fake_npu
 from gru4rec import main
 with fake_npu.installed(%r) as fake:
-    status = main.main(["--device", "cpu", "--size", "4", "--batch_size", "400", "--epoch", "1", "--compare_rules", "0",
-                        "--loss_scale", "dynamic", "--precision_mode", "force_fp16", "--npu_opt", "hccl_timeout=9",
-                        "--xla", "off", "--checkpoint_dir", %r])
+    status = main.main([
+        "--device", "cpu", "--size", "4", "--batch_size", "400", "--epoch", "1",
+        "--compare_rules", "0", "--loss_scale", "dynamic", "--precision_mode", "force_fp16",
+        "--npu_opt", "hccl_timeout=9", "--xla", "off", "--checkpoint_dir", %r])
     print(status, fake.imported, fake_npu.traces(), fake.calls, "gru4rec.device.npu" in sys.modules)
 """ % ("npu_device" if tf_compat.IS_TF2 else "npu_bridge", str(tmp_path))
     environment = dict(os.environ,
@@ -252,11 +254,9 @@ def test_npu_device_properties_and_imports(adapter, davinci, monkeypatch, caplog
         assert not [name for name in fake.imported if "npu_init" in name]
         assert fake.calls == ([("enable_v1",)] if adapter == "npu_device" else [])
         assert tf.Session.__init__ is real
-    assert (chosen.name, chosen.use_resource, chosen.default_steps_per_run) == ("npu", False, 1)
+    assert (chosen.name, chosen.use_resource) == ("npu", False)
     assert chosen.conservative_optimizer and not chosen.stateless and not chosen.xla
     assert "no stateless random numbers" in caplog.records[-1].getMessage()
-    opt = object()
-    assert chosen.wrap_optimizer(opt) is opt
 
 
 def test_the_fake_patches_session_when_npu_init_is_imported(adapter):
@@ -364,15 +364,16 @@ def test_a_session_with_the_npu_config_trains(adapter, davinci):
         weight = tf.get_variable("weight", [4], initializer=tf.ones_initializer(),
                                  use_resource=chosen.use_resource)
         dropped = chosen.dropout(weight * 3.0, 0.25, seed=1, step=0, stream=0)
-        noise = chosen.random_uniform([4], seed=1, step=0, stream=1)
-        opt = chosen.wrap_optimizer(tf.train.GradientDescentOptimizer(0.1))
-        train = opt.minimize(tf.reduce_sum(weight * weight))
+        noise = chosen.random_int31([400], seed=1, step=0, stream=1)
+        train = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_sum(weight * weight))
         with tf.Session(config=chosen.session_config()) as session:
             session.run(tf.global_variables_initializer())
             session.run(train)
             np.testing.assert_allclose(session.run(weight), [0.8] * 4, rtol=1e-6)
             assert set(np.round(session.run(dropped), 4)) <= {0.0, np.float32(3.2)}
-            assert 0 <= session.run(noise).min() and session.run(noise).max() < 1
+            drawn = session.run(noise)
+            assert drawn.dtype == np.int32 and 0 <= drawn.min() < 2 ** 26
+            assert 2 ** 31 - 2 ** 26 < drawn.max()
         call, = [c for c in fake.calls if c[0] == "dropout"]
         assert call == ("dropout", 0.75, 1)
 
@@ -381,7 +382,9 @@ def test_a_session_with_the_npu_config_trains(adapter, davinci):
 
 
 def uniform(shape, seed=7, step=5, stream=3):
-    return host.Cpu("").random_uniform(shape, seed, step, stream)
+    """Numbers in [0, 1): the top 23 bits of each word, as the dropout of a host compares them."""
+    high = tf.bitwise.right_shift(hashed.bits(shape, seed, step, stream), tf.constant(9))
+    return tf.cast(high, tf.float32) * 2.0 ** -23 + 0.5
 
 
 def mixed(x):
@@ -436,8 +439,9 @@ def test_uniform_is_uniform():
 
 
 def test_draws_of_steps_streams_and_positions_are_independent():
-    """Chi square of pairs in a 10 x 10 table, 99 degrees of freedom, p = 0.0001; also with steps
-    one bit apart.
+    """Chi square of pairs in a 10 x 10 table: 99 degrees of freedom, p = 0.0001.
+
+    Some of the steps differ in one bit only.
     """
     shape, first = [100, 400], (0, 5, 3)
     others = [(0, 4, 3), (0, 6, 3), (0, 5 + 2 ** 20, 3), (0, 2 ** 30 + 5, 3), (0, 5, 2), (1, 5, 3)]
@@ -518,8 +522,8 @@ def test_random_numbers_in_a_while_loop_are_those_outside():
 def test_compiled_random_numbers_are_bit_for_bit_the_plain_ones():
     def draw(step):
         cpu = host.Cpu("")
-        return cpu.random_uniform([3, 7], 7, step,
-                                  3), cpu.dropout(tf.ones([33, 5]), 0.5, 7, step, 4)
+        return (cpu.random_int31([3, 7], 7, step, 3),
+                cpu.dropout(tf.ones([33, 5]), 0.5, 7, step, 4))
 
     step = tf.placeholder(tf.int32, [])
     plain, compiled = run([draw(step), tf_compat.jit_function(draw)(step)], {step: 12345})

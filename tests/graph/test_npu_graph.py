@@ -1,7 +1,4 @@
-"""The graph an NPU would get.
-
-Kinds of ops, static shapes, one set of fetches, host ops outside, losses that fit in float16.
-"""
+"""The graph an NPU would get: its ops, static shapes, one set of fetches, losses in float16."""
 
 import os
 import sys
@@ -35,8 +32,8 @@ FLAGS = {
     "top1": dict(loss="top1-max", hidden_act="elu"),
     "scaled": dict(loss_scale="dynamic"), "looped": dict(steps_per_run=4, loss_scale=1024)}
 
-# What an NPU runs according to its list of operators (IR), by the name of TensorFlow's op. Whatever
-# is not here is looked at by a human before it is added.
+# What an NPU runs according to its list of operators (IR), by the name of TensorFlow's op. A human
+# looks at any other op before it is added here.
 ON_DEVICE = set("""
     Add AddV2 AddN Sub Mul RealDiv Neg Square Sqrt Rsqrt Exp Log Log1p Maximum Minimum Pow
     Reciprocal FloorMod Floor Abs Sigmoid SigmoidGrad Tanh TanhGrad Relu ReluGrad Softplus
@@ -56,7 +53,7 @@ OF_THE_FAKE = {"RandomUniform"}
 OF_THE_HOST = {"TensorSliceDataset", "IteratorV2", "MakeIterator", "IteratorToStringHandle",
                "OneShotIterator"}
 FED_BY_THE_HOST = {"IteratorGetNext"}
-# Ops of the adapter's neighbours that NPUs lack, or that leave shapes open.
+# Ops that NPUs lack, or that leave shapes open.
 FORBIDDEN = set("""
     Where Unique UniqueV2 BooleanMask PyFunc PyFuncStateless EagerPyFunc StatelessRandomUniform
     StatelessRandomUniformV2 ResourceGather VarHandleOp ReadVariableOp ResourceScatterUpdate While

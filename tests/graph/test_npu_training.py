@@ -1,7 +1,4 @@
-"""A whole training run and an evaluation through a fake adapter.
-
-The graph that an NPU would get builds and learns.
-"""
+"""Training and evaluation through a fake adapter: the graph an NPU would get builds and learns."""
 
 import os
 import sys
@@ -26,8 +23,8 @@ import fake_npu  # noqa: E402
 FLAGS = {
     "defaults": ["--lr", "0.05"],
     "family": ["--optimizer", "adagrad", "--lr", "0.3", "--momentum", "0.1", "--n_sample", "2",
-               "--embedding", "shared",
-               "--cell", "official", "--logq", "1", "--embed_dropout", "0.1"]}
+               "--embedding", "shared", "--cell", "official", "--logq", "1",
+               "--embed_dropout", "0.1"]}
 
 
 @pytest.mark.parametrize("flags", sorted(FLAGS))

@@ -1,6 +1,4 @@
-"""`python -m gru4rec.device`: what is missing, one operation in a child process that may die, the
-self-test's report.
-"""
+"""`python -m gru4rec.device`: what is missing, one operation in a child process, the self-test."""
 
 import json
 import os
@@ -77,10 +75,9 @@ def test_the_command_says_what_is_missing_and_how_to_mend_it(monkeypatch, capsys
     assert command.main(["--device", "tpu"]) == 2
 
 
-@pytest.mark.parametrize("failure, words",
-                         [("no libraries", "set_env.sh"), ("no hccl", "hccl is not on PYTHONPATH"),
-                                            ("no module", "decorator"),
-                          ("broken", "failed (AttributeError")])
+@pytest.mark.parametrize("failure, words", [
+    ("no libraries", "set_env.sh"), ("no hccl", "hccl is not on PYTHONPATH"),
+    ("no module", "decorator"), ("broken", "failed (AttributeError")])
 def test_each_kind_of_broken_adapter_is_named(failure, words, monkeypatch, capsys):
     monkeypatch.setattr(npu, "device_nodes", lambda: ["/dev/davinci0"])
     with fake_npu.installed(ADAPTER, failure):
@@ -123,8 +120,8 @@ def test_the_selftest_of_the_cpu_compares_it_with_itself(tmp_path):
 
 def test_the_command_of_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(selftest, "plan", lambda device: [])
-    monkeypatch.setattr(selftest, "selftest", lambda device,
-                        out: {"ok": out == "r.json", "runs": [], "comparison": []})
+    monkeypatch.setattr(selftest, "selftest", lambda device, out: {
+        "ok": out == "r.json", "runs": [], "comparison": []})
     monkeypatch.setattr(probe, "one_op", lambda name: {"ok": True, "message": "one product ran"})
     assert command.main(["--device", "cpu", "--probe", "--selftest", "--out", "r.json"]) == 0
     assert capsys.readouterr().out.splitlines()[-2:] == ["self-test: ok", "report: r.json"]

@@ -7,6 +7,7 @@ stay comparable, as Adam makes the rounding of tiny gradients large.
 """
 
 import os
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,32 +20,23 @@ tf = pytest.importorskip("gru4rec.tf_compat", reason="TensorFlow is not installe
 from tests import helpers  # noqa: E402
 
 
-class Recorder:
-    """A device's optimizer wrapper that applies gradients and records those of the tables."""
+def recorder(steps):
+    """A subclass of TensorFlow's Adam that also adds the gradients of the tables to a list."""
+    def note(x, inputs, y, outputs, bias):
+        outputs = np.concatenate([outputs, bias[:, None]], 1)
+        steps.append(_summed(x, inputs) + _summed(y, outputs))
 
-    def __init__(self, device):
-        self._device, self.optimizer, self.steps = device, None, []
+    class Recorder(tf.train.AdamOptimizer):
+        def apply_gradients(self, gradients):
+            """gradients: dense weights first, then slices of embedding, softmax_w, softmax_b."""
+            slices = [g for g, _ in gradients if isinstance(g, tf.IndexedSlices)]
+            assert len(slices) == 3
+            inputs, outputs, bias = slices
+            noted = tf.py_func(note, [inputs.indices, inputs.values, outputs.indices,
+                                      outputs.values, bias.values], [])
+            return tf.group(super().apply_gradients(gradients), noted)
 
-    def __getattr__(self, name):  # everything else is the device's
-        return getattr(self._device, name)
-
-    def wrap_optimizer(self, optimizer):
-        self.optimizer = optimizer
-        return self
-
-    def apply_gradients(self, gradients):
-        """gradients: dense weights first, then IndexedSlices of embedding, softmax_w, softmax_b."""
-        slices = [g for g, _ in gradients if isinstance(g, tf.IndexedSlices)]
-        assert len(slices) == 3
-        inputs, outputs, bias = slices
-        note = tf.py_func(self._note,
-                          [inputs.indices, inputs.values, outputs.indices, outputs.values,
-                           bias.values], [])
-        return tf.group(self.optimizer.apply_gradients(gradients), note)
-
-    def _note(self, x, inputs, y, outputs, bias):
-        self.steps.append(_summed(x, inputs) + _summed(y,
-                                                       np.concatenate([outputs, bias[:, None]], 1)))
+    return Recorder
 
 
 def _summed(index, gradient):
@@ -57,11 +49,12 @@ def _summed(index, gradient):
 
 def record(config, arrays, epoch, num_steps):
     """(recorded steps, state after them) of the plain engine."""
-    recorder = Recorder(helpers.cpu())
-    engine = create(config, recorder, arrays, num_steps)
+    steps = []
+    with mock.patch.object(tf.train, "AdamOptimizer", recorder(steps)):
+        engine = create(config, helpers.cpu(), arrays, num_steps)
     try:
         helpers.run_steps(engine, epoch, 0, num_steps)
-        return recorder.steps, engine.arrays()
+        return steps, engine.arrays()
     finally:
         engine.close()
 

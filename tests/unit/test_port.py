@@ -10,10 +10,10 @@ from gru4rec.errors import ConfigError
 
 
 def paths(*argv):
-    found = config.parse(list(argv))
-    again = config.from_dict(found.to_dict())
-    assert again.data == found.data and again.port.path_to_train is None
-    return found.data.train_path, found.data.test_path
+    parsed = config.parse(list(argv))
+    again = config.from_dict(parsed.to_dict())
+    assert again.data == parsed.data and again.port.path_to_train is None
+    return parsed.data.train_path, parsed.data.test_path
 
 
 def test_directories_stand_for_the_files_in_them(tmp_path):
@@ -38,9 +38,8 @@ def test_two_names_of_one_thing_are_refused(argv, words):
 
 
 def test_the_summary_has_the_keys_of_the_older_scripts(repo_root, tmp_path):
-    spec = importlib.util.spec_from_file_location("summary",
-                                                  os.path.join(repo_root, "scripts",
-                                                               "modelzoo_summary.py"))
+    script = os.path.join(repo_root, "scripts", "modelzoo_summary.py")
+    spec = importlib.util.spec_from_file_location("summary", script)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     logs = []
@@ -54,8 +53,7 @@ def test_the_summary_has_the_keys_of_the_older_scripts(repo_root, tmp_path):
     text = (tmp_path / "GRU4Rec_for_TensorFlow_bs64_2p_acc.log").read_text()
     rows = dict(line.split(" = ") for line in text.splitlines())
     assert list(rows) == ["Network", "RankSize", "BatchSize", "DeviceType", "CaseName", "ActualFPS",
-                          "TrainingTime",
-                          "TrainAccuracy", "ActualLoss", "E2ETrainingTime"]
+                          "TrainingTime", "TrainAccuracy", "ActualLoss", "E2ETrainingTime"]
     assert (rows["RankSize"], rows["BatchSize"], rows["ActualFPS"]) == ("2", "64", "200.00")
     assert (rows["TrainingTime"], rows["ActualLoss"],
             rows["E2ETrainingTime"]) == ("0.004", "3.25", "12")

@@ -33,8 +33,7 @@ def test_a_table_has_the_form_hccl_reads():
     assert made == {"status": "completed", "version": "1.0", "server_count": "1", "server_list": [
         {"server_id": "10.0.0.1",
          "device": [{"device_id": "4", "rank_id": "0", "device_ip": "192.168.1.14"},
-                                             {"device_id": "5", "rank_id": "1",
-                                              "device_ip": "192.168.1.15"}]}]}
+                    {"device_id": "5", "rank_id": "1", "device_ip": "192.168.1.15"}]}]}
     assert "device_ip" not in device(rank_table.make("x", [0], {}))
     with pytest.raises(ConfigError, match="device 9 has no address; those known: 0, 1"):
         rank_table.make("x", [9], IPS)
@@ -83,14 +82,15 @@ def test_the_script_writes_a_table_from_hccn_conf_and_checks_it(repo_root, tmp_p
 
     def run(*argv):
         return subprocess.run([sys.executable, script] + list(argv), cwd=str(tmp_path),
-                              stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, universal_newlines=True)
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              universal_newlines=True)
 
-    (tmp_path / "hccn.conf").write_text("address_0=10.0.0.10\nnetmask_0=255.255.255.0\naddress_1=10.0.0.11\n")
+    (tmp_path / "hccn.conf").write_text("address_0=10.0.0.10\nnetmask_0=255.255.255.0\n"
+                                        "address_1=10.0.0.11\n")
     done = run("--server_id", "10.0.0.1", "--devices", "0,1", "--hccn_conf", "hccn.conf", "--out",
                "8p.json")
-    assert (done.returncode, done.stdout) == (0,
-                                              "wrote 8p.json: 2 devices of 10.0.0.1\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "wrote 8p.json: 2 devices of 10.0.0.1\n"
     assert device(json.loads((tmp_path / "8p.json").read_text()), 1)["device_ip"] == "10.0.0.11"
     done = run("--check", "8p.json", "--size", "2")
     assert (done.returncode, done.stdout) == (0, "8p.json is a rank table of 2 devices\n")

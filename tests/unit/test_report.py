@@ -1,6 +1,4 @@
-"""`python -m gru4rec.report`: what the page of a run shows, and what it says of a run that cannot
-be shown.
-"""
+"""`python -m gru4rec.report`: what the page of a run shows, and what it says if it cannot."""
 
 import re
 import subprocess
@@ -23,9 +21,7 @@ from tests import serving_helpers as helpers
 
 @pytest.fixture
 def directory(tmp_path, monkeypatch):
-    """A directory with the `checkpoint` of a run that was trained, validated and evaluated, and
-    `next_day.tsv`.
-    """
+    """A directory with `next_day.tsv` and the `checkpoint` of a whole, evaluated run."""
     (tmp_path / "checkpoint").mkdir()
     helpers.save(tmp_path / "checkpoint", monkeypatch)
     random = np.random.RandomState(0)
@@ -39,15 +35,12 @@ def directory(tmp_path, monkeypatch):
     log.add("epoch", epoch=0, loss=2.5, seconds=1.0, events=200, events_per_s=200.0)
     log.add("valid", **{"epoch": 0, "step": 200, "recall@20": 0.25, "mrr@20": 0.125})
     for recall in (0.1111, 0.3125):
-        log.add("eval",
-                **{"epoch": 0, "test_path": "next_day.tsv", "unknown": "drop",
-                   "tie": "conservative", "events": 90,
-                           "recall@5": recall, "recall@10": 0.5, "mrr@5": 0.0625,
-                   "rules_recall@5": 0.2188})
+        log.add("eval", **{"epoch": 0, "test_path": "next_day.tsv", "unknown": "drop",
+                           "tie": "conservative", "events": 90, "recall@5": recall,
+                           "recall@10": 0.5, "mrr@5": 0.0625, "rules_recall@5": 0.2188})
     for part, value in (("1", 0.75), ("10+", None)):
-        log.add("split",
-                **{"split": "position", "part": part, "events": 30, "recall@5": value,
-                   "mrr@5": value})
+        log.add("split", **{"split": "position", "part": part, "events": 30, "recall@5": value,
+                            "mrr@5": value})
     monkeypatch.chdir(str(tmp_path))
     return tmp_path
 
@@ -59,15 +52,14 @@ def run(capfd, *flags):
 
 
 def test_command_of_the_readme(directory):
-    done = subprocess.run([sys.executable, "-m", "gru4rec.report", "--checkpoint_dir", "checkpoint",
-                           "--out", "report.html"],
-                          cwd=str(directory), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          universal_newlines=True)
+    words = [sys.executable, "-m", "gru4rec.report", "--checkpoint_dir", "checkpoint", "--out",
+             "report.html"]
+    done = subprocess.run(words, cwd=str(directory), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, universal_newlines=True)
     assert (done.returncode, done.stdout) == (0, "report.html: 9 rows\n"), done.stderr
     text = (directory / "report.html").read_text(encoding="utf-8")
     for shown in ("Loss", "Learning rate", "events/s", "Validation", "Recall of sequential rules",
-                  "0.3125", "0.2188",
-                  "0.7500", "10+", "places in the lists", "batch_size",
+                  "0.3125", "0.2188", "0.7500", "10+", "places in the lists", "batch_size",
                   "GRU4Rec run checkpoint, epoch 0"):
         assert shown in text, shown
     assert "0.1111" not in text  # an earlier evaluation of the same protocol

@@ -32,8 +32,7 @@ class Server:
         words = [sys.executable, "-m", "gru4rec.serve", "--checkpoint_dir", "checkpoint", "--port",
                  "0"]
         self.process = subprocess.Popen(words + list(flags), cwd=str(cwd), stdout=subprocess.PIPE,
-                                        stderr=subprocess.PIPE,
-                                        universal_newlines=True,
+                                        stderr=subprocess.PIPE, universal_newlines=True,
                                         env=dict(os.environ, **environment))
         self.line = self.process.stdout.readline()
         self.port = int(re.search(r"on http://127.0.0.1:(\d+)\n\Z", self.line).group(1))
@@ -111,9 +110,8 @@ def test_named_lists_are_filters(served):
     told = made.ask("PUT", "/lists/in_stock", [1000, "1007", 1014, 3])
     assert told == (200, {"name": "in_stock", "items": 4, "unknown": 1})
     assert made.ask("PUT", "/lists/sold", [1007])[0] == 200
-    assert made.ask("GET", "/lists/in_stock") == (200,
-                                                  {"name": "in_stock",
-                                                   "items": [1000, "1007", 1014, 3]})
+    assert made.ask("GET", "/lists/in_stock") == (
+        200, {"name": "in_stock", "items": [1000, "1007", 1014, 3]})
     _, answer = made.ask("POST", "/recommend",
                          {"items": [1021], "allow": ["in_stock"], "deny": ["sold"]})
     assert_list(answer, model.recommend([1021], candidates=[1000, 1014]))
@@ -162,8 +160,7 @@ def test_a_body_that_is_no_json_or_grows_beyond_the_limit(served):
     assert served[0].ask("POST", "/recommend", raw="{")[0] == 422
     connection = http.client.HTTPConnection("127.0.0.1", served[0].port, timeout=120)
     connection.request("POST", "/recommend", (b" " * 1000 for _ in range(9)),
-                       {"Content-Type": "application/json"},
-                       encode_chunked=True)
+                       {"Content-Type": "application/json"}, encode_chunked=True)
     assert connection.getresponse().status == 413
     # the reason arrives all the same
     status, answer = served[0].ask("POST", "/recommend", raw=b" " * 10 ** 7)
@@ -172,11 +169,10 @@ def test_a_body_that_is_no_json_or_grows_beyond_the_limit(served):
 
 def test_health_metrics_and_openapi(served):
     made, model = served
-    assert made.ask("GET", "/healthz") == (200,
-                                           {"status": "ok", "model": model.version, "epoch": 0,
-                                            "items": 40})
-    made.ask("POST", "/recommend",
-             {"items": ["unseen"]}), made.ask("POST", "/recommend", {"items": 1})
+    assert made.ask("GET", "/healthz") == (
+        200, {"status": "ok", "model": model.version, "epoch": 0, "items": 40})
+    made.ask("POST", "/recommend", {"items": ["unseen"]})
+    made.ask("POST", "/recommend", {"items": 1})
     status, text = made.ask("GET", "/metrics")
     assert status == 200 and 'gru4rec_requests_total{path="/recommend",status="200"}' in text
     for name in ("gru4rec_unknown_items_total", "gru4rec_popularity_lists_total",
@@ -220,8 +216,8 @@ def test_a_new_checkpoint_is_used_without_losing_a_request(tmp_path, monkeypatch
                          helpers.random_arrays(config, 40, seed=4), epoch=1)
             model = gru4rec.load(str(tmp_path / "checkpoint"))
             until = time.monotonic() + 120
-            while made.ask("GET",
-                           "/healthz")[1]["model"] != model.version and time.monotonic() < until:
+            while (made.ask("GET", "/healthz")[1]["model"] != model.version
+                   and time.monotonic() < until):
                 time.sleep(0.05)
             stop.set()
             [future.result(30) for future in asking]
@@ -253,7 +249,7 @@ def test_a_token_is_asked_for_and_a_signal_stops(tmp_path, monkeypatch):
     (["--checkpoint_dir", "none"], {}, "holds no checkpoint"),
     (["--port", "70000"], {}, "--port 70000 is out of range"),
     (["--host", "203.0.113.9", "--port", "0"], {},
-     "--host 203.0.113.9 --port 0 cannot be listened at"),
+     "--host 203.0.113.9 --port 0: the server cannot listen there"),
     ([], {"GRU4REC_SERVE_TOKEN": " "}, "GRU4REC_SERVE_TOKEN is empty"),
     (["--nothing"], {}, "--nothing")])
 def test_what_cannot_be_served_is_one_line(tmp_path, monkeypatch, capfd, flags, environment,
@@ -288,8 +284,8 @@ def metrics_of_a_run(directory):
 def test_items_are_found_and_the_run_is_shown(served):
     made, model = served
     found = made.ask("GET", "/items?search_for=10")[1]["items"]
-    expected = [int(model.ids[i]) for i in np.argsort(-model.vocabulary.support,
-                                                      kind="stable") if "10" in str(model.ids[i])]
+    expected = [int(model.ids[i]) for i in np.argsort(-model.vocabulary.support, kind="stable")
+                if "10" in str(model.ids[i])]
     assert [one["item"] for one in found] == expected[:30]
     assert found[0]["events"] == int(model.vocabulary.support.max())
     assert made.ask("GET", "/items?search_for=nothing") == (200, {"items": []})
@@ -330,13 +326,11 @@ def click_through(page, model):
         widths = page.run("[...document.querySelectorAll('#list i')].map(e => "
                           "parseFloat(e.style.width))")
         assert widths[0] == 100 and widths == sorted(widths, reverse=True) and widths[-1] == 1
-        page.run("document.querySelector('#unseen').click(); document.querySelector('#list "
-                 "button').click()")
+        page.run("document.querySelector('#unseen').click(); "
+                 "document.querySelector('#list button').click()")
         page.until("document.querySelectorAll('#session b').length === 2")
-        assert page.run(listed) == [str(i)
-                                    for i
-                                    in model.recommend([1007, first[0]],
-                                                       exclude_seen=True).ids] != first
+        second = model.recommend([1007, first[0]], exclude_seen=True).ids
+        assert page.run(listed) == [str(i) for i in second] != first
         page.run("document.querySelector('#reset').click()")
         page.until("document.querySelectorAll('#session b').length === 0")
         assert not page.problems
