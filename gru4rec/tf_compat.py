@@ -169,8 +169,8 @@ def _one_order_of_sums():
     TensorFlow 2.6 shares a compiled product among threads, and the order in which their parts are
     summed is that in which they end: one run in about ten differs in the last place, and a resumed
     run is no longer the uninterrupted one. One thread has one order. XLA reads its flags when it
-    compiles for the first time. Other differences remain with 2.6 (docs/machines.md). 2.15 and
-    later have been seen to repeat their bits without it.
+    compiles for the first time. Other differences remain with 2.6 (docs/evidence/machines.md).
+    2.15 and later have been seen to repeat their bits without it.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if TF_VERSION < (2, 15) and _EIGEN_THREADS not in flags:

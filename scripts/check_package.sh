@@ -75,7 +75,7 @@ contents "$wheel" >"$scratch/a"
 contents "$scratch"/direct/*.whl >"$scratch/b"
 [ -s "$scratch/a" ] && diff "$scratch/a" "$scratch/b" >&2 || fail "the sdist makes another wheel than the checkout"
 tar -tzf "$sdist" >"$scratch/names"
-for name in tests/unit/ docs/design.md scripts/test.sh benchmarks/ data/README.md CHANGELOG.md LICENSE; do
+for name in tests/unit/ docs/inside/design.md scripts/test.sh benchmarks/ data/README.md CHANGELOG.md LICENSE; do
     grep -q "^[^/]*/$name" "$scratch/names" || fail "the sdist lacks $name"
 done
 step "twine check --strict" "$scratch/tools/bin/python" -m twine check --strict "$wheel" "$sdist"

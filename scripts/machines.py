@@ -1,13 +1,13 @@
-"""The runs of scripts/test_machines.sh: write one down, and make the table of docs/machines.md from
-all of them.
+"""Write down the runs of scripts/test_machines.sh; make the table of docs/evidence/machines.md.
 
-    python scripts/machines.py record FILE --row NAME --settings TEXT --junit XML --log LOG [--tests
-    ARGUMENTS] python scripts/machines.py table [--check 1]
+    python scripts/machines.py record FILE --row NAME --settings TEXT --junit XML --log LOG
+                                      [--tests ARGUMENTS]
+    python scripts/machines.py table [--check 1]
 
 `record` is for the script; it reads pytest's own counts and measures nothing. Run it with the
-Python of the run. `table` writes the table between the markers of docs/machines.md; with --check 1
-it only says whether the page has it (status 1:
-no). Of a row that was run several times on a kind of processor, the last run counts.
+Python of the run. `table` writes the table between the markers of docs/evidence/machines.md; with
+--check 1 it only says whether the page has it (status 1: no). Of a row that was run several times
+on a kind of processor, the last run counts.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import xml.etree.ElementTree
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "scripts")]
 RESULTS = os.path.join(ROOT, "docs", "results", "machines.jsonl")
-PAGE = os.path.join(ROOT, "docs", "machines.md")
+PAGE = os.path.join(ROOT, "docs", "evidence", "machines.md")
 BEGIN, END = "<!-- table of runs: begin -->\n", "<!-- table of runs: end -->"
 HEAD = (
     "run",
@@ -168,8 +168,8 @@ def main(args=None):
     if args.check:
         if page != wanted:
             print(
-                "error: docs/machines.md differs from its results; run python scripts/machines.py "
-                "table",
+                "error: docs/evidence/machines.md differs from its results; run "
+                "python scripts/machines.py table",
                 file=sys.stderr,
             )
         return int(page != wanted)

@@ -1,7 +1,7 @@
 """Popularity bias of several runs, as `python -m gru4rec.report` shows it, as picture and JSON:
 
     python scripts/popularity_picture.py runs/defaults runs/logq runs/fast \
-        --svg docs/popularity.svg --out docs/results/sample_bias.json
+        --svg docs/evidence/popularity.svg --out docs/results/sample_bias.json
 
 A run is called as its directory. It must have been trained and evaluated on the bundled sample,
 whose best lists are shown beside it. Run it with the Python that ran the commands.

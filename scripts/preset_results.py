@@ -6,7 +6,7 @@ for docs/results/:
 
 Each run is the pair of commands a user would type. The interval is the 95 % bootstrap over the
 sessions of the first seed's run. Results of other presets already in --out are kept, and the table
-of docs/results.md is printed at the end. Run it with
+of docs/evidence/results.md is printed at the end. Run it with
 the Python that is to be measured.
 """
 

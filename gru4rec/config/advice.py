@@ -23,7 +23,7 @@ def parity_notice(config):
         return None
     return ("no --preset: trained for parity with the original port; its negatives from the batch "
             "alone push popular items down (bundled sample: MRR@20 0.17 instead of 0.31), which "
-            "%s mends (docs/popularity.md)" % PRESET)
+            "%s mends (docs/evidence/popularity.md)" % PRESET)
 
 
 def below_rules(config, epoch):
@@ -38,7 +38,7 @@ def below_rules(config, epoch):
     no_preset = training.preset in (None, "original")
     if config.model.loss == "cross-entropy" and not training.logq:
         return ("train with --logq 1%s: negatives drawn by popularity push popular items down "
-                "(docs/popularity.md)" % (" or %s" % PRESET if no_preset else ""))
+                "(docs/evidence/popularity.md)" % (" or %s" % PRESET if no_preset else ""))
     if no_preset:
         return "train with %s" % PRESET
     best_is_earlier = config.validation.is_on and epoch + 1 < training.epoch

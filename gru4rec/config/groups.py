@@ -17,8 +17,8 @@ from gru4rec.command.kinds import (
     whole,
 )
 
-# Which score activations give each loss a meaning (docs/design.md, "Losses"); the first is the
-# default.
+# Which score activations give each loss a meaning (docs/inside/design.md, "Losses"); the
+# first is the default.
 FINAL_ACTS = {
     "cross-entropy": ("softmax", "tanh"),
     "full-cross-entropy": ("softmax", "tanh"),

@@ -3,7 +3,7 @@ one is a negative.
 
 All take activated scores and return one loss per lane; `total` weighs the lanes. A column that is
 not live takes part in
-nothing: no loss, no gradient, no negative. docs/design.md states the formulas, tests/parity
+nothing: no loss, no gradient, no negative. docs/inside/design.md states the formulas, tests/parity
 checks them in float64."""
 
 from typing import Any, NamedTuple

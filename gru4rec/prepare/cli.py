@@ -49,7 +49,8 @@ def build_parser():
     parser = _Parser(prog=invocation.name("python -m gru4rec.prepare"),
                      argument_default=argparse.SUPPRESS,
                      allow_abbrev=False,
-                     description="Raw logs -> training, validation and test files (docs/data.md).")
+                     description="Raw logs -> training, validation and test files "
+                                 "(docs/guide/data.md).")
     parser.add_argument("--version", action="version", version="gru4rec " + __version__)
     parser.add_argument("dataset", choices=sorted(DATASETS),
                         help="which preparation: " + ", ".join(sorted(DATASETS)),
