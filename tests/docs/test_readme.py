@@ -164,6 +164,17 @@ def test_what_the_bias_costs_is_what_was_recorded(repo_root):
         assert "| `%s` | %s | %s |\n" % tuple([flags] + pair) in results
 
 
+def test_the_table_of_warm_starts_is_what_was_recorded(repo_root):
+    page = _text(repo_root, "docs", "evidence", "reliability.md")
+    days = json.loads(_text(repo_root, "docs", "results", "replay_days.json"))["days"]
+    assert len(days) == 9
+    for row in days:
+        parts = [row[part] for part in ("all", "old", "new")]
+        cells = [str(row["day"]), row["way"], "{:,}".format(row["events"]), str(row["seconds"])]
+        cells += ["%.4f" % part[key] for key in ("recall@20", "mrr@20") for part in parts]
+        assert "| %s |\n" % " | ".join(cells) in page, cells
+
+
 def test_the_picture_of_the_bias_is_of_the_recorded_runs(repo_root):
     record = json.loads(_text(repo_root, "docs", "results", "sample_bias.json"))
     runs, page = record["bias"], _text(repo_root, "docs", "evidence", "popularity.md")
