@@ -1,5 +1,6 @@
 """README and docs say what the program does."""
 
+import ast
 import glob
 import importlib.util
 import json
@@ -407,3 +408,45 @@ def test_the_chinese_page_of_npus_has_the_commands_of_the_english_one(repo_root)
     texts = [_text(repo_root, "docs", "scale", name) for name in ("npu.md", "npu.zh-CN.md")]
     pages = [re.findall(r"^((?:sh|python) .+)$", text, re.MULTILINE) for text in texts]
     assert pages[0] == pages[1] and len(pages[0]) > 5
+
+
+def _literals(root):
+    """Every text of the package and its scripts, with `…` where a value is put in."""
+    found = []
+    for top in ("gru4rec", "scripts"):
+        for path in glob.glob(os.path.join(root, top, "**", "*.py"), recursive=True):
+            for node in ast.walk(ast.parse(_text(path))):
+                # before Python 3.8 a text is a node of its own
+                name = "s" if type(node).__name__ == "Str" else "value"
+                if isinstance(getattr(node, name, None), str):
+                    found.append(getattr(node, name))
+    found.append(_text(root, "run_npu_8p.sh"))
+    return [re.sub(r"%(?:\.\d)?[sdrfg]", "…", text) for text in found]
+
+
+def test_every_message_of_the_page_of_errors_is_one_of_the_program(repo_root):
+    page, literals = _text(repo_root, "docs", "reference", "errors.md"), _literals(repo_root)
+    rows = re.findall(r"^\| (.*?`.+?`.*?) \| .+ \|$", page.split("## Data and flags")[1],
+                      re.MULTILINE)
+    messages = [message for row in rows if "(of the adapter)" not in row
+                for message in re.findall(r"`([^`]+)`", row) if message != "--probe"]
+    assert len(messages) > 25
+    for message in messages:
+        parts = [part.strip() for part in message.split("…") if len(part.strip()) > 3]
+        pattern = re.compile(".*?".join(map(re.escape, parts)), re.DOTALL)
+        assert parts and any(pattern.search(text) for text in literals), message
+
+
+def test_every_page_that_code_or_scripts_name_exists(repo_root):
+    places = ["CONTRIBUTING.md", "Dockerfile.serve", ".ci/run", ".github/workflows/ci.yml"]
+    for pattern in ("gru4rec/**/*.py", "scripts/*", "benchmarks/*", "tests/**/*.py", "*.sh"):
+        places += [os.path.relpath(path, repo_root)
+                   for path in glob.glob(os.path.join(repo_root, pattern), recursive=True)
+                   if os.path.isfile(path)]
+    named = {(page, place) for place in places
+             for page in re.findall(r"\bdocs/[\w/-]+\.(?:md|svg|png|jsonl?)\b",
+                                    _text(repo_root, place))}
+    named = {pair for pair in named if "NAME" not in pair[0]}
+    assert len(named) > 10
+    for page, place in named:
+        assert os.path.exists(os.path.join(repo_root, page)), (page, place)
