@@ -21,7 +21,7 @@ TOLERANCES = (
 # Ids of the bundled sample and the scores beside them. Lists of the model that the pages were
 # written with must be the same; another model, trained on another processor, has other lists.
 ITEM = re.compile(r"\b21[45]\d{6}\b")
-SCORE = re.compile(r"(?<![\w.@-])\d\.\d{4,7}(?!\w)")
+SCORE = re.compile(r"(?<![\w.@-])\d\.\d{1,8}(?!\w)")
 SCORE_TOLERANCE = {True: 0.001, False: 2.0}  # by whether the model is the same
 HASH = re.compile(r"(?<=-)[0-9a-f]{12}\b")
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -147,8 +147,10 @@ def _line_difference(shown, printed, same_model=True):
         if len(scores[0]) != len(scores[1]) or any(
                 abs(one - other) > SCORE_TOLERANCE[same_model] for one, other in zip(*scores)):
             return why
-        shown, printed = [" ".join(SCORE.sub("SCORE", ITEM.sub("ITEM", line)).split())
-                          for line in (shown, printed)]
+        # numpy pads its numbers to one width
+        shown, printed = [
+            " ".join(SCORE.sub("SCORE", ITEM.sub("ITEM", line)).split()).replace(" ]", "]")
+            for line in (shown, printed)]
     shown, printed = [HASH.sub("HASH", line) for line in (shown, printed)]
     pattern, at, bounds = "", 0, []
     for found in NUMBER.finditer(shown):
