@@ -58,8 +58,9 @@ def main():
     parser.add_argument("reports", nargs="+", help="JSON reports of bench_train.py")
     parser.add_argument("--variants", default="original,loop,xla,products",
                         help="which to draw [%(default)s]")
-    parser.add_argument("--out", default=os.path.join(common.RESULTS, "ms_per_step.svg"),
-                        help=".svg or .png [benchmarks/results/ms_per_step.svg]")
+    parser.add_argument("--out",
+                        default=os.path.join(common.ROOT, "docs", "evidence", "ms_per_step.svg"),
+                        help=".svg or .png [docs/evidence/ms_per_step.svg]")
     args = parser.parse_args()
     draw(points(args.reports), args.variants.split(","), args.out)
 

@@ -172,7 +172,7 @@ def _one_order_of_sums():
     TensorFlow 2.6 divides a compiled product among threads and sums their parts in the order in
     which they end. So about one run in ten differs in the last digit, and a resumed run is not
     equal to the uninterrupted one. One thread has one order. XLA reads its flags when it compiles
-    for the first time. Other differences remain with 2.6 (docs/machines.md).
+    for the first time. Other differences remain with 2.6 (docs/evidence/machines.md).
     TensorFlow 2.15 and later gave the same bits in all tests without this.
     """
     flags = os.environ.get("XLA_FLAGS", "")

@@ -1,11 +1,11 @@
-"""Record the runs of scripts/test_machines.sh, and write their table in docs/machines.md.
+"""Record the runs of scripts/test_machines.sh, and write their table in docs/evidence/machines.md.
 
     python scripts/machines.py record FILE --row NAME --settings TEXT --junit XML --log LOG \\
         [--tests ARGUMENTS]
     python scripts/machines.py table [--check 1]
 
 `record` is called by the script; it reads pytest's own counts and measures nothing. Run it with the
-Python of the run. `table` writes the table between the markers of docs/machines.md; with
+Python of the run. `table` writes the table between the markers of docs/evidence/machines.md; with
 --check 1 it only says whether the page has this table (status 1: no). If a row was run several
 times on one kind of processor, the last run counts.
 """
@@ -21,7 +21,7 @@ import xml.etree.ElementTree
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path[:0] = [ROOT, os.path.join(ROOT, "scripts")]
 RESULTS = os.path.join(ROOT, "docs", "results", "machines.jsonl")
-PAGE = os.path.join(ROOT, "docs", "machines.md")
+PAGE = os.path.join(ROOT, "docs", "evidence", "machines.md")
 BEGIN, END = "<!-- table of runs: begin -->\n", "<!-- table of runs: end -->"
 HEAD = ("run", "Python", "TensorFlow", "numpy", "processor, cores", "tests", "passed", "failed",
         "skipped", "min", "date, commit")
@@ -128,7 +128,7 @@ def main(args=None):
     wanted = page_with(page, read(RESULTS))
     if args.check:
         if page != wanted:
-            print("error: docs/machines.md differs from its results; run python "
+            print("error: docs/evidence/machines.md differs from its results; run python "
                   "scripts/machines.py table", file=sys.stderr)
         return int(page != wanted)
     with open(PAGE, "w", encoding="utf-8") as file:

@@ -5,7 +5,7 @@
 
 Each run is the pair of commands that a user would type. The interval is the 95 % bootstrap over the
 sessions of the first seed's run. Results of other presets that are already in --out are kept. The
-table of docs/results.md is printed at the end. Run it with the Python that is measured.
+table of docs/evidence/results.md is printed at the end. Run it with the Python that is measured.
 """
 
 import argparse

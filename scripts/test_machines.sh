@@ -5,7 +5,7 @@
 # versions, pairwise, short. Without a ROW it is the plan pairwise. What this machine cannot do is
 # left out with its reason. PYTHON picks the Python of rows without a version. Each run adds a line
 # of JSON to FILE (default: docs/results/machines.jsonl, of which `python scripts/machines.py table`
-# then makes the table of docs/machines.md). Status: 1 if a test failed in any run.
+# then makes the table of docs/evidence/machines.md). Status: 1 if a test failed in any run.
 set -u
 me=scripts/test_machines.sh
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P) || exit 2

@@ -1,4 +1,4 @@
-"""docs/machines.md and its results file say the same."""
+"""docs/evidence/machines.md and its results file say the same."""
 
 import json
 import os

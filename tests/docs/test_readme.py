@@ -2,12 +2,13 @@
 
 import ast
 import glob
+import importlib.util
 import json
 import os
 import re
 import statistics
 
-from gru4rec import config
+from gru4rec import cli, config
 from gru4rec.command import reference
 from gru4rec.config import advice
 from gru4rec.data.sessions import TestReport
@@ -17,116 +18,6 @@ from gru4rec.runlog import lines as lines_module
 def _text(root, *parts):
     with open(os.path.join(root, *parts), encoding="utf-8") as file:
         return file.read()
-
-
-# Command of the README -> the test file that runs it and a piece of text that shows it does.
-RUN_BY = {
-    "sh run_gpu.sh": ("tests/e2e/test_scripts.py", "run_gpu.sh"),
-    "sh run_npu_1p.sh": ("tests/e2e/test_scripts.py", "run_npu_1p.sh"),
-    "sh run_npu_1p.sh --data_path=DIR": ("tests/e2e/test_scripts.py",
-                                         "test_data_path_is_the_older_ports_way_to_start"),
-    "sh run_npu_8p.sh": ("tests/e2e/test_scripts.py",
-                         "test_one_process_for_each_device_then_one_evaluates"),
-    "python -m gru4rec.device --probe --selftest": ("tests/graph/test_probe.py",
-                                                    "test_the_command_of_the_readme"),
-    "python scripts/make_rank_table.py --server_id 10.0.0.1 --devices 0,1,2,3,4,5,6,7 --out 8p.json":
-        ("tests/unit/test_rank_table.py",
-         "test_the_script_writes_a_table_from_hccn_conf_and_checks_it"),
-    "python -m gru4rec.main --device npu --print_device_config":
-        ("tests/graph/test_device.py", "test_the_device_configuration_is_printed_npu_or_not"),
-    "python -m gru4rec.import_ckpt --old old/gru-model-2 --train_path rsc15_train_full.txt "
-    "--checkpoint_dir runs/old":
-        ("tests/graph/test_import_ckpt.py",
-         "test_weights_arrive_under_our_names_and_the_model_can_be_evaluated"),
-    "sh scripts/launch_local.sh 2 --train 1 --train_path clicks.tsv --checkpoint_dir runs/a":
-        ("tests/e2e/test_cluster_run.py",
-         "test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit"),
-    "sh scripts/test.sh": (".ci/run", "scripts/test.sh"),
-    'pip install -e ".[cpu]"': ("scripts/lib.sh", "pip install"),
-    "python -m gru4rec.main --train 1 --preset fast":
-        ("tests/e2e/test_main.py", "test_the_first_screen_shows_a_model_near_the_best"),
-    "python -m gru4rec.main --train 0":
-        ("tests/e2e/test_main.py", "test_the_first_screen_shows_a_model_near_the_best"),
-    "python -m gru4rec.main --train_path clicks.tsv --test_path next_day.tsv --checkpoint_dir "
-    "runs/a":
-        ("tests/e2e/test_main.py", "test_own_files_in_another_directory"),
-    "python -m gru4rec.main --train 0 --checkpoint_dir runs/a --cut_off 5,10,20":
-        ("tests/e2e/test_main.py", "test_own_files_in_another_directory"),
-    'pip install -e ".[prepare]"':
-        ("tests/e2e/test_prepare_command.py",
-         "test_without_duckdb_one_line_says_how_to_install_it"),
-    "python -m gru4rec.prepare rsc15 yoochoose-clicks.dat --out data/rsc15":
-        ("tests/e2e/test_prepare_command.py", "test_commands_of_the_readme"),
-    "python -m gru4rec.prepare custom log.csv --out data/mine --user_key user --item_key article "
-    "--time_key when":
-        ("tests/e2e/test_prepare_command.py", "test_commands_of_the_readme"),
-}
-RUN_BY.update({command: ("tests/e2e/test_family_run.py", "test_commands_of_the_readme")
-               for command in (
-    "python -m gru4rec.main --preset list",
-    "python -m gru4rec.main --train_path clicks.tsv --test_path next_day.tsv --preset fast "
-    "--checkpoint_dir runs/c")})
-RUN_BY.update({command: ("tests/e2e/test_validated_run.py", "test_commands_of_the_readme")
-               for command in (
-    "python -m gru4rec.main --train_path clicks.tsv --valid_fraction 0.1 --epoch 20 --patience 2 "
-    "--refit 1 "
-    "--checkpoint_dir runs/b",
-    "python -m gru4rec.main --train 0 --checkpoint_dir runs/b --test_path next_day.tsv")})
-RUN_BY.update({command: ("tests/e2e/test_resumed_run.py", "test_commands_of_the_readme")
-               for command in (
-    "python -m gru4rec.main --train_path clicks.tsv --save_every 90s --checkpoint_dir runs/d",
-    "python -m gru4rec.main --resume 1 --checkpoint_dir runs/d",
-    "python -m gru4rec.main --train_path today.tsv --init_from runs/d --checkpoint_dir runs/e")})
-RUN_BY.update({command: ("tests/e2e/test_evidence.py", "test_model_and_baseline_are_compared")
-               for command in (
-    "python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv",
-    "python -m gru4rec.main --train 0 --checkpoint_dir runs/a --ranks_out model.parquet",
-    "python -m gru4rec.baselines --train_path clicks.tsv --test_path next_day.tsv --baseline rules "
-    "--ranks_out rules.parquet",
-    "python -m gru4rec.compare model.parquet rules.parquet")})
-RUN_BY.update({command: ("tests/e2e/test_export_command.py", test) for command, test in (
-    ("python -m gru4rec.export --checkpoint_dir runs/a --format frozen_pb --out frozen",
-     "test_commands_of_the_readme"),
-    ("python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv",
-     "test_commands_of_the_readme"),
-    ("python -m gru4rec.export --checkpoint_dir runs/a --format saved_model --out served",
-     "test_the_other_formats_replay_as_the_evaluation"),
-    ("python -m gru4rec.export --checkpoint_dir runs/a --format onnx --out model",
-     "test_the_other_formats_replay_as_the_evaluation"),
-    ("sh frozen/step/atc.sh", "test_atc_gets_the_whole_command"),
-    ("python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv --runtime acl",
-     "test_om_files_replay_through_pyacl"))})
-RUN_BY.update({command: ("tests/unit/test_recommend_command.py", "test_commands_of_the_readme")
-               for command in (
-    "python -m gru4rec.recommend --checkpoint_dir checkpoint --items 214619433,214014470 -k 5",
-    "python -m gru4rec.recommend --checkpoint_dir checkpoint --sessions_path sessions.tsv --out "
-    "recs.parquet")})
-RUN_BY["python -m gru4rec.report --checkpoint_dir checkpoint --out report.html"] = (
-    "tests/unit/test_report.py", "test_command_of_the_readme")
-RUN_BY.update({
-    'pip install -e ".[serve]"': ("tests/unit/test_server.py",
-                                  "test_without_the_extra_one_line_says_how_to_install_it"),
-    "python -m gru4rec.serve --checkpoint_dir checkpoint":
-        ("tests/unit/test_server.py", "test_recommend_is_the_python_api")})
-
-
-def _commands(readme):
-    lines = [line[4:] for line in readme.splitlines() if line.startswith("    ")]
-    return [line.split("  #")[0].strip() for line in lines if re.match(r"(python|sh|pip) ", line)]
-
-
-def test_every_command_of_the_readme_is_run_by_a_test(repo_root):
-    commands = _commands(_text(repo_root, "README.md"))
-    assert len(commands) >= 7
-    for command in commands:
-        path, proof = RUN_BY[command]
-        if proof.startswith("test_"):
-            proof = "\ndef %s(" % proof
-        assert proof in _text(repo_root, path), command
-
-
-def test_the_table_of_flags_is_the_generated_one(repo_root):
-    assert reference.flags_markdown(config.GROUPS) in _text(repo_root, "README.md")
 
 
 def test_the_first_screen_fits_and_names_the_licence(repo_root):
@@ -157,19 +48,59 @@ def test_metrics_of_readme_and_results_come_from_results_files(repo_root):
     best = set(re.findall(r"best (?:Recall|MRR)@20, .* (0\.\d{4}) realised",
                           _text(repo_root, "data", "README.md")))
     assert len(best) == 4
-    pages = [os.path.join("docs", name) for name in ("results.md", "popularity.md")]
+    pages = [os.path.join("docs", *name.split("/")) for name in (
+        "evidence/results.md", "evidence/popularity.md", "scale/npu.zh-CN.md")]
     for name in ["README.md", "README.zh-CN.md"] + pages:
         quoted = set(re.findall(r"\b0\.\d{4}\b", _text(repo_root, name)))
         assert quoted and quoted <= measured | best, name
 
 
+def _pages(root):
+    """Markdown pages of the documentation, relative to the checkout."""
+    found = ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", "CHANGELOG.md", "data/README.md",
+             "benchmarks/README.md"]
+    for directory, _, names in os.walk(os.path.join(root, "docs")):
+        found += [os.path.relpath(os.path.join(directory, name), root).replace(os.sep, "/")
+                  for name in names if name.endswith(".md")]
+    return sorted(found)
+
+
+def _anchors(text):
+    """What a link may name in a page: its headings, as a repository page and the site spell them.
+    """
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
+
+
 def test_links_lead_to_files_and_headings(repo_root):
-    text = _text(repo_root, "README.md")
-    headings = {"#" + re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
-                for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        assert target.startswith("https://arxiv.org/") or target in headings or os.path.exists(
-            os.path.join(repo_root, target)), target
+    pages, links = _pages(repo_root), 0
+    assert len(pages) > 20
+    for page in pages:
+        text = re.sub(r"^```.*?^```", "", _text(repo_root, page), flags=re.DOTALL | re.MULTILINE)
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            links += 1
+            path, _, anchor = target.partition("#")
+            if target.startswith("https://arxiv.org/") or page == "CHANGELOG.md":
+                continue
+            place = os.path.normpath(os.path.join(repo_root, os.path.dirname(page), path))
+            place = place if path else os.path.join(repo_root, page)
+            assert os.path.exists(place), (page, target)
+            assert not anchor or anchor in _anchors(_text(place)), (page, target)
+            # the site has nothing but docs/
+            inside = page.startswith("docs/")
+            assert not inside or os.path.relpath(place, repo_root).startswith("docs"), page
+    assert links > 60
+
+
+def test_every_page_is_reached_from_the_start_page_and_the_site(repo_root):
+    pages = {page[5:] for page in _pages(repo_root) if page.startswith("docs/")} - {"index.md"}
+    start = set(re.findall(r"\]\(([^)#]+)\)", _text(repo_root, "docs", "index.md")))
+    site = set(re.findall(r"^ +- .+: (\S+\.md)$", _text(repo_root, "mkdocs.yml"), re.MULTILINE))
+    assert start == pages and site == pages | {"index.md"}
+
+
+def _results(root):
+    return _text(root, "docs", "evidence", "results.md")
 
 
 def _rows(root, name, kind):
@@ -177,8 +108,8 @@ def _rows(root, name, kind):
 
 
 def test_the_output_the_readme_shows_is_what_was_recorded(repo_root):
-    shown = [line[4:] for line in _text(repo_root, "README.md").splitlines()
-             if re.match(r"    (Epoch|Each Step|events:|Recall@|sequential rules:)", line)]
+    shown = [line for line in _text(repo_root, "README.md").splitlines()
+             if re.match(r"(Epoch|Each Step|events:|Recall@|sequential rules:)", line)]
     trained = _rows(repo_root, "sample_fast_tf2.json", "train")
     lines = [line for row in trained for line in (
         lines_module.train_line(row["epoch"], row["step"], row["lr"], row["loss"]),
@@ -196,7 +127,8 @@ def test_the_output_the_readme_shows_is_what_was_recorded(repo_root):
 
 
 def test_the_table_of_the_sample_is_what_was_recorded(repo_root):
-    page, best = _text(repo_root, "docs", "results.md"), _text(repo_root, "data", "README.md")
+    page = _results(repo_root)
+    best = _text(repo_root, "data", "README.md")
     section = re.search(r"## Bundled sample\n(.*?)\n## ", page, re.DOTALL).group(1)
     realised = r"best %s@20, any model: .* (\S+) realised"
     recall, mrr = [float(re.search(realised % name, best).group(1)) for name in ("Recall", "MRR")]
@@ -218,7 +150,7 @@ def _recall_mrr(root, name):
 
 
 def test_what_the_bias_costs_is_what_was_recorded(repo_root):
-    page = _text(repo_root, "docs", "popularity.md")
+    page = _text(repo_root, "docs", "evidence", "popularity.md")
     for shown, name in (("defaults", "3"), ("`--logq 1`", "logq"), ("`--preset fast`", "fast")):
         values = _recall_mrr(repo_root, "sample_" + name)
         assert "| %s | %s | %s |\n" % tuple([shown] + values) in page
@@ -228,21 +160,32 @@ def test_what_the_bias_costs_is_what_was_recorded(repo_root):
     pairs = [_recall_mrr(repo_root, "rsc15_64" + name) for name in ("", "_logq")]
     shown = "%s and %s with the defaults, %s and %s with `--logq 1`"
     assert shown % tuple(pairs[0] + pairs[1]) in page
-    results = _text(repo_root, "docs", "results.md")
+    results = _results(repo_root)
     for flags, pair in zip(("--epoch 10", "--epoch 10 --logq 1"), pairs):
         assert "| `%s` | %s | %s |\n" % tuple([flags] + pair) in results
 
 
+def test_the_table_of_warm_starts_is_what_was_recorded(repo_root):
+    page = _text(repo_root, "docs", "evidence", "reliability.md")
+    days = json.loads(_text(repo_root, "docs", "results", "replay_days.json"))["days"]
+    assert len(days) == 9
+    for row in days:
+        parts = [row[part] for part in ("all", "old", "new")]
+        cells = [str(row["day"]), row["way"], "{:,}".format(row["events"]), str(row["seconds"])]
+        cells += ["%.4f" % part[key] for key in ("recall@20", "mrr@20") for part in parts]
+        assert "| %s |\n" % " | ".join(cells) in page, cells
+
+
 def test_the_picture_of_the_bias_is_of_the_recorded_runs(repo_root):
     record = json.loads(_text(repo_root, "docs", "results", "sample_bias.json"))
-    runs, page = record["bias"], _text(repo_root, "docs", "popularity.md")
+    runs, page = record["bias"], _text(repo_root, "docs", "evidence", "popularity.md")
     assert list(runs) == ["defaults", "fast", "logq"]  # the file is sorted
     shares = [("next items", runs["fast"]["targets"])]
     shares += [("places in the lists, " + name, runs[name]["recommended"])
                for name in ("defaults", "logq", "fast")]
     shares.append(("places in the lists, the best there can be", record["best"]))
-    assert "".join("    %s: %.1f %%\n" % (name, 100 * values[0]) for name, values in shares) in page
-    picture = _text(repo_root, "docs", "popularity.svg")
+    assert "".join("%s: %.1f %%\n" % (name, 100 * values[0]) for name, values in shares) in page
+    picture = _text(repo_root, "docs", "evidence", "popularity.svg")
     heights = [float(height) for height in re.findall(r'height="(\d+\.\d)"/>', picture)]
     expected = [values[at] for at in range(10) for _, values in shares]
     largest = max(expected)
@@ -251,25 +194,40 @@ def test_the_picture_of_the_bias_is_of_the_recorded_runs(repo_root):
         assert abs(height / max(heights) - value / largest) < 0.001
 
 
-def test_numbers_of_the_result_line_are_those_of_the_run(repo_root):
-    line = re.search(r"On RSC15 1/64, (.*?)\n\n", _text(repo_root, "README.md"), re.DOTALL).group(1)
-    measured = next(row for row in _rows(repo_root, "rsc15_64_tf2.json", "eval")
-                    if row["unknown"] == "drop" and row["tie"] == "conservative")
-    last = _rows(repo_root, "rsc15_64_tf2.json", "epoch")[-1]
+def test_the_results_of_the_readme_are_the_recorded_runs(repo_root):
+    readme = _text(repo_root, "README.md")
+    section = re.search(r"## Results\n(.*?)\n## ", readme, re.DOTALL).group(1)
     record = json.loads(_text(repo_root, "docs", "results", "rsc15_64_tf2.json"))
-    known = ["%.4f" % measured["recall@20"], "%.4f" % measured["mrr@20"],
-             "{:,}".format(measured["events"]),
-             str(record["machine"]["cores"]), record["versions"]["tensorflow"].rsplit(".", 1)[0],
-             "{:,}".format(last["events"]), "%.1f" % last["seconds"], "20"]
-    numbers = re.findall(r"\d[\d.,]*\d|\d", line)
-    assert len(numbers) >= 7
-    assert set(numbers) <= set(known)
+    presets = json.loads(_text(repo_root, "docs", "results", "rsc15_64_presets.json"))["presets"]
+    rules = next(row for row in _rows(repo_root, "rsc15_64_baselines.json", "eval")
+                 if (row["model"], row["unknown"]) == ("sequential rules", "drop"))
+    pairs = [[presets[name]["summary"]["drop %s@20" % metric]["mean"]
+              for metric in ("recall", "mrr")] for name in ("best-rsc15_64", "fast")]
+    pairs.append([rules["recall@20"], rules["mrr@20"]])
+    shown = re.findall(r"^\| .* \| (0\.\d{4}) \| (0\.\d{4}) \|$", section, re.MULTILINE)
+    assert len(shown) == 4
+    assert shown == [("%.4f" % recall, "%.4f" % mrr) for recall, mrr in pairs] + [
+        tuple(_recall_mrr(repo_root, "rsc15_64"))]
+    events = {row["events"] for row in record["rows"]["eval"] if row["unknown"] == "drop"}
+    events |= {run["drop"]["events"] for name in ("best-rsc15_64", "fast")
+               for run in presets[name]["runs"]} | {rules["events"]}
+    assert "%s test events" % "{:,}".format(*events) in section and len(events) == 1
+    assert "CPU with %d cores, TensorFlow %s (" % (
+        record["machine"]["cores"],
+        record["versions"]["tensorflow"].rsplit(".", 1)[0]) in section
+
+
+def test_the_last_epoch_of_the_results_is_that_of_the_run(repo_root):
+    last = _rows(repo_root, "rsc15_64_tf2.json", "epoch")[-1]
+    page = " ".join(_results(repo_root).split())
+    assert "The last epoch's {:,} targets took {:.1f} s".format(last["events"],
+                                                              last["seconds"]) in page
 
 
 def test_the_table_of_step_times_is_the_recorded_run(repo_root):
     found, = json.loads(_text(repo_root, "benchmarks", "results", "train_both.json"))["results"]
     ms, ratios = found["ms_per_step"], found["ratios"]
-    page = _text(repo_root, "docs", "results.md")
+    page = _results(repo_root)
     section = re.search(r"## Time of a training step\n(.*?)\n## ", page, re.DOTALL).group(1)
     rows = re.findall(r"^\| .+ \| ([\d.]+) \| ?(.*?) ?\|$", section, re.MULTILINE)
     names = ["other_original", "other_loop", "original", "xla", "products"]
@@ -285,7 +243,7 @@ def test_the_table_of_step_times_is_the_recorded_run(repo_root):
 
 
 def test_the_table_of_evaluation_times_is_the_recorded_run(repo_root):
-    page = _text(repo_root, "docs", "results.md")
+    page = _results(repo_root)
     for name in ("eval", "eval_tf1"):
         found = json.loads(_text(repo_root, "benchmarks", "results", name + ".json"))["results"]
         seconds, ratio = found["seconds"], found["ratios"]["evaluator/gemm"]["median"]
@@ -298,10 +256,11 @@ def _benchmark(root, name):
 
 
 def test_start_up_and_schedule_are_the_recorded_runs(repo_root):
-    page = _text(repo_root, "docs", "results.md")
+    page = _results(repo_root)
     for name in ("startup", "startup_tf1"):
         found = _benchmark(repo_root, name)
-        cells = found["seconds"]["import"]["median"], found["beyond_import"]["first_step"]["median"], name
+        cells = (found["seconds"]["import"]["median"],
+                 found["beyond_import"]["first_step"]["median"], name)
         assert "| %.1f | %.1f | `%s.json` |" % cells in page
     for name in ("load", "load_tf1"):
         found = _benchmark(repo_root, name)["schedule"]
@@ -310,7 +269,7 @@ def test_start_up_and_schedule_are_the_recorded_runs(repo_root):
 
 
 def test_the_profile_and_the_catalogue_are_the_recorded_runs(repo_root):
-    page = _text(repo_root, "docs", "results.md")
+    page = _results(repo_root)
     columns = []
     for name in ("profile", "profile_sampled"):
         ms = {key: row["median"] for key, row in _benchmark(repo_root, name)["ms_per_step"].items()}
@@ -334,7 +293,7 @@ def test_the_profile_and_the_catalogue_are_the_recorded_runs(repo_root):
 
 
 def test_the_times_of_the_server_are_the_recorded_runs(repo_root):
-    page = _text(repo_root, "docs", "results.md")
+    page = _results(repo_root)
     for name in ("serve", "serve_1m"):
         found = _benchmark(repo_root, name)
         for path, load in {(row["path"], row["load"]) for row in found["rows"]}:
@@ -354,7 +313,7 @@ def test_the_seconds_of_the_fast_preset_are_those_of_the_runs(repo_root):
     assert "%.1f s (%.1f to %.1f in %d runs), Recall@20 %.4f (%.4f to %.4f)" % (
         seconds["median"], seconds["min"], seconds["max"], len(seconds["raw"]), recall["median"],
         recall["min"],
-        recall["max"]) in _text(repo_root, "docs", "results.md")
+        recall["max"]) in _results(repo_root)
 
 
 def test_every_flag_has_help_and_default_in_the_help_text(repo_root):
@@ -374,12 +333,12 @@ def test_the_table_of_baselines_is_what_was_recorded(repo_root):
         numbers = ["%.4f" % rows[name, unknown][key] for unknown in ("drop", "miss")
                    for key in ("recall@20", "mrr@20")]
         assert "| %s | %s |\n" % (name,
-                                  " | ".join(numbers)) in _text(repo_root, "docs", "results.md")
+                                  " | ".join(numbers)) in _results(repo_root)
 
 
 def test_the_table_of_presets_is_what_was_recorded(repo_root):
     presets = json.loads(_text(repo_root, "docs", "results", "rsc15_64_presets.json"))["presets"]
-    page = _text(repo_root, "docs", "results.md")
+    page = _results(repo_root)
     assert len(presets) >= 4
     for name, found in presets.items():
         for unknown in ("drop", "miss"):
@@ -395,10 +354,8 @@ def test_the_table_of_presets_is_what_was_recorded(repo_root):
 
 
 def test_no_directory_of_a_machine_is_named(repo_root):
-    pages = [os.path.join(repo_root, name)
-             for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-    for pattern in ("docs/*.md", "docs/results/*.json", "data/*.md", "benchmarks/*.md",
-                    "benchmarks/results/*.json"):
+    pages = [os.path.join(repo_root, *name.split("/")) for name in _pages(repo_root)]
+    for pattern in ("docs/results/*.json", "benchmarks/results/*.json"):
         pages += glob.glob(os.path.join(repo_root, *pattern.split("/")))
     assert len(pages) > 10
     for page in pages:
@@ -406,12 +363,90 @@ def test_no_directory_of_a_machine_is_named(repo_root):
         assert found is None, (page, found.group())
 
 
-def test_the_code_map_is_the_first_lines_of_the_rooms(repo_root):
-    page, rooms = _text(repo_root, "README.md"), os.path.join(repo_root, "gru4rec")
-    listed = re.findall(r"^\| `(\w+)/` \| (.+) \|$", page[page.index("## Code map"):], re.MULTILINE)
-    there = {name for name in os.listdir(rooms)
-             if os.path.exists(os.path.join(rooms, name, "__init__.py"))}
-    assert {name for name, _ in listed} == there
-    for name, what in listed:
-        doc = ast.get_docstring(ast.parse(_text(repo_root, "gru4rec", name, "__init__.py")))
-        assert what == doc.split("\n")[0], name
+def test_the_code_map_is_the_generated_one(repo_root, capsys):
+    script = _script(repo_root, "code_map")
+    assert script.main(["--check", "1"]) == 0, capsys.readouterr().err
+    assert len(script.rooms()) >= 19
+
+
+def test_the_code_map_says_when_it_is_not(repo_root, tmp_path, monkeypatch, capsys):
+    script = _script(repo_root, "code_map")
+    monkeypatch.setattr(script, "PAGE", str(tmp_path / "code.md"))
+    (tmp_path / "code.md").write_text(script.page().replace("`losses.py`", "`loss.py`"),
+                                      encoding="utf-8")
+    assert script.main(["--check", "1"]) == 1 and "code_map.py" in capsys.readouterr().err
+    assert script.main([]) == 0 and script.main(["--check", "1"]) == 0
+
+
+def _script(root, name):
+    spec = importlib.util.spec_from_file_location(name, os.path.join(root, "scripts", name + ".py"))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_readme_lists_every_subcommand(repo_root):
+    listed = re.findall(r"^\| `gru4rec (\w+)`.* \| .+ \|$", _text(repo_root, "README.md"),
+                        re.MULTILINE)
+    assert listed == list(cli.SUBCOMMANDS)
+
+
+def test_the_chinese_readme_has_the_sections_and_blocks_of_the_english_one(repo_root):
+    texts = [_text(repo_root, name) for name in ("README.md", "README.zh-CN.md")]
+    assert len(set(len(re.findall(r"^## ", text, re.MULTILINE)) for text in texts)) == 1
+    blocks = [[re.sub(r"\s*#.*", "", block) for block in re.findall(r"^```\w+\n(.*?)^```", text,
+                                                                  re.DOTALL | re.MULTILINE)]
+              for text in texts]
+    assert blocks[0] == blocks[1] and len(blocks[0]) >= 8
+    numbers = [sorted(re.findall(r"\b0\.\d{4}\b", text)) for text in texts]
+    assert numbers[0] == numbers[1]
+    commands = [re.findall(r"^\| `(gru4rec \w+)`", text, re.MULTILINE) for text in texts]
+    assert commands[0] == commands[1]
+
+
+def test_the_chinese_page_of_npus_has_the_commands_of_the_english_one(repo_root):
+    texts = [_text(repo_root, "docs", "scale", name) for name in ("npu.md", "npu.zh-CN.md")]
+    pages = [re.findall(r"^((?:sh|python) .+)$", text, re.MULTILINE) for text in texts]
+    assert pages[0] == pages[1] and len(pages[0]) > 5
+
+
+def _literals(root):
+    """Every text of the package and its scripts, with `…` where a value is put in."""
+    found = []
+    for top in ("gru4rec", "scripts"):
+        for path in glob.glob(os.path.join(root, top, "**", "*.py"), recursive=True):
+            for node in ast.walk(ast.parse(_text(path))):
+                # before Python 3.8 a text is a node of its own
+                name = "s" if type(node).__name__ == "Str" else "value"
+                if isinstance(getattr(node, name, None), str):
+                    found.append(getattr(node, name))
+    found.append(_text(root, "run_npu_8p.sh"))
+    return [re.sub(r"%(?:\.\d)?[sdrfg]", "…", text) for text in found]
+
+
+def test_every_message_of_the_page_of_errors_is_one_of_the_program(repo_root):
+    page, literals = _text(repo_root, "docs", "reference", "errors.md"), _literals(repo_root)
+    rows = re.findall(r"^\| (.*?`.+?`.*?) \| .+ \|$", page.split("## Data and flags")[1],
+                      re.MULTILINE)
+    messages = [message for row in rows if "(of the adapter)" not in row
+                for message in re.findall(r"`([^`]+)`", row) if message != "--probe"]
+    assert len(messages) > 25
+    for message in messages:
+        parts = [part.strip() for part in message.split("…") if len(part.strip()) > 3]
+        pattern = re.compile(".*?".join(map(re.escape, parts)), re.DOTALL)
+        assert parts and any(pattern.search(text) for text in literals), message
+
+
+def test_every_page_that_code_or_scripts_name_exists(repo_root):
+    places = ["CONTRIBUTING.md", "Dockerfile.serve", ".ci/run", ".github/workflows/ci.yml"]
+    for pattern in ("gru4rec/**/*.py", "scripts/*", "benchmarks/*", "tests/**/*.py", "*.sh"):
+        places += [os.path.relpath(path, repo_root)
+                   for path in glob.glob(os.path.join(repo_root, pattern), recursive=True)
+                   if os.path.isfile(path)]
+    named = {(page, place) for place in places
+             for page in re.findall(r"\bdocs/[\w/-]+\.(?:md|svg|png|jsonl?)\b",
+                                    _text(repo_root, place))}
+    named = {pair for pair in named if "NAME" not in pair[0]}
+    assert len(named) > 10
+    for page, place in named:
+        assert os.path.exists(os.path.join(repo_root, page)), (page, place)

@@ -1,5 +1,5 @@
 """Hostile input: property tests, and the cases of scripts/fuzz.py; the script runs many more
-(docs/reliability.md).
+(docs/evidence/reliability.md).
 """
 
 import importlib.util
