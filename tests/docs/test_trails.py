@@ -414,3 +414,17 @@ def test_every_marker_is_explained(repo_root):
     explained = [name for row in re.findall(r"^\| (`.*?) \|", read(repo_root, PAGE), re.MULTILINE)
                  for name in re.findall(r"`(\w+)`", row)]
     assert len(declared) > 5 and sorted(declared) == sorted(explained)
+
+
+def test_pages_that_code_and_scripts_name_exist(repo_root):
+    named = set()
+    for top in ("gru4rec", "scripts", ".ci"):
+        for directory, _, names in os.walk(os.path.join(repo_root, top)):
+            for name in sorted(names):
+                if not name.endswith(".pyc") and not name.endswith(".gz"):
+                    path = os.path.relpath(os.path.join(directory, name), repo_root)
+                    named.update((path, page) for page in re.findall(
+                        r"(?<![\w/])docs/[\w./-]+\.md\b", read(repo_root, path)))
+    assert len(named) > 5
+    assert [pair for pair in sorted(named)
+            if not os.path.exists(os.path.join(repo_root, pair[1]))] == []
