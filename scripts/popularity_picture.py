@@ -1,7 +1,7 @@
 """Write the popularity bias of several runs as a picture and as JSON.
 
     python scripts/popularity_picture.py runs/defaults runs/logq runs/fast \\
-        --svg docs/popularity.svg --out docs/results/sample_bias.json
+        --svg docs/evidence/popularity.svg --out docs/results/sample_bias.json
 
 It is the bias that `python -m gru4rec.report` shows. A run has the name of its directory. It must
 have been trained and evaluated on the bundled sample; the best possible lists for the sample are

@@ -64,6 +64,7 @@ def test_bare_defaults_on_the_bundled_sample(tmp_path):
     assert again == out
 
 
+@pytest.mark.release  # tests/docs/test_commands.py runs the same commands of the README
 @pytest.mark.once
 def test_the_first_screen_shows_a_model_near_the_best(tmp_path, repo_root):
     """The README's commands. Processors and TensorFlows round otherwise; training magnifies it."""
