@@ -40,7 +40,10 @@ class DeviceError(InputError):
 
 
 class DivergenceError(Gru4RecError):
-    """Loss, weights or scores are not finite, or the loss is absurd (see model/divergence.py)."""
+    """Loss, weights, scores or all gradients are not finite, or the loss is absurd.
+
+    model/divergence.py says what absurd is.
+    """
 
     exit_status = 3
 

@@ -1,4 +1,4 @@
-"""Checkpoints, complete or absent. Imports config, data, model, files; TensorFlow to write only.
+"""Checkpoints, complete or absent. On top of config, data, model.
 
 The files of a checkpoint directory, here after epoch 2:
 

@@ -1,4 +1,4 @@
-"""Names of a checkpoint's files; which checkpoints a directory has, and which are removed."""
+"""Which checkpoints a directory has, what their files are called, and which are removed."""
 
 import contextlib
 import os

@@ -1,4 +1,6 @@
-"""The one way from a checkpoint to weights that can be used; without TensorFlow.
+"""The one way from a checkpoint to the weights of inference; without TensorFlow.
+
+recommend (so serve), export and evaluation use it. A training goes on from the whole state.
 
 With Adam, a row of a table that got no gradient is not updated in every step (`model.lazy_adam`).
 Its missed updates are made here, in blocks of rows, so that no second copy of a table is needed.

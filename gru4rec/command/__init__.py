@@ -1,1 +1,1 @@
-"""How every command reads its flags, prints and ends. Imports errors, version."""
+"""How every command reads its flags, prints and ends. On top of nothing."""

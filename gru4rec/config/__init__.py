@@ -1,4 +1,4 @@
-"""Each flag of training and evaluation once, and their contradictions. Imports command."""
+"""Flags of training and evaluation: each once, and which contradict. On top of command."""
 
 import dataclasses
 import logging

@@ -1,4 +1,8 @@
-"""Flags of a model that follow from others, and flags that contradict each other."""
+"""Flags that follow from others, and flags of training that contradict each other.
+
+What an accelerator refuses is in config.accelerator and config.npu_options; what a device, an
+engine or a saved run refuses is said there.
+"""
 
 import dataclasses
 

@@ -1,4 +1,8 @@
-"""Every flag of training and evaluation once: default, unit, help, allowed values."""
+"""Flags of training and evaluation: default, unit, help, allowed values.
+
+Those of an accelerator are in config.accelerator, those of the older port in config.port. A flag
+without which older checkpoints must still load is also named in config.LATER_FLAGS.
+"""
 
 from dataclasses import dataclass
 from typing import Optional, Tuple

@@ -1,1 +1,1 @@
-"""Events to sessions to the schedule of an epoch, and the sample. Imports files, command."""
+"""Events to sessions to the schedule of an epoch, and the sample. On top of command, files."""

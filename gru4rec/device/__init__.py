@@ -1,4 +1,4 @@
-"""Where a graph runs: NPU, GPU or CPU; `choose` decides. Imports config, parallel, runlog.
+"""Where a graph runs: NPU, GPU or CPU; `choose` decides. On top of config, parallel, runlog.
 
 TensorFlow is imported when `choose` is called, so that flags can be checked without it.
 """

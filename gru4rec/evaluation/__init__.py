@@ -1,1 +1,1 @@
-"""A model and test sessions to ranks and metrics. Imports checkpoint, engine and below."""
+"""A model and test sessions to ranks and metrics. On top of checkpoint, engine."""

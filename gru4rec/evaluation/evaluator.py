@@ -1,4 +1,4 @@
-"""Ranks of every target of the test sessions; the graph returns counts, never scores."""
+"""For every test target, how many items score higher; metrics makes ranks of these counts."""
 
 from typing import NamedTuple, Optional
 

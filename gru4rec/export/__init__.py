@@ -1,3 +1,3 @@
-"""Graphs that serve without this package: writes and reads them. Imports checkpoint and graph."""
+"""Graphs that serve without this package: writes and reads them. On top of checkpoint, graph."""
 
 FORMATS = ("frozen_pb", "saved_model", "onnx")

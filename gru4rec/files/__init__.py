@@ -1,1 +1,1 @@
-"""Files that are written whole or not at all: writing, locks, checksums, .npz. Imports errors."""
+"""Files that are written whole or not at all: writing, locks, checksums. On top of nothing."""

@@ -1,1 +1,1 @@
-"""GRU4Rec in TensorFlow: one training step; no flag, no device. Imports model, parallel."""
+"""GRU4Rec in TensorFlow: one training step; opens no device. On top of model, parallel."""

@@ -3,7 +3,8 @@
 Lane i's own column holds its target; every other live column is a negative. A column that is not
 live takes part in nothing: no loss, no gradient, no negative. All losses take activated scores and
 return one value per lane; `total` weighs the lanes. docs/inside/design.md states the formulas,
-tests/parity checks them in float64.
+tests/parity checks them in float64. Names of losses are in config.groups.FINAL_ACTS, the loss of
+chance of each is in model.divergence.
 """
 
 from typing import Any, NamedTuple

@@ -1,6 +1,7 @@
 """Update rules: what a weight and its slots become, from its gradient and the learning rate.
 
-Gradients of a row that occurs several times in a step are summed before.
+Gradients of a row that occurs several times in a step are summed before. Names of slots are in
+model.state, the formula of Adam is in model.lazy_adam.
 """
 
 from gru4rec.model import lazy_adam

@@ -1,1 +1,1 @@
-"""GRU4Rec on paper, in numpy: its state, lazy Adam, learning rate, similarity. Imports nothing."""
+"""A model's state in numpy: weights, moments, lazy Adam, learning rate. On top of nothing."""

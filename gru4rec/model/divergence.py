@@ -1,4 +1,4 @@
-"""Divergence: when a finite loss is far above chance and far above the best so far.
+"""Divergence: a loss that is not finite, or far above chance and above the best so far.
 
 Of the losses l_1, l_2, ... of a run's steps (float64; means over the processes, if several):
 

@@ -1,1 +1,1 @@
-"""Evaluates an exported graph on test events. Imports export and evaluation."""
+"""Evaluates an exported graph on test events. On top of evaluation, export."""

@@ -1,1 +1,1 @@
-"""Who trains together, and how they exchange tensors. Imports command."""
+"""Who trains together, and how they exchange tensors. On top of command."""

@@ -1,4 +1,4 @@
-"""Raw logs to training and test files, by DuckDB (extra prepare). Imports command, data, files.
+"""Raw logs to training and test files, by DuckDB (extra prepare). On top of data.
 
 cli          the flags
 datasets     each dataset: its raw files, its reader, its defaults

@@ -1,1 +1,1 @@
-"""Recommendations in Python and in the shell. Imports checkpoint and below; needs numpy only."""
+"""Recommendations in Python and in the shell, by numpy alone. On top of checkpoint, engine."""

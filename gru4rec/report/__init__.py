@@ -1,1 +1,1 @@
-"""The report of a run as one HTML page. Imports runlog and recommend."""
+"""The report of a run as one HTML page. On top of recommend."""

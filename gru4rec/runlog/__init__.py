@@ -1,1 +1,1 @@
-"""What a run says: printed lines, metrics.jsonl (written and read), TensorBoard. Imports files."""
+"""What a run says: printed lines, metrics.jsonl, TensorBoard's files. On top of files."""

@@ -1,1 +1,1 @@
-"""Recommendations over HTTP, nothing else. Imports recommend."""
+"""Recommendations over HTTP, nothing else. On top of recommend."""

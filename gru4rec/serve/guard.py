@@ -1,4 +1,4 @@
-"""Checks of every request before anything else reads it: token and size of the body."""
+"""Checks before anything else reads a request: token, but for the paths in OPEN; size of body."""
 
 import contextlib
 import hmac

@@ -1,1 +1,1 @@
-"""From options to the last checkpoint: loop, saving, resuming. Imports evaluation and below."""
+"""From options to the last checkpoint: loop, saving, resuming. On top of evaluation."""

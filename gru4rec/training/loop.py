@@ -169,7 +169,7 @@ class Loop:
             self._bar.update(end - start)
 
     def _divergence(self, diverged, step):
-        """The DivergenceError of a model.divergence.Found; nothing is saved any more."""
+        """The DivergenceError of a model.divergence.Diverged; nothing is saved any more."""
         tensor = self._saver.not_finite(self._trainer.arrays())
         also = ""
         if tensor is not None:

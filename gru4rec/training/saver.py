@@ -1,6 +1,7 @@
 """Saving a run: at the end of each epoch, at --save_every, and when a signal stops it.
 
-A weight that is not finite is never saved.
+Also when another process is lost. After each save, what --keep does not ask for is removed. A
+weight that is not finite is never saved.
 """
 
 import logging

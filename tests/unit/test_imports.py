@@ -303,3 +303,17 @@ def test_every_room_says_what_it_is_for():
         if path.endswith("__init__.py"):
             line = (ast.get_docstring(ast.parse(text)) or "").split("\n")[0]
             assert 20 < len(line) <= (130 if path == "__init__.py" else 100), path
+
+
+def below(room):
+    """Rooms that a room may import, and those that they may import."""
+    return set(ROOMS[room].split()).union(*map(below, ROOMS[room].split()))
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if room not in GROUND])
+def test_a_room_names_the_highest_rooms_it_may_import(room):
+    allowed = set(ROOMS[room].split()) - set(GROUND)
+    highest = {one for one in allowed if not any(one in below(other) for other in allowed)}
+    with open(os.path.join(ROOT, room, "__init__.py"), encoding="utf-8") as file:
+        line = file.readline().strip().replace('"""', "")
+    assert line.endswith(" On top of %s." % (", ".join(sorted(highest)) or "nothing")), line

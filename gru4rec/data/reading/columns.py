@@ -1,4 +1,4 @@
-"""What text and parquet share: errors in one line, the columns by name, checked ids and times."""
+"""What text and parquet share: columns by name, checked ids, and which format the times have."""
 
 import re
 
