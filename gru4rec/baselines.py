@@ -53,8 +53,8 @@ def parse(argv):
 
     Raises: ConfigError.
     """
-    found = COMMAND.parse(argv)
-    which, _, options = found
+    parsed = COMMAND.parse(argv)
+    which, _, options = parsed
     lists = [name for name in options.metrics if name in OF_LISTS]
     if lists:
         raise ConfigError("--metrics %s looks at lists, which baselines do not make; use recall, "
@@ -62,7 +62,7 @@ def parse(argv):
     if options.ranks_out is not None and len(which.baseline) > 1:
         raise ConfigError("--ranks_out %s holds the ranks of one recommender; name it, such as "
                           "--baseline rules" % options.ranks_out)
-    return found
+    return parsed
 
 
 def counts_of(name, options, train, vocabulary, sessions):

@@ -37,15 +37,15 @@ def of_directory(paths, dataset, known):
     if not known.files:
         raise data_error(directory, "this is a directory, and the files of %s have no names of "
                          "their own; give its files" % dataset)
-    found = []
+    raw_paths = []
     for name in known.files:
         plain = os.path.join(directory, name)
         existing = [path for path in (plain, plain + ".gz") if os.path.isfile(path)]
         if not existing:
             raise data_error(directory, "there is no %s and no %s.gz in it; get it from %s"
                              % (name, name, known.origin))
-        found.append(existing[0])
-    return tuple(found)
+        raw_paths.append(existing[0])
+    return tuple(raw_paths)
 
 
 def checked(path):

@@ -62,8 +62,8 @@ def add(app, state, directory, respond):
 
     async def items(search_for: str = ""):
         """Items to choose from: the most popular ones whose id contains a text."""
-        found = await asyncio.to_thread(search, state.batcher.model, search_for[:256])
-        return respond({"items": found})
+        items = await asyncio.to_thread(search, state.batcher.model, search_for[:256])
+        return respond({"items": items})
 
     async def run():
         """Curves of the run that trained the model."""
