@@ -244,7 +244,8 @@ def test_the_table_of_step_times_is_the_recorded_run(repo_root):
     shown = "%.1fx over the original way is %.2f (optimizer) x %.2f (loop) x %.2f (compilation)."
     assert shown % tuple([ratios["original/xla"]["median"]] + factors) in _words(section)
     bare = tuple(ratios[name + "/products"]["median"] for name in ("xla", "other_loop"))
-    assert "the compiled step takes %.2fx, the loop of TensorFlow 1.15 %.2fx " % bare in _words(section)
+    of_bare = "the compiled step takes %.2fx, the loop of TensorFlow 1.15 %.2fx " % bare
+    assert of_bare in _words(section)
 
 
 def test_the_table_of_evaluation_times_is_the_recorded_run(repo_root):
