@@ -290,6 +290,7 @@ def events(directory, num_sessions=60):
 
 @pytest.mark.tf
 @pytest.mark.once
+@pytest.mark.release
 @pytest.mark.slow
 def test_a_new_loss_and_a_new_optimizer_train(changed, tmp_path):
     copy, (path, _) = changed("A new loss", "A new optimizer"), events(tmp_path)

@@ -345,7 +345,8 @@ def test_a_reader_that_leaves_is_one_line(model):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, status", [
+    (signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.release)])
 def test_a_signal_is_one_line_and_finished_epochs_stay(model, number, status):
     process = start(model, "--train_path", "train.tsv", "--checkpoint_dir", "new", "--size", 8,
                     "--batch_size", 2,

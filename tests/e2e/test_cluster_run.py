@@ -139,6 +139,7 @@ def test_a_process_that_dies_when_an_epoch_is_over_costs_nothing(inline, events,
 
 
 @pytest.mark.once
+@pytest.mark.release
 def test_a_stop_is_obeyed_by_all_after_the_same_step_and_resumed_bit_for_bit(repo_root, events,
                                                                              tmp_path):
     whole, cut = str(tmp_path / "whole"), str(tmp_path / "cut")

@@ -14,6 +14,7 @@ from gru4rec import engine as engine_module
 from gru4rec.checkpoint import names
 from gru4rec.data import synthetic
 from gru4rec.tf_compat import has_xla
+from tests import helpers
 
 pytestmark = pytest.mark.tf
 
@@ -97,7 +98,7 @@ if has_xla():
     ENGINES["xla"] = ["--xla", "on"]
 
 
-@pytest.mark.parametrize("engine", sorted(ENGINES))
+@pytest.mark.parametrize("engine", helpers.engines(sorted(ENGINES)))
 def test_lr_1e30_on_the_bundled_sample(tmp_path, engine):
     """Status 3 on any processor, though not everywhere for the same reason.
 
@@ -122,8 +123,7 @@ def test_lr_1e30_on_the_bundled_sample(tmp_path, engine):
 
 
 # Compiled, each case takes ten seconds.
-@pytest.mark.parametrize("engine", [pytest.param(name, marks=[pytest.mark.release][:name == "xla"])
-                                    for name in sorted(ENGINES)])
+@pytest.mark.parametrize("engine", helpers.engines(sorted(ENGINES), release=["xla"]))
 @pytest.mark.parametrize("change, pattern", [(huge, FINITE), (not_a_number, NOT_FINITE)],
                          ids=["huge", "nan"])
 def test_a_later_epoch_leaves_the_checkpoint_of_the_one_before(inline, clicks, changed, engine,
@@ -183,7 +183,7 @@ def test_a_loss_with_a_bound_has_no_such_end_but_nan_is_found(inline, clicks, ch
     assert status == 3 and NOT_FINITE.match(err.splitlines()[-1]), err
 
 
-@pytest.mark.once
+@pytest.mark.once_on_1
 @pytest.mark.parametrize("engine", ["loop", "plain"])
 def test_a_run_that_goes_on_is_ended_at_the_step_of_the_uninterrupted_one(inline, clicks,
                                                                           monkeypatch, engine):

@@ -101,6 +101,7 @@ def test_a_loop_on_the_device_is_single_steps_and_what_fills_it_up_changes_nothi
     assert full[2] == looped[2]
 
 
+@pytest.mark.once_on_1
 def test_a_loss_that_is_not_finite_is_in_its_place(fake, epoch, monkeypatch):
     real = device_loop.DeviceLoopEngine._finish_step
 
@@ -125,6 +126,7 @@ def test_a_loss_that_is_not_finite_is_in_its_place(fake, epoch, monkeypatch):
     assert np.isnan(losses[7]) and np.isfinite(np.delete(losses, 7)).all()
 
 
+@pytest.mark.once_on_1
 def test_a_run_that_has_diverged_is_ended(fake, tmp_path, capsys):
     """Of a call of eight steps the first absurd loss is named, the call after it is not made."""
     events = tmp_path / "events.tsv"

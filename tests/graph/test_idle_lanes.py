@@ -29,6 +29,7 @@ def growing(loss="cross-entropy"):
     return cfg, arrays
 
 
+@pytest.mark.once_on_1
 @pytest.mark.parametrize("flags", [["--engine", "plain"], ["--engine", "loop", "--xla", "off"]])
 @pytest.mark.parametrize("loss", ["cross-entropy", "bpr", "top1"])
 def test_a_drained_lane_never_spoils_the_loss(flags, loss):

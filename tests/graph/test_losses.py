@@ -62,6 +62,7 @@ def test_value_and_gradient(scores, loss, final_act):
         assert not gradient[weight == 0].any() and not gradient[:, weight == 0].any()
 
 
+@pytest.mark.once_on_1
 @pytest.mark.parametrize("loss, final_act", PAIRS)
 def test_what_stands_in_a_masked_row_or_column_does_not_matter(scores, loss, final_act):
     weight = np.array(WEIGHTS["some"])
@@ -73,6 +74,7 @@ def test_what_stands_in_a_masked_row_or_column_does_not_matter(scores, loss, fin
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.once_on_1
 @pytest.mark.parametrize("loss, final_act", PAIRS)
 @pytest.mark.parametrize("dtype, size", [(np.float32, 1e4), (np.float16, 200.0)])
 def test_extreme_scores_stay_finite(loss, final_act, dtype, size):
@@ -98,6 +100,7 @@ def test_cross_entropy_by_hand():
     np.testing.assert_allclose(gradient, [[-0.25, 0.25], [0.25, -0.25]])
 
 
+@pytest.mark.once_on_1
 @pytest.mark.parametrize("loss, final_act", PAIRS)
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_equal_scores_have_the_loss_that_a_run_is_compared_with(loss, final_act, smoothing):

@@ -135,6 +135,7 @@ def test_a_session_that_begins_unknown_is_predicted_from_the_zero_state():
     assert ranked.greater_equal[2] == (bias >= bias[4]).sum()
 
 
+@pytest.mark.once
 def test_nothing_depends_on_lanes_and_tiles(config, counting, monkeypatch):
     arrays = exact_arrays(config, seed=2)
     sessions, _ = sessions_of(random_lists(60), "miss")
@@ -189,6 +190,7 @@ def test_the_cosine_ranks_as_in_float64(monkeypatch):
     assert (by_product[:, 1] == counts[:, 1]).mean() < 0.5
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("num_items", [23, 32, 300 * 32 + 7])
 @pytest.mark.parametrize("compile_from", [0, 10 ** 18])
 def test_equal_scores_everywhere_are_the_last_place(num_items, compile_from, monkeypatch):
@@ -206,6 +208,7 @@ def test_equal_scores_everywhere_are_the_last_place(num_items, compile_from, mon
     assert ranked.greater_equal.tolist() == [num_items] * 3
 
 
+@pytest.mark.once
 def test_other_weights_can_be_loaded(config, counting):
     sessions, _ = sessions_of(random_lists(60), "miss")
     evaluator = evaluator_module.Evaluator(config, helpers.cpu(), exact_arrays(config, seed=1), 5)
@@ -261,6 +264,7 @@ def test_progress_counts_every_target():
     assert progress.count == len(ranked.greater)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name",
                          [state.EMBEDDING, state.SOFTMAX_W, state.SOFTMAX_B,
@@ -337,6 +341,7 @@ def _lists_by_brute_force(config, arrays, lists, length):
     return np.array(found)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("some", [False, True])
 def test_items_of_the_recommended_lists_are_counted(config, some, monkeypatch):
     set_tile(monkeypatch, 7)  # with padding
