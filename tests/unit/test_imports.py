@@ -317,3 +317,22 @@ def test_a_room_names_the_highest_rooms_it_may_import(room):
     with open(os.path.join(ROOT, room, "__init__.py"), encoding="utf-8") as file:
         line = file.readline().strip().replace('"""', "")
     assert line.endswith(" On top of %s." % (", ".join(sorted(highest)) or "nothing")), line
+
+
+def functions():
+    """Yields (place, function node) of every function and method of the package."""
+    for path, text in sources():
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                yield "%s:%d %s" % (path, node.lineno, node.name), node
+
+
+def test_functions_are_short_and_take_few_arguments():
+    """At most 60 lines, docstring included, and 8 arguments; self and cls do not count."""
+    places = list(functions())
+    assert len(places) > 500
+    for place, node in places:
+        last = max(getattr(part, "lineno", 0) for part in ast.walk(node))
+        assert last - node.lineno < 60, place
+        names = [arg.arg for arg in node.args.args + node.args.kwonlyargs]
+        assert len(names) - (names[:1] in (["self"], ["cls"])) <= 8, place
