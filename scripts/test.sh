@@ -36,4 +36,4 @@ case $python in
 esac
 cd -- "$root" || exit 2
 # Two processes; each file of tests runs in one of them. Most of the time one thread builds graphs.
-exec "$python" -m pytest -n 2 --dist loadfile "$@"
+exec "$python" -m pytest -n 3 --dist loadfile "$@"
