@@ -35,5 +35,6 @@ case $python in
     */*) python=$PWD/$python ;;
 esac
 cd -- "$root" || exit 2
-# Two processes; each file of tests runs in one of them. Most of the time one thread builds graphs.
+# Three processes; each file of tests runs in one of them. One thread builds graphs, or waits for a
+# process that a test has started.
 exec "$python" -m pytest -n 3 --dist loadfile "$@"
