@@ -1,4 +1,4 @@
-"""Command `python -m gru4rec.import_ckpt`: a checkpoint of the older TensorFlow 1 port as ours.
+"""Command `python -m gru4rec.import_ckpt`: convert a checkpoint of the older TensorFlow 1 port.
 
 The older port saves `gru_layer/embedding`, `gru_layer/softmax_w`, `gru_layer/softmax_b` and the
 kernels and biases of one GRUCell, which all its layers share. It saves no vocabulary: item indices

@@ -1,4 +1,4 @@
-"""Command: say what a device needs and what of it is missing. `python -m gru4rec.device --help`.
+"""Command: say what a device needs and what is missing. `python -m gru4rec.device --help`.
 
 Exit status 0 if the device can be used, 1 if not, 2 for a wrong flag.
 """

@@ -1,4 +1,4 @@
-"""Training steps: many a session call with lazy rows, or one. On top of data, device, graph.
+"""Run training steps: many per session call, or one. On top of data, device, graph.
 
 An engine holds weights, optimizer state and hidden state in variables. `run` takes a Chunk of the
 schedule and returns one loss per step; `arrays` gives the whole state back under the canonical

@@ -1,4 +1,4 @@
-"""Command: an export and a test file -> Recall and MRR of the exported graph, as of `--train 0`.
+"""Command: Recall and MRR of an exported graph on a test file, measured as by `--train 0`.
 
     python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv
 """

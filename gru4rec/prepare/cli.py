@@ -77,9 +77,8 @@ class PrepareConfig:
                                   high=1024, shown="one for each core")
     partitions: Optional[int] = flag(
         None, "also write each training file as a dataset directory of this many parts, such as "
-        "DATASET_train_full.parquet/, for several worker processes; give a multiple of their number",
-        "parts",
-        kind=whole, low=1, high=MAX_PARTITIONS, shown="none")
+        "DATASET_train_full.parquet/, for several worker processes; give a multiple of their "
+        "number", "parts", kind=whole, low=1, high=MAX_PARTITIONS, shown="none")
 
 
 @dataclass(frozen=True)

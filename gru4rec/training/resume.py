@@ -1,4 +1,4 @@
-"""Where a resumed training goes on: at the newest checkpoint of the run in --checkpoint_dir.
+"""Where a resumed training continues: at the newest checkpoint of the run in --checkpoint_dir.
 
 Everything here comes before TensorFlow is imported.
 """
