@@ -729,7 +729,7 @@ def test_length_bins():
     (["custom", "f", "--user_key", "u", "--session_key", "s"], "exclude each other"),
     (["custom", "f", "--split", "last-0-days"], "is not last-day, last-N-days"),
     (["custom", "f", "--split", "weekly"], "'weekly' is not last-day, last-N-days"),
-    (["custom", "f", "--ratio", "0.5"], "--split ratio only"),
+    (["custom", "f", "--ratio", "0.5"], "without --split ratio"),
     (["rsc15", "f", "--slices", "4,x"], "'4,x' is not none or different whole numbers"),
     (["rsc15", "f", "--slices", "4,4"], "is not none or different"),
     (["retailrocket", "f", "--event_types", " , "], "is not a list of kinds of event"),
