@@ -34,9 +34,11 @@ class BaselineConfig:
                                      choices=tuple(NAMES))
     window: int = flag(10, "longest distance of a sequential rule", "events", kind=whole, low=1,
                        high=20)
-    sample: int = flag(1000, "most recent sessions that V-SKNN compares with", "sessions",
+    sample: int = flag(1000, "number of most recent sessions that V-SKNN compares the current "
+                             "session with", "sessions",
                        kind=whole, low=1, high=10 ** 6)
-    neighbours: int = flag(100, "most similar of them that V-SKNN lets vote", "sessions",
+    neighbours: int = flag(100, "number of the most similar of these sessions that vote for items "
+                                "in V-SKNN", "sessions",
                            kind=whole, low=1, high=10 ** 6)
     metrics_dir: Optional[str] = flag(None, "existing directory whose metrics.jsonl gets a row per "
                                       "baseline", "directory", shown="none")
@@ -57,8 +59,8 @@ def parse(argv):
     which, _, options = parsed
     lists = [name for name in options.metrics if name in OF_LISTS]
     if lists:
-        raise ConfigError("--metrics %s looks at lists, which baselines do not make; use recall, "
-                          "mrr and ndcg" % lists[0])
+        raise ConfigError("--metrics %s needs recommended lists, which baselines do not make; use "
+                          "recall, mrr and ndcg" % lists[0])
     if options.ranks_out is not None and len(which.baseline) > 1:
         raise ConfigError("--ranks_out %s holds the ranks of one recommender; name it, such as "
                           "--baseline rules" % options.ranks_out)
@@ -92,11 +94,11 @@ def run(which, data, options):
     from gru4rec.files import outputs
     if which.metrics_dir is not None and not (os.path.isdir(which.metrics_dir)
                                               and os.access(which.metrics_dir, os.W_OK)):
-        raise InputError("--metrics_dir %s is no directory that can be written; make it first"
+        raise InputError("--metrics_dir %s is not a writable directory; make it first"
                          % which.metrics_dir)
     if (data.train_path is None) != (data.test_path is None):
-        raise InputError("--train_path and --test_path go together; give both, or none for the "
-                         "bundled sample")
+        raise InputError("give both --train_path and --test_path, or none of them for the bundled "
+                         "sample")
     keys = data.session_key, data.item_key, data.time_key
     train_path = sample.train_file(data.train_path)
     test_path = sample.test_file(data.test_path, data.train_path)

@@ -27,9 +27,10 @@ class CompareConfig:
 
     tables: Tuple[str, ...] = argument("A.parquet B.parquet", "two files that --ranks_out wrote",
                                        kind=text_list, default=(), many=True)
-    cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; several: 5,10,20",
-                                    "items", kind=int_list, low=1)
-    samples: int = flag(10000, "draws of the bootstrap", "draws", kind=whole, low=100, high=10 ** 7)
+    cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; give several as "
+                                    "5,10,20", "items", kind=int_list, low=1)
+    samples: int = flag(10000, "number of bootstrap samples", "draws", kind=whole, low=100,
+                        high=10 ** 7)
     seed: int = flag(0, "seed of the draws", kind=whole, low=0, high=2 ** 31 - 1)
 
 
@@ -47,7 +48,7 @@ def _run(argv):
     options, = COMMAND.parse(argv)
     paths = options.tables
     if len(paths) != 2:
-        raise ConfigError("give two files that --ranks_out wrote, before the flags; %d were given"
+        raise ConfigError("give two files that --ranks_out wrote, before the flags; you gave %d"
                           % len(paths))
     both = join(read(paths[0]), read(paths[1]), paths)
     say("events: %d sessions: %d" % (len(both), both["session"].nunique()))

@@ -1,4 +1,4 @@
-"""Command `python -m gru4rec.import_ckpt`: a checkpoint of the older TensorFlow 1 port as ours.
+"""Command `python -m gru4rec.import_ckpt`: convert a checkpoint of the older TensorFlow 1 port.
 
 The older port saves `gru_layer/embedding`, `gru_layer/softmax_w`, `gru_layer/softmax_b` and the
 kernels and biases of one GRUCell, which all its layers share. It saves no vocabulary: item indices
@@ -37,8 +37,8 @@ class ImportConfig:
                                      shown="required")
     checkpoint_dir: Optional[str] = flag(None, "directory of the new checkpoint", "directory",
                                          shown="required")
-    layer: int = flag(1, "layers of the old model, which shared one cell", "layers", kind=whole,
-                      low=1, high=1000)
+    layer: int = flag(1, "number of layers of the old model (they shared one cell)", "layers",
+                      kind=whole, low=1, high=1000)
     hidden_act: str = flag("tanh", "--hidden_act of the old model", choices=("tanh", "relu"))
     loss: str = flag("cross-entropy", "--loss of the old model",
                      choices=("cross-entropy", "bpr", "top1"))
@@ -48,7 +48,7 @@ class ImportConfig:
 
 
 COMMAND = Command("python -m gru4rec.import_ckpt",
-                  "Turn a checkpoint of the older TensorFlow 1 port into one of ours.",
+                  "Turn a checkpoint of the older TensorFlow 1 port into one of this program.",
                   (("import", ImportConfig),))
 
 

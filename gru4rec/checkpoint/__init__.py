@@ -1,4 +1,4 @@
-"""Checkpoints, complete or absent. On top of config, data, model.
+"""Write and read checkpoints; incomplete ones are ignored. On top of config, data, model.
 
 The files of a checkpoint directory, here after epoch 2:
 

@@ -66,7 +66,7 @@ def read(prefix, shapes):
 def _entries(content):
     """Name of each tensor -> its Entry, from the bytes of an index."""
     if len(content) < _FOOTER or struct.unpack("<Q", content[-8:])[0] != _MAGIC:
-        raise ValueError("the end is not that of a table")
+        raise ValueError("the file does not end like a checkpoint index")
     footer = content[-_FOOTER:]
     _, at = _handle(footer, 0)  # of the metaindex, which TensorFlow leaves empty
     root, _ = _handle(footer, at)

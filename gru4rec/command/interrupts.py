@@ -1,4 +1,4 @@
-"""Stopping by a signal between two steps, where nothing is half done.
+"""Stop on a signal between two steps, so that no step is half done.
 
 Python raises KeyboardInterrupt at any place. Inside a call of TensorFlow it can end in a
 segmentation fault, and within a save it would leave half a file. So while steps run, a signal is

@@ -36,7 +36,7 @@ def exit_status(job, memory_advice="use a machine with more, or smaller files"):
     except Gru4RecError as error:
         message, status = str(error), error.exit_status
     except MemoryError as error:
-        reason = str(error) or "no more to be had"
+        reason = str(error) or "no more memory is free"
         message, status = "out of memory (%s); %s" % (reason, memory_advice), 2
     except KeyboardInterrupt:
         message, status = "interrupted", 128 + signal.SIGINT
@@ -70,8 +70,8 @@ def say(line):
     try:
         print(line, flush=True)
     except OSError as error:
-        raise InputError("stdout cannot be written: %s; let its reader read to the end, or send it "
-                         "to a file with room" % error.strerror) from None
+        raise InputError("stdout cannot be written: %s; let the program that reads it read to the "
+                         "end, or write it to a disk with free space" % error.strerror) from None
 
 
 def progress(text, unit):

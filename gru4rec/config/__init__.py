@@ -1,4 +1,4 @@
-"""Flags of training and evaluation: each once, and which contradict. On top of command."""
+"""Flags of training and evaluation, and checks for contradictions. On top of command."""
 
 import dataclasses
 import logging

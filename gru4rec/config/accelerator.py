@@ -33,22 +33,23 @@ def loss_scale_kind(value):
 
 @dataclass(frozen=True)
 class AcceleratorConfig:
-    """Session of an Ascend NPU; on cpu and gpu --loss_scale alone has an effect."""
+    """Session of an Ascend NPU; on cpu and gpu only --loss_scale has an effect."""
 
     loss_scale: object = flag(
         OFF, "factor of the loss while gradients are computed: off, dynamic (halved when a "
-        "gradient overflows, doubled after 1000 steps without), or a fixed number; a gradient that "
-        "overflows counts as zero", "factor", kind=loss_scale_kind)
+        "gradient overflows, doubled after 1000 steps without overflow), or a fixed number; a "
+        "gradient that overflows counts as zero", "factor", kind=loss_scale_kind)
     precision_mode: Optional[str] = flag(
         None, "precision of the operators of an NPU", shown="must_keep_origin_dtype",
         choices=npu_options.TABLE["precision_mode"].values)
     precision_mode_v2: Optional[str] = flag(
-        None, "instead of --precision_mode: the same, with the names of newer releases",
+        None, "use this instead of --precision_mode for the names of newer releases",
         choices=npu_options.TABLE["precision_mode_v2"].values, shown="none")
     modify_mixlist: Optional[str] = flag(
         None, "JSON file of operators to add to the lists of mixed precision or to remove from "
         "them", "file", shown="none")
-    over_dump: bool = flag(False, "True writes what overflows to --over_dump_path", kind=truth)
+    over_dump: bool = flag(False, "True writes data about overflows to --over_dump_path",
+                            kind=truth)
     over_dump_path: Optional[str] = flag(None, "existing directory for --over_dump", "directory",
                                          shown="none")
     data_dump_flag: bool = flag(False, "True writes the tensors of steps to --data_dump_path",
@@ -63,18 +64,18 @@ class AcceleratorConfig:
     profiling_dump_path: Optional[str] = flag(None, "existing directory for --profiling",
                                               "directory", shown="none")
     op_cache: Optional[str] = flag(
-        None, "use compiled operators of earlier runs again",
+        None, "reuse compiled operators of earlier runs",
         choices=npu_options.TABLE["op_compiler_cache_mode"].values, shown="enable")
     deterministic: int = flag(0, "1 makes an NPU add in the same order each time, which is slower",
                               kind=whole, choices=(0, 1))
     npu_opt: Tuple[str, ...] = flag(
-        (), "any other session option, as key=value; give the flag once for each", "key=value",
+        (), "any other session option, as key=value; repeat the flag for each option", "key=value",
         kind=text_list, repeat=True, shown="none")
     npu_nums: Optional[int] = flag(
         None, "devices that train together; must be the number in RANK_SIZE", "devices", kind=whole,
         low=1, high=4096, shown="$RANK_SIZE, else 1")
     print_device_config: int = flag(
-        0, "1 (or no value) prints the session of --device as JSON and ends", kind=whole,
+        0, "1 (or no value) prints the session options of --device as JSON and ends", kind=whole,
         choices=(0, 1), const="1")
 
     @property

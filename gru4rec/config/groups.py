@@ -39,7 +39,7 @@ AUTO = None  # default of a flag whose value follows from other flags or from th
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network. Saved with the weights; an evaluation takes it from there."""
+    """The network. Training saves these flags with the weights; an evaluation reads them there."""
 
     layer: int = flag(1, "number of GRU layers", "layers", kind=whole, low=1, high=1000)
     size: Tuple[int, ...] = flag(
@@ -47,10 +47,12 @@ class ModelConfig:
         kind=int_list, low=1, high=MANY)
     cell: str = flag(
         "gru", "gru: TensorFlow 1's GRUCell; official: the cell of the authors' code, which "
-        "carries its state to the next step after dropout, not before", choices=("gru", "official"))
+        "applies dropout to the state before it carries the state to the next step",
+        choices=("gru", "official"))
     embedding: str = flag(
-        "separate", "input rows. separate: a table of their own; shared: the rows of the output "
-        "table; none: one-hot input, so a row of the first layer's kernel stands for each item",
+        "separate", "where the input row of an item comes from. separate: a table for input only; "
+        "shared: the output table; none: one-hot input, so each item has a row of the first "
+        "layer's kernel",
         choices=("separate", "shared", "none"))
     embed_size: Optional[int] = flag(
         AUTO, "width of an input row", "units", kind=whole, low=1, high=MANY,
@@ -64,10 +66,10 @@ class ModelConfig:
               "top1-max")
     elu: float = flag(1.0, "alpha of the activation elu; 0 makes --final_act elu linear", kind=real,
                       low=0.0, high=1e6)
-    score: str = flag("dot", "score of an item: product of the network's output and the item's "
-                      "row, or cosine between them", choices=("dot", "cosine"))
-    score_scale: float = flag(12.0, "factor of the cosine", "factor", kind=real, above=0.0,
-                              high=1e4)
+    score: str = flag("dot", "score of an item. dot: product of the network's output and the "
+                      "item's row; cosine: cosine between them", choices=("dot", "cosine"))
+    score_scale: float = flag(12.0, "factor by which --score cosine multiplies the cosine",
+                              "factor", kind=real, above=0.0, high=1e4)
     loss: str = flag("cross-entropy", "training loss; full-cross-entropy takes every item as a "
                      "negative", choices=tuple(FINAL_ACTS))
     dropout: Tuple[float, ...] = flag(
@@ -82,37 +84,38 @@ class TrainConfig:
     """How the weights are trained."""
 
     preset: Optional[str] = flag(
-        None, "name of a set of flags; a flag that is given too wins; list prints all presets",
-        "name", shown="none")
+        None, "name of a set of flags; a flag that you also give overrides the preset; the name "
+        "list prints all presets", "name", shown="none")
     epoch: int = flag(3, "passes over the training sessions", "epochs", kind=whole, low=1)
-    optimizer: str = flag("adam", "update rule; each updates only the rows that a step uses",
+    optimizer: str = flag("adam", "update rule; all of them update only the rows that a step uses",
                           choices=OPTIMIZERS)
     lr: float = flag(0.001, "initial learning rate", "per step", kind=real, above=0.0, high=1e30)
     lr_scale: str = flag(
-        "none", "factor of --lr where several processes train together: none (1), linear (their "
+        "none", "factor of --lr if several processes train together: none (1), linear (their "
         "number), sqrt (its square root) or a number", kind=lr_scale)
     momentum: float = flag(
         0.0, "fraction of the previous update added to this one (not with adam); for a row of a "
         "table, only in steps that use the row", "fraction", kind=real, low=0.0, below=1.0)
     decay: float = flag(
-        0.96, "factor of the learning rate after each --decay_steps; it never falls below 1e-5",
-        "factor", kind=real, above=0.0, high=1.0)
+        0.96, "factor of the learning rate after each --decay_steps; the learning rate never falls "
+        "below 1e-5", "factor", kind=real, above=0.0, high=1.0)
     decay_steps: int = flag(1000, "steps between two decays of the learning rate", "steps",
                             kind=whole, low=1)
     batch_size: int = flag(50, "sessions trained in parallel (lanes)", "lanes", kind=whole, low=2,
                            high=MANY)
     n_sample: int = flag(
-        0, "negatives drawn in each step, beside those of the batch; all lanes share them", "items",
-        kind=whole, low=0, high=MANY)
+        0, "negatives drawn in each step, in addition to those of the batch; all lanes share them",
+        "items", kind=whole, low=0, high=MANY)
     sample_alpha: float = flag(
         0.5, "an item is drawn with a probability proportional to (its events) ** sample_alpha",
         "exponent", kind=real, low=0.0, high=10.0)
     logq: float = flag(
-        0.0, "strength of the correction of scores for how often their item is a negative (--loss "
-        "cross-entropy; 0 = off, 1 = in full)", "factor", kind=real, low=0.0, high=1e6)
+        0.0, "strength of the logQ correction, which corrects scores in training for how often the "
+        "item is a negative (--loss cross-entropy; 0 = off, 1 = in full)", "factor", kind=real,
+        low=0.0, high=1e6)
     global_negatives: int = flag(
-        0, "1 lets each of several processes take the targets of all of them as negatives, not "
-        "only its own", choices=(0, 1), kind=whole)
+        0, "with several processes: 1 takes the targets of all processes as negatives, 0 only "
+        "those of the same process", choices=(0, 1), kind=whole)
     mask_hits: int = flag(0, "1 leaves out a negative that is the same item as the lane's target",
                           choices=(0, 1), kind=whole)
     bpreg: float = flag(1.0, "weight of the score regularisation of bpr-max", "factor", kind=real,
@@ -121,19 +124,19 @@ class TrainConfig:
         0.0, "share of the target's probability that is spread over all scored items "
         "(cross-entropies)", "share", kind=real, low=0.0, below=1.0)
     grad_cap: float = flag(
-        0.0, "largest norm of a gradient; a longer one is scaled down to it (0 = no limit)",
-        "L2 norm", kind=real, low=0.0)
+        0.0, "largest allowed norm of a gradient; a larger gradient is scaled down to this norm "
+        "(0 = no limit)", "L2 norm", kind=real, low=0.0)
     grad_cap_mode: str = flag(
-        "tensor", "the norm that is limited: of each weight tensor's gradient, or of all gradients "
-        "together (global)", choices=("tensor", "global"))
+        "tensor", "what --grad_cap limits. tensor: the norm of each weight tensor's gradient; "
+        "global: the norm of all gradients together", choices=("tensor", "global"))
     session_order: str = flag(
         "id", "order of the sessions in training: by id, or by the time of their first event",
         choices=("id", "time"))
     seed: int = flag(0, "seed of initial weights, dropout and drawn negatives", kind=whole, low=0,
                      high=2 ** 31 - 1)
     init_from: Optional[str] = flag(
-        None, "checkpoint directory whose weights the training starts from; items that it does "
-        "not know get new rows", "directory", shown="none")
+        None, "checkpoint directory whose weights the training starts from; items that this model "
+        "does not know get new rows", "directory", shown="none")
 
     @property
     def base_lr(self):
@@ -159,16 +162,16 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ValidConfig:
-    """Choice of the number of epochs without test data; off unless one of the first 3 is given."""
+    """How many epochs, chosen without test data; off unless one of the first 3 flags is given."""
 
     valid_path: Optional[str] = flag(
         None, "events to validate on after each epoch, in the same formats", "file", shown="none")
     valid_fraction: Optional[float] = flag(
         None, "validate on this share of the training sessions, those that end last; they are not "
-        "trained on", "share", kind=real, above=0.0, below=1.0, shown="none")
+        "used for training", "share", kind=real, above=0.0, below=1.0, shown="none")
     valid_days: Optional[float] = flag(
-        None, "validate on the training sessions that end in the last days of the file, this many "
-        "times 86,400 s; they are not trained on", "days", kind=real, above=0.0, shown="none")
+        None, "validate on the training sessions that end in this many last days (of 86,400 s) of "
+        "the file; they are not used for training", "days", kind=real, above=0.0, shown="none")
     valid_metric: str = flag("recall", "metric that decides which epoch is best, at the first "
                              "--cut_off", choices=("recall", "mrr"))
     patience: int = flag(0, "stop after this many epochs without a better one (0 = never)",
@@ -192,36 +195,38 @@ class EvalConfig:
 
     test: Optional[int] = flag(AUTO, "epoch of the checkpoint to evaluate (0-based)", "epoch",
                                kind=whole, low=0,
-                               shown="the best by validation, without it the newest")
-    cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; several: 5,10,20",
-                                    "items", kind=int_list, low=1)
-    tie: str = flag("conservative", "rank of the target among items of the same score: last, "
-                    "middle or first", choices=("conservative", "median", "standard"))
-    unknown: str = flag("drop", "event of an item that the model does not know: drop it, or count "
-                        "it as a miss where it is the target", choices=("drop", "miss"))
+                               shown="the best by validation, or the newest if there was none")
+    cut_off: Tuple[int, ...] = flag((20,), "length of the recommendation list; give several as "
+                                    "5,10,20", "items", kind=int_list, low=1)
+    tie: str = flag("conservative", "rank of the target among items of the same score. "
+                    "conservative: last; median: middle; standard: first",
+                    choices=("conservative", "median", "standard"))
+    unknown: str = flag("drop", "what to do with an event whose item the model does not know. "
+                        "drop: remove it; miss: count it as a miss if it is a target",
+                        choices=("drop", "miss"))
     eval_batch_size: int = flag(512, "sessions evaluated in parallel", "lanes", kind=whole, low=1,
                                 high=MANY)
     metrics: Tuple[str, ...] = flag(
         ("recall", "mrr"), "metrics to print; coverage and popularity need the recommendation "
-        "lists, which cost another pass", kind=name_list,
+        "lists, which take another pass over the scores", kind=name_list,
         choices=("recall", "mrr", "ndcg", "coverage", "popularity"))
-    eval_target: str = flag("all", "targets: every event of a session after the first, or the last "
-                            "event only", choices=("all", "last"))
+    eval_target: str = flag("all", "which events are targets. all: every event of a session after "
+                            "the first; last: only the last event", choices=("all", "last"))
     split: Tuple[str, ...] = flag(
-        ("none",), "also print Recall and MRR of groups of targets. repeat: seen earlier in the "
-        "session, or new; position: by their place in the session", kind=name_list,
+        ("none",), "also print Recall and MRR for groups of targets. repeat: items seen earlier in "
+        "the session, and new items; position: by place in the session", kind=name_list,
         choices=("none", "repeat", "position"))
     ranks_out: Optional[str] = flag(
         None, "file to write the rank of every target to (.parquet or .csv), for gru4rec.compare",
         "file", kind=ranks_path, shown="none")
     compare_rules: int = flag(
-        1, "1 saves sequential rules, a model without learning, beside the weights, and prints "
-        "their line after the model's", choices=(0, 1), kind=whole)
+        1, "1 saves sequential rules (a baseline without learned weights) with the weights; an "
+        "evaluation then prints their line after the model's line", choices=(0, 1), kind=whole)
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Where and how the command runs; none of it changes a number."""
+    """Where and how the command runs; these flags do not change the results."""
 
     train: int = flag(1, "1 trains, 0 evaluates a saved model", choices=(0, 1), kind=whole)
     checkpoint_dir: str = flag("checkpoint", "directory of checkpoints and metrics.jsonl",
@@ -233,8 +238,9 @@ class RunConfig:
         AUTO, "also save within an epoch, each time after this many steps (500) or seconds (90s)",
         "steps or s", kind=save_interval, shown="at the end of each epoch")
     keep: int = flag(
-        0, "newest checkpoints to keep: so many from ends of epochs, and so many from within an "
-        "epoch (0 = all from ends, two from within); the best epoch by validation is always kept",
+        0, "number of newest checkpoints to keep: this many from ends of epochs, and as many from "
+        "within an epoch (0 = all from ends, two from within); the best epoch by validation is "
+        "always kept",
         "checkpoints", kind=whole, low=0)
     cluster_timeout: float = flag(
         300.0, "with TF_CONFIG: how long processes that train together wait for each other", "s",
@@ -242,12 +248,12 @@ class RunConfig:
     device: str = flag("auto", "where to compute; auto takes the first of npu, gpu, cpu that can "
                        "be used, and says why", choices=("auto", "npu", "gpu", "cpu"))
     engine: str = flag(
-        "auto", "loop: many steps in one session call, updates of the rows of the batch only; "
-        "plain: one step in each call, TensorFlow's own Adam, to check the other against",
+        "auto", "loop: many steps in one session call, which update only the rows of the batch; "
+        "plain: one step in each call, with TensorFlow's own Adam, to check loop against",
         choices=("auto", "loop", "plain"), shown="loop, plain on npu")
     steps_per_run: Optional[int] = flag(
-        AUTO, "steps in one session call: of the engine loop, or on an NPU of the device's own "
-        "loop", "steps", kind=whole, low=1, high=MANY, shown="250, 1 on npu")
+        AUTO, "steps in one session call, with the engine loop or, on an NPU, with the device's "
+        "own loop", "steps", kind=whole, low=1, high=MANY, shown="250, 1 on npu")
     xla: str = flag(
         "auto", "compile the loop, and the ranking in a large evaluation, with XLA (TensorFlow "
         "2.6 or later)", choices=("auto", "on", "off"), shown="on where it can be used")

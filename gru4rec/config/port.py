@@ -13,11 +13,11 @@ class PortConfig:
     """Names of the older Ascend port, for its scripts and its users."""
 
     path_to_train: Optional[str] = flag(
-        None, "as --train_path; of a directory, the file --train_dataset_file in it is taken",
-        "path", shown="none")
+        None, "same as --train_path; if it is a directory, the file --train_dataset_file in it is "
+        "read", "path", shown="none")
     path_to_test: Optional[str] = flag(
-        None, "as --test_path; of a directory, the file rsc15_test.txt in it is taken", "path",
-        shown="none")
+        None, "same as --test_path; if it is a directory, the file rsc15_test.txt in it is read",
+        "path", shown="none")
     train_dataset_file: Optional[str] = flag(None, "file in the directory --path_to_train", "file",
                                              shown="rsc15_train_full.txt")
     log_format: str = flag(

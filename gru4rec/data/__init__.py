@@ -1,1 +1,1 @@
-"""Events to sessions to the schedule of an epoch, and the sample. On top of command, files."""
+"""From events to sessions and the schedule of an epoch; the sample. On top of command, files."""

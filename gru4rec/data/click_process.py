@@ -1,4 +1,4 @@
-"""Click sessions whose next-item distribution, and so the best of any model, is known.
+"""Generate click sessions by a known process, so the best possible metrics are known.
 
 Every item has a popularity `pop` (Zipf-like) and a group; `f` and `s` are permutations of the
 groups. With x_t the last item, of group g(x_t), and x_{t-1} the one before it,

@@ -1,4 +1,4 @@
-"""Events to sessions of item indices, one flat array with offsets; what is dropped is counted."""
+"""Make sessions of item indices from events, as one flat array; count what is dropped."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Training events to events to learn from and events to validate with: the latest sessions."""
+"""Split training events: the latest sessions are for validation, the others for training."""
 
 import numpy as np
 

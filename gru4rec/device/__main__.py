@@ -1,4 +1,4 @@
-"""Command: say what a device needs and what of it is missing. `python -m gru4rec.device --help`.
+"""Command: say what a device needs and what is missing. `python -m gru4rec.device --help`.
 
 Exit status 0 if the device can be used, 1 if not, 2 for a wrong flag.
 """
@@ -17,7 +17,7 @@ from gru4rec.command.process import exit_status, say, setup_logging
 class ProbeConfig:
     """What is looked at."""
 
-    device: str = flag("npu", "the device to look at", choices=("npu", "gpu", "cpu"))
+    device: str = flag("npu", "the device to check", choices=("npu", "gpu", "cpu"))
     probe: int = flag(0, "1 (or no value) also runs one operation on the device, in a process of "
                          "its own", kind=whole, choices=(0, 1), const="1")
     selftest: int = flag(0, "1 (or no value) trains and evaluates on the device and on the CPU and "

@@ -1,4 +1,4 @@
-"""What a device would be asked for, as plain data: for --print_device_config and the self-test."""
+"""The session options of a device as plain data, for --print_device_config and the self-test."""
 
 import os
 

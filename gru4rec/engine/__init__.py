@@ -1,4 +1,4 @@
-"""Training steps: many a session call with lazy rows, or one. On top of data, device, graph.
+"""Run training steps: many per session call, or one. On top of data, device, graph.
 
 An engine holds weights, optimizer state and hidden state in variables. `run` takes a Chunk of the
 schedule and returns one loss per step; `arrays` gives the whole state back under the canonical
@@ -21,7 +21,8 @@ def create(config, device, arrays, num_steps, support=None):
     """
     run = config.run
     if run.engine == "plain" and device.communicator.exchange:
-        raise ConfigError("--engine plain cannot train on the processes of TF_CONFIG; leave it out")
+        raise ConfigError("--engine plain cannot train with TF_CONFIG on several processes; leave "
+                          "the flag out")
     if run.engine == "plain" or (run.engine == "auto" and device.conservative_optimizer):
         steps = run.steps_per_run or 1
         if steps > 1 and device.loops:
@@ -36,8 +37,8 @@ def create(config, device, arrays, num_steps, support=None):
         raise ConfigError("--engine loop cannot train on %d devices together; use --engine plain"
                           % device.workers.size)
     if run.xla == "on" and not device.xla:
-        raise ConfigError("--xla on cannot be had on device %s with this TensorFlow (2.6 or later "
-                          "on cpu or gpu is needed); use --xla auto" % device.name)
+        raise ConfigError("--xla on is not possible on device %s with this TensorFlow (it needs "
+                          "2.6 or later, on cpu or gpu); use --xla auto" % device.name)
     if device.workers.size > 1:
         from gru4rec.engine.parallel import ParallelEngine as LoopEngine
     else:

@@ -1,4 +1,4 @@
-"""The plain engine in a loop that the device makes by itself: many steps in one session call.
+"""The plain engine in a loop that runs on the device: many steps in one session call.
 
 The schedule of an epoch is a dataset, and the device fetches the next row itself. It repeats one op
 as often as the session was set up for, no more and no less. So rows fill up the last call of an

@@ -1,1 +1,1 @@
-"""A model and test sessions to ranks and metrics. On top of checkpoint, engine."""
+"""Evaluate a model on test sessions: ranks and metrics. On top of checkpoint, engine."""

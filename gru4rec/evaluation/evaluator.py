@@ -1,4 +1,4 @@
-"""For every test target, how many items score higher; metrics makes ranks of these counts."""
+"""Count for every test target how many items score higher; metrics makes ranks from the counts."""
 
 from typing import NamedTuple, Optional
 

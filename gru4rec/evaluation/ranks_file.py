@@ -56,7 +56,7 @@ def read(path):
         raise InputError("%s: column %r is missing; give a file that --ranks_out wrote"
                          % (path, missing[0]))
     if not len(frame):
-        raise InputError("%s: there is no target in it" % path)
+        raise InputError("%s: it has no target" % path)
     position, rank = (pd.to_numeric(frame[name], errors="coerce") for name in ("position", "rank"))
     for name, good, what in (("session", frame["session"].notna(), "an id"),
                              ("target", frame["target"].notna(), "an id"),
@@ -70,6 +70,7 @@ def read(path):
     frame = frame[KEYS].assign(position=position.astype(np.int64), rank=rank.astype(np.float64))
     is_second = frame.duplicated(KEYS).to_numpy()
     if is_second.any():
-        raise InputError("%s: row %d is the second of its target; a target has one rank"
+        raise InputError("%s: row %d is the second row of the same target; give each target one "
+                         "rank"
                          % (path, np.argmax(is_second) + 1))
     return frame

@@ -26,19 +26,21 @@ class ExportConfig:
 
     checkpoint_dir: str = flag("checkpoint", "directory of the checkpoint", "directory")
     test: Optional[int] = flag(None, "epoch of the checkpoint (0-based)", "epoch", kind=whole,
-                               low=0, shown="the best by validation, without it the newest")
+                               low=0, shown="the best by validation, or the newest if there was "
+                                            "none")
     format: Optional[str] = flag(None, "format of the graphs", choices=FORMATS,
                                  shown="none, must be given")
-    out: Optional[str] = flag(None, "directory to make", "directory", shown="none, must be given")
+    out: Optional[str] = flag(None, "directory to create", "directory", shown="none, must be given")
     overwrite: int = flag(0, "1 replaces an earlier export there", choices=(0, 1), kind=whole)
     k: int = flag(20, "length of the recommended lists", "items", kind=whole, low=1, high=10 ** 6)
     batch_size: Optional[Tuple[int, ...]] = flag(
-        None, "sessions of a call; with several sizes such as 1,8,64 the graphs take any number, "
-        "and atc compiles them for those (frozen_pb; the other formats take any number)",
+        None, "sessions in one call (frozen_pb; the other formats take any number); with several "
+        "sizes such as 1,8,64 the graphs take any number, and atc compiles them for these sizes",
         "sessions", kind=int_list, low=1, high=10 ** 6, shown=str(BATCH_SIZE))
     max_length: Optional[int] = flag(
-        None, "most items of a session that the prefix graph takes (frozen_pb; the other formats "
-        "take any number)", "ids", kind=whole, low=1, high=1000, shown=str(MAX_LENGTH))
+        None, "largest number of items in a session that the prefix graph takes (frozen_pb; the "
+        "other formats take any number)", "ids", kind=whole, low=1, high=1000,
+        shown=str(MAX_LENGTH))
     soc_version: Optional[str] = flag(
         None, "chip that atc compiles for, if the environment has no SOC_VERSION (frozen_pb)",
         shown="Ascend310")

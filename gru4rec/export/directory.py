@@ -37,8 +37,8 @@ def check(out, overwrite):
     if not overwrite:
         raise InputError("--out %s exists; give another, or --overwrite 1" % out)
     if os.path.islink(out) or not os.path.isfile(os.path.join(out, MANIFEST)):
-        raise InputError("--out %s exists and holds no export (no %s), so --overwrite 1 leaves it "
-                         "alone; give another" % (out, MANIFEST))
+        raise InputError("--out %s exists and holds no export (no %s), so --overwrite 1 does not "
+                         "replace it; give another" % (out, MANIFEST))
 
 
 @contextlib.contextmanager

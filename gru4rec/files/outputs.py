@@ -32,7 +32,7 @@ def check(flag, path, *inputs, directory=False):
                          % (flag, path))
     for name in inputs:
         if os.path.exists(name) and os.path.exists(path) and os.path.samefile(path, name):
-            raise InputError("%s %s would replace %s, which is read; give another"
+            raise InputError("%s %s would replace the input %s; give another"
                              % (flag, path, name))
     check_pyarrow("%s %s" % (flag, path))
 

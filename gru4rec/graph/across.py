@@ -1,4 +1,4 @@
-"""A step of workers that train together: the one place where their gradients meet.
+"""Combine the gradients of workers that train together; no other module does this.
 
 Every worker holds the whole model and its own lanes. The loss of a worker is the mean over its
 lanes, and the loss of the step is the mean over the workers: exactly the loss of one process with

@@ -1,4 +1,4 @@
-"""Gradient caps: norms are taken of the gradient a weight really gets, with duplicates summed."""
+"""Gradient caps: the norm is that of a weight's whole gradient, with duplicate rows summed."""
 
 from gru4rec.tf_compat import tf
 

@@ -1,4 +1,4 @@
-"""Loss scaling: small gradients survive float16 because they are taken of `scale * loss`.
+"""Loss scaling: gradients are computed of `scale * loss`, so small ones do not vanish in float16.
 
 They are divided by the scale afterwards. A step whose scaled gradient overflows is skipped: its
 gradient counts as zero for every weight, on every worker. Nothing else changes: the step has its

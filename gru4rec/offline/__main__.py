@@ -1,4 +1,4 @@
-"""Command: an export and a test file -> Recall and MRR of the exported graph, as of `--train 0`.
+"""Command: Recall and MRR of an exported graph on a test file, measured as by `--train 0`.
 
     python -m gru4rec.offline --model_dir frozen --test_path next_day.tsv
 """
@@ -30,8 +30,9 @@ class OfflineConfig:
 
     model_dir: Optional[str] = flag(None, "directory that gru4rec.export made", "directory",
                                     shown="none, must be given")
-    graph: str = flag(STEP, "step: a call for each click, ranks among all items; prefix: a call "
-                      "for each target, places in its list", choices=(STEP, PREFIX))
+    graph: str = flag(STEP, "step: one call for each click, and ranks among all items; prefix: one "
+                      "call for each target, and its place in the list of the graph",
+                      choices=(STEP, PREFIX))
     runtime: str = flag("auto", "auto: TensorFlow or ONNX Runtime on the CPU; acl: the .om on an "
                         "NPU, through pyACL", choices=("auto", "acl"))
     device_id: int = flag(0, "NPU of --runtime acl", kind=whole, low=0, high=10 ** 4)
@@ -62,8 +63,8 @@ def parse(argv):
         raise ConfigError("--metrics %s needs the model itself; use recall, mrr and ndcg, or "
                           "--train 0" % lists[0])
     if which.graph == PREFIX and options.tie != "conservative":
-        raise ConfigError("--tie %s: lists of --graph prefix put the lower item index first; use "
-                          "--graph step" % options.tie)
+        raise ConfigError("--tie %s is not possible: lists of --graph prefix put the lower item "
+                          "index first; use --graph step" % options.tie)
     if which.graph == PREFIX and options.ranks_out is not None:
         raise ConfigError("--ranks_out: --graph prefix gives no rank beyond its lists; use "
                           "--graph step")

@@ -1,1 +1,1 @@
-"""Who trains together, and how they exchange tensors. On top of command."""
+"""Which processes train together, and how they exchange tensors. On top of command."""

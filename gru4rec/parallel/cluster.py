@@ -76,8 +76,8 @@ class Cluster(NamedTuple):
             if not missing:
                 return
             if time.monotonic() >= until:
-                raise ClusterError("%s did not come within --cluster_timeout %g s; start it with "
-                                   "the same cluster and its own task in TF_CONFIG, and see that "
+                raise ClusterError("%s did not start within --cluster_timeout %g s; start it with "
+                                   "the same cluster and its own task in TF_CONFIG, and check that "
                                    "its port can be reached" % (_named(missing), timeout))
             if time.monotonic() >= next_line:
                 _log.info("waiting for %s", _named(missing))

@@ -119,7 +119,7 @@ class Collectives(Several):
                 raise self._cluster.lost(gone)
             if time.monotonic() - began > self._timeout:
                 self.broken = True
-                raise ClusterError("nothing has moved for --cluster_timeout %g s, though all "
+                raise ClusterError("there was no progress for --cluster_timeout %g s, though all "
                                    "processes listen: one of them hangs; stop all and start them "
                                    "again with --resume 1" % self._timeout)
         error = result.get("error")

@@ -30,8 +30,8 @@ def from_environment(npu_nums=None, environment=None):
     """
     env = os.environ if environment is None else environment
     if env.get("RANK_SIZE") and env.get("CM_WORKER_SIZE"):
-        raise ConfigError("RANK_SIZE %s and CM_WORKER_SIZE %s are both set: a rank table and a "
-                          "chief must not mix; unset one"
+        raise ConfigError("RANK_SIZE %s and CM_WORKER_SIZE %s are both set: use a rank table or a "
+                          "chief, not both; unset one"
                           % (env["RANK_SIZE"], env["CM_WORKER_SIZE"]))
     name = "CM_WORKER_SIZE" if env.get("CM_WORKER_SIZE") else "RANK_SIZE"
     size = _whole(env, name, 1, 1)

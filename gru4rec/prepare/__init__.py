@@ -1,4 +1,4 @@
-"""Raw logs to training and test files, by DuckDB (extra prepare). On top of data.
+"""Make training and test files from raw logs, with DuckDB (extra prepare). On top of data.
 
 cli          the flags
 datasets     each dataset: its raw files, its reader, its defaults

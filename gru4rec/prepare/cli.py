@@ -71,14 +71,14 @@ class PrepareConfig:
         "files of a public dataset under their own names", kind=text_list, many=True)
     out: str = flag(REQUIRED, "directory to write to", "directory", kind=directory_name)
     overwrite: int = flag(0, "1 replaces outputs that exist", choices=(0, 1), kind=whole)
-    memory: float = flag(2.5, "memory that DuckDB may use, about; what needs more goes to disk",
+    memory: float = flag(2.5, "approximate memory that DuckDB may use; the rest goes to disk",
                          "GiB", kind=real, low=0.1, high=1e6)
     threads: Optional[int] = flag(None, "threads of DuckDB", "threads", kind=whole, low=1,
                                   high=1024, shown="one for each core")
     partitions: Optional[int] = flag(
-        None, "also write each training file as a dataset directory of so many parts, such as "
-        "DATASET_train_full.parquet/, for several workers; a multiple of their number", "parts",
-        kind=whole, low=1, high=MAX_PARTITIONS, shown="none")
+        None, "also write each training file as a dataset directory of this many parts, such as "
+        "DATASET_train_full.parquet/, for several worker processes; give a multiple of their "
+        "number", "parts", kind=whole, low=1, high=MAX_PARTITIONS, shown="none")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class PaperConfig:
 
     slices: Tuple[int, ...] = flag((4, 64), "also write the newest 1/k of the training file, for "
                                    "each of these k; none writes no slice", kind=slice_list)
-    slice_by: str = flag("targets", "what 1/k is counted in", choices=("targets", "sessions"))
+    slice_by: str = flag("targets", "unit in which 1/k is counted", choices=("targets", "sessions"))
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,9 @@ class ColumnsConfig:
 
     session_key: Optional[str] = flag(None, "column of the session id", "column",
                                       shown="SessionId, for recbole session_id")
-    user_key: Optional[str] = flag(None, "column of the user id, for a log without sessions: "
-                                   "--gap then makes them", "column", shown="none")
+    user_key: Optional[str] = flag(None, "column of the user id, for a log without sessions: --gap "
+                                   "then splits the events of a user into sessions", "column",
+                                   shown="none")
     item_key: Optional[str] = flag(None, "column of the item id", "column",
                                    shown="ItemId, for recbole item_id")
     time_key: Optional[str] = flag(None, "column of the event time", "column",
@@ -182,8 +183,8 @@ def _check_meaning(dataset, given, groups):
 def _keys(columns, known, event_types):
     """formats.Keys of a log whose columns are found by name."""
     if bool(event_types) != (columns.event_key is not None):
-        raise ConfigError("--event_types and --event_key need each other: the kinds to keep and "
-                          "the column they are in")
+        raise ConfigError("give both --event_types (the kinds to keep) and --event_key (the column "
+                          "of the kinds), or none")
     session, session_flag = columns.session_key or known.keys[0], "--session_key or --user_key"
     if columns.user_key is not None:
         session, session_flag = columns.user_key, "--user_key"
@@ -198,7 +199,7 @@ def _options(study, given, known):
     if last_days:
         rule, days = "days", float(last_days.group(1) or 1)
     if "ratio" in given and rule != "ratio":
-        raise ConfigError("--ratio has a meaning with --split ratio only")
+        raise ConfigError("--ratio has no meaning without --split ratio")
     if gap is None:
         gap = 3600 if "user_key" in given else known.gap
     return study_module.Options(gap, bool(study.drop_repeats), study.min_support, study.min_length,

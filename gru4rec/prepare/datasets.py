@@ -1,4 +1,4 @@
-"""What is known of each dataset."""
+"""The properties of each dataset: files, columns, kinds of event, test period."""
 
 from typing import NamedTuple, Optional, Tuple
 

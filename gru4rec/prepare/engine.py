@@ -131,7 +131,7 @@ class Engine:
 def _readable(message):
     """DataError for a message of DuckDB, on one line."""
     if "CSV Parser state machine" in message:
-        return QueryError("this is no consistent CSV: lines end in \\n here and in \\r\\n there, "
+        return QueryError("this CSV is not consistent: some lines end in \\n and others in \\r\\n, "
                           "or quotes are wrong; make all lines end in \\n (as dos2unix does), or "
                           "correct the quotes")
     if "Attempted to access index" in message:

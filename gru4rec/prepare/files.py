@@ -74,5 +74,5 @@ def checked(path):
         raise data_error(path, "this is an archive; unpack it and give the file inside")
     path = os.path.abspath(path)
     if not is_utf8(path):
-        raise data_error(path, "DuckDB reads files with names in UTF-8 only; rename it")
+        raise data_error(path, "DuckDB reads only files whose name is UTF-8; rename this file")
     return path, magic[:2] == b"\x1f\x8b"

@@ -1,4 +1,4 @@
-"""A training file once more, as a dataset directory for several workers (see data.dataset).
+"""Write a training file also as a dataset directory for several workers (see data.dataset).
 
 One query sorts the events by partition, session and time. Its result is read in batches and written
 to one part after the other, so that only a few batches are in memory beside what DuckDB uses. Row

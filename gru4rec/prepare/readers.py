@@ -123,8 +123,8 @@ def _load_file(engine, path, safe, source, event_types, report):
         _LOG.warning("%s: %s %d does not parse: %s", path, unit, line, short(text))
     if bad > MAX_BAD_SHARE * rows or len(malformed) >= MAX_REJECTS:
         line, text = shown[0] if shown else (None, "")
-        raise data_error(path, "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% may; "
-                         "correct the file, or check that it is the one this dataset needs"
+        raise data_error(path, "%d of %d rows (%.1f %%) do not parse, first %s; at most 1 %% is "
+                         "allowed; correct the file, or check that it is the one this dataset needs"
                          % (bad, rows, 100.0 * bad / rows, short(text)), line, unit=unit)
 
 

@@ -30,7 +30,8 @@ class ModelOptions:
 
     checkpoint_dir: str = flag("checkpoint", "directory of a trained model", "directory")
     epoch: Optional[int] = flag(None, "epoch of the checkpoint (0-based)", "epoch", kind=whole,
-                                low=0, shown="the best by validation, without it the newest")
+                                low=0, shown="the best by validation, or the newest if there was "
+                                             "none")
     backend: str = flag("numpy", "numpy needs no TensorFlow; tf runs the graph of the evaluation",
                         choices=("numpy", "tf"))
 
@@ -42,8 +43,8 @@ class ListOptions:
     items: Optional[Tuple[str, ...]] = flag(None, "item ids of one session, oldest first", "ids",
                                             kind=id_list, shown="none")
     sessions_path: Optional[str] = flag(
-        None, "events of many sessions instead of --items, a file as for --train_path", "file",
-        shown="none")
+        None, "instead of --items: a file with the events of many sessions, in the formats of "
+        "--train_path", "file", shown="none")
     out: Optional[str] = flag(None, "file for the lists of --sessions_path (.parquet .csv .jsonl)",
                               "file", kind=lists_path, shown="none")
     k: int = flag(20, "length of each list", "items", kind=whole, low=1, high=MAX_K)
@@ -57,8 +58,8 @@ class ListOptions:
     item_key: Optional[str] = flag(None, "column of the item id", "column", shown="as in training")
     time_key: Optional[str] = flag(None, "column of the event time", "column",
                                    shown="as in training")
-    threads: Optional[int] = flag(None, "blocks of sessions ranked side by side", "threads",
-                                  kind=whole, low=1, high=1000, shown="one per core")
+    threads: Optional[int] = flag(None, "threads that rank blocks of sessions in parallel",
+                                  "threads", kind=whole, low=1, high=1000, shown="one per core")
 
 
 COMMAND = Command("python -m gru4rec.recommend", __doc__.splitlines()[0],
@@ -72,10 +73,11 @@ def parse(argv):
     """
     model, lists = COMMAND.parse(argv)
     if (lists.items is None) == (lists.sessions_path is None):
-        raise ConfigError("give the items of one session with --items, or a file with "
-                          "--sessions_path and --out; give one of them")
+        raise ConfigError("give either the items of one session with --items, or a file with "
+                          "--sessions_path and --out")
     if (lists.sessions_path is None) != (lists.out is None):
-        raise ConfigError("--sessions_path and --out go together; --items prints its list")
+        raise ConfigError("give --sessions_path and --out together; --items prints its list and "
+                          "needs no --out")
     return model, lists
 
 

@@ -1,4 +1,4 @@
-"""How many threads work: one for each core, given out here and not by numpy's libraries.
+"""The number of threads: one for each core, started here and not by numpy's libraries.
 
 Threads inside many small matrix products lose more by waiting for each other than they gain.
 """

@@ -27,7 +27,7 @@ class ReportConfig:
     checkpoint_dir: str = flag("checkpoint", "directory of the run", "directory")
     epoch: Optional[int] = flag(None, "epoch of the model whose popularity bias is measured "
                                       "(0-based)", "epoch", kind=whole, low=0,
-                                shown="the best by validation, without it the newest")
+                                shown="the best by validation, or the newest if there was none")
     out: str = flag("report.html", "the page", "file", kind=page_path)
     test_path: Optional[str] = flag(None, "test events, for the popularity bias", "file",
                                     shown="as in the evaluation")

@@ -1,1 +1,1 @@
-"""What a run says: printed lines, metrics.jsonl, TensorBoard's files. On top of files."""
+"""What a run writes: printed lines, metrics.jsonl, TensorBoard's files. On top of files."""

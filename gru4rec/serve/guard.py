@@ -1,4 +1,4 @@
-"""Checks before anything else reads a request: token, but for the paths in OPEN; size of body."""
+"""First checks of a request: the token (except for the paths in OPEN) and the size of the body."""
 
 import contextlib
 import hmac

@@ -33,14 +33,15 @@ class ServeConfig:
 
     checkpoint_dir: str = flag("checkpoint", "directory of a trained model", "directory")
     epoch: Optional[int] = flag(None, "epoch of the checkpoint (0-based)", "epoch", kind=whole,
-                                low=0, shown="the best by validation, without it the newest")
+                                low=0, shown="the best by validation, or the newest if there was "
+                                             "none")
     host: str = flag("127.0.0.1", "address to listen on; if other machines can reach it, set a "
                                   "token in the environment variable " + TOKEN, "address")
     port: int = flag(8000, "port; 0 takes a free one", "port", kind=whole, low=0, high=65535)
-    reload_seconds: float = flag(2.0, "time between two looks for another checkpoint; 0 never "
-                                      "looks", "s", kind=real, low=0.0, high=86400.0)
-    max_batch: int = flag(64, "most requests that are computed together", "requests", kind=whole,
-                          low=1, high=4096)
+    reload_seconds: float = flag(2.0, "time between two checks for a new checkpoint; 0 never "
+                                      "checks", "s", kind=real, low=0.0, high=86400.0)
+    max_batch: int = flag(64, "largest number of requests that are computed together", "requests",
+                          kind=whole, low=1, high=4096)
     max_body: int = flag(1 << 20, "largest body of a request", "bytes", kind=whole, low=100)
     max_list_body: int = flag(64 << 20, "largest body of a PUT to /lists", "bytes", kind=whole,
                               low=100)
@@ -51,9 +52,9 @@ class ServeConfig:
                                 "are dropped", "MiB", kind=whole, low=1)
     session_ttl: float = flag(3600.0, "time a session is kept after its last click", "s", kind=real,
                               above=0.0, high=1e9)
-    threads: Optional[int] = flag(None, "threads that share the scores of a catalogue of 100,000 "
-                                        "items or more", "threads", kind=whole, low=1, high=1000,
-                                  shown="one per core")
+    threads: Optional[int] = flag(None, "threads that compute the scores together if the model has "
+                                        "100,000 items or more", "threads", kind=whole, low=1,
+                                  high=1000, shown="one per core")
 
 
 COMMAND = Command("python -m gru4rec.serve", __doc__.splitlines()[0], (("server", ServeConfig),))

@@ -1,4 +1,4 @@
-"""What a run was trained on, as counts and SHA-256: whether a later run has the same events."""
+"""Counts and SHA-256 of the training events, to check that a later run has the same events."""
 
 import hashlib
 

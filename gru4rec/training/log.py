@@ -1,4 +1,4 @@
-"""What a training says while it runs: log lines, rows of metrics.jsonl, and the clock for both.
+"""What a training logs while it runs: log lines, rows of metrics.jsonl, and the clock for both.
 
 It ends a run whose gradients overflow in every step.
 """

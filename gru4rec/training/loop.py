@@ -197,12 +197,12 @@ def _check_workers(config, workers, can_exchange, in_parts):
         raise ConfigError("--train_path %s: a dataset directory cannot be trained on by %d devices "
                           "yet; give the plain file" % (config.data.train_path, workers.size))
     if config.validation.is_on and not can_exchange:
-        raise ConfigError("no validation is possible on %d devices yet; train on one, or leave it "
-                          "out" % workers.size)
+        raise ConfigError("a validation is not possible on %d devices yet; train on one device, or "
+                          "leave the validation out" % workers.size)
     if (run.resume or run.save_every) and not can_exchange:
-        raise ConfigError("--resume and --save_every are not possible on %d devices yet: each has "
-                          "lanes of its own, and a checkpoint holds the hidden states of rank 0 "
-                          "alone; leave them out" % workers.size)
+        raise ConfigError("--resume and --save_every are not possible on %d devices yet: each "
+                          "device has its own lanes, and a checkpoint holds only the hidden states "
+                          "of rank 0; leave the flags out" % workers.size)
     used = "as it is given"
     if training.base_lr != training.lr:
         used = "times %g" % (training.base_lr / training.lr)

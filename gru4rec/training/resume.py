@@ -1,4 +1,4 @@
-"""Where a resumed training goes on: at the newest checkpoint of the run in --checkpoint_dir.
+"""Where a resumed training continues: at the newest checkpoint of the run in --checkpoint_dir.
 
 Everything here comes before TensorFlow is imported.
 """
@@ -45,7 +45,7 @@ def find(asked, directory):
             directory.path, lambda name: (name, checkpoint.verified(directory.path, name)))
         if manifest["position"] is None or manifest["data"] is None:
             raise CheckpointError("%s cannot be resumed: it does not say where in the run it was "
-                                  "saved; train afresh without --resume"
+                                  "saved; train again without --resume"
                                   % directory.file(str(name)))
     if refit is None:
         start = _first_part(asked, directory.path, name, manifest)
@@ -102,7 +102,7 @@ def _read_refit(directory):
             raise ValueError("a value is of the wrong type")
         return Refit(config_module.from_dict(values["config"]), best, summary)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError("%s is damaged (%s); train afresh without --resume"
+        raise CheckpointError("%s is damaged (%s); train again without --resume"
                               % (path, " ".join(str(error).split())[:120])) from error
 
 
@@ -127,7 +127,7 @@ def continued(asked, saved, fixed=()):
             value = getattr(saved_group, name)
             if (name in fixed or not may_differ) and not _equal(given[name], value):
                 raise ConfigError("--%s %s contradicts the run in %s, which has --%s %s; leave the "
-                                  "flag out, or train afresh without --resume"
+                                  "flag out, or train again without --resume"
                                   % (name, show(given[name]), asked.run.checkpoint_dir, name,
                                      show(value)))
             if may_differ and name != "lr_scale":

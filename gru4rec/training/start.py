@@ -105,7 +105,7 @@ class Saved(Fresh):
         then = self._manifest["data"]
         return CheckpointError(
             "--%s %s does not hold the events %s was trained with (--%s %s; then %d events of %d "
-            "items, now %d of %d); give that file, or train afresh without --resume"
+            "items, now %d of %d); give that file, or train again without --resume"
             % (flag, getattr(group, flag) or "(default)", self.path, flag,
                getattr(saved_group, flag) or "(default)", then["events"], then["items"],
                now["events"], now["items"]))

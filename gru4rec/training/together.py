@@ -1,4 +1,4 @@
-"""How the processes of a cluster begin a run: with the same flags, and where rank 0 says.
+"""How the processes of a cluster begin a run: with equal flags, at the position of rank 0.
 
 The checkpoint directory of rank 0 alone counts. The others learn from rank 0 which configuration
 the run has, where it goes on and with which weights. So the processes need no shared file but those

@@ -120,8 +120,8 @@ def test_a_stdout_without_room(clicks, main, monkeypatch):
         patch.setattr(sys, "stdout", Full())
         status, _, stderr = main("rsc15", clicks, "--out", "o")
     assert status == 2 and stderr == ("error: stdout cannot be written: No space left on device; "
-                                      "let its reader read to the "
-                                      "end, or send it to a file with room\n")
+                                      "let the program that reads it read to the "
+                                      "end, or write it to a disk with free space\n")
 
 
 def test_a_file_that_grows_too_large_is_one_line_and_leaves_nothing(tmp_path, clicks, main):

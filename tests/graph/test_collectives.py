@@ -207,7 +207,7 @@ def test_rank_0_alone_writes_what_can_be_read_and_both_print(command, tmp_path):
     (["--device", "npu", "--npu_nums", "8"], "--npu_nums 8 contradicts RANK_SIZE 2"),
     (["--device", "cpu", "--npu_nums", "2"], "--npu_nums 2 needs --device npu"),
     (["--device", "npu", "--engine", "loop"], "--engine loop cannot train on 2 devices"),
-    (["--device", "npu", "--valid_fraction", "0.2"], "no validation is possible on 2 devices"),
+    (["--device", "npu", "--valid_fraction", "0.2"], "a validation is not possible on 2 devices"),
     (["--device", "npu", "--save_every", "5"], "--resume and --save_every")])
 def test_what_several_devices_cannot_do_is_one_line(command, flags, words):
     status, out, err, files = command(0, *flags)

@@ -202,7 +202,7 @@ def waiting(monkeypatch):
 
 def test_a_call_that_hangs_is_given_up_and_no_other_is_begun(waiting):
     never = threading.Event()
-    with pytest.raises(ClusterError, match="nothing has moved for --cluster_timeout 0.2 s"):
+    with pytest.raises(ClusterError, match="there was no progress for --cluster_timeout 0.2 s"):
         waiting.run(never.wait)
     with pytest.raises(ClusterError, match="broken"):
         waiting.run(pytest.fail)

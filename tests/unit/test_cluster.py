@@ -72,7 +72,7 @@ def test_a_process_that_does_not_come_is_named():
         found = cluster.Cluster(tuple(tasks), 0)
         assert found.gone() == [tasks[2]]
         with pytest.raises(ClusterError,
-                           match=r"worker 2 \(127.0.0.1:\d+\) did not come within "
+                           match=r"worker 2 \(127.0.0.1:\d+\) did not start within "
                                  r"--cluster_timeout 0.3 s"):
             found.wait(0.3)
         cluster.Cluster(tuple(tasks[:2]), 0).wait(0.3)

@@ -68,7 +68,7 @@ def test_help_names_every_flag_with_its_default():
         for name in names:
             assert "--%s " % name in text
     assert "[probability; default: 0.5]" in text and "[the newest" not in text
-    assert "without it the newest]" in text
+    assert "or the newest if there was none]" in text
     for _, _, item in fields_of(config.GROUPS):
         assert item.metadata["help"]
 

@@ -590,7 +590,7 @@ def test_line_ends(tmp_path):
         assert prepare(tmp_path, "custom", text.replace("\n", "\r\n", 200),
                        *KEEP_ALL)[0].files[0]["bad_rows"]
     except DataError as error:
-        assert "raw.csv: this is no consistent CSV: lines end in" in str(error)
+        assert "raw.csv: this CSV is not consistent: some lines end in" in str(error)
 
 
 def test_what_is_no_file_or_given_twice(tmp_path):
@@ -725,11 +725,11 @@ def test_length_bins():
     (["rsc15", "f", "--gap", "5"], "--gap has no meaning for rsc15"),
     (["otto", "f", "--slices", "4"], "--slices has no meaning for otto"),
     (["rees46", "f", "--item_key", "x"], "--item_key has no meaning for rees46"),
-    (["custom", "f", "--event_types", "view"], "--event_types and --event_key need each other"),
+    (["custom", "f", "--event_types", "view"], "give both --event_types "),
     (["custom", "f", "--user_key", "u", "--session_key", "s"], "exclude each other"),
     (["custom", "f", "--split", "last-0-days"], "is not last-day, last-N-days"),
     (["custom", "f", "--split", "weekly"], "'weekly' is not last-day, last-N-days"),
-    (["custom", "f", "--ratio", "0.5"], "--split ratio only"),
+    (["custom", "f", "--ratio", "0.5"], "without --split ratio"),
     (["rsc15", "f", "--slices", "4,x"], "'4,x' is not none or different whole numbers"),
     (["rsc15", "f", "--slices", "4,4"], "is not none or different"),
     (["retailrocket", "f", "--event_types", " , "], "is not a list of kinds of event"),

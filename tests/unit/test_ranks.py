@@ -23,7 +23,7 @@ def test_the_environment_says_which_rank_this_is():
 
 
 @pytest.mark.parametrize("change, npu_nums, words", [
-    ({"CM_WORKER_SIZE": "8"}, None, ["RANK_SIZE 8", "CM_WORKER_SIZE 8", "must not mix"]),
+    ({"CM_WORKER_SIZE": "8"}, None, ["RANK_SIZE 8", "CM_WORKER_SIZE 8", "not both"]),
     ({}, 4, ["--npu_nums 4", "RANK_SIZE 8"]), ({"JOB_ID": ""}, None, ["JOB_ID"]),
     ({"RANK_ID": ""}, None, ["RANK_ID"]),
     ({"RANK_TABLE_FILE": ""}, None, ["RANK_TABLE_FILE", "make_rank_table.py"]),

@@ -127,9 +127,9 @@ def test_unknown_items_are_said_and_are_no_error(directory, capfd):
 
 @pytest.mark.parametrize("flags, expected", [
     ([], "--items"),
-    (["--items", "1", "--sessions_path", "s.tsv", "--out", "o.csv"], "one of them"),
-    (["--sessions_path", "sessions.tsv"], "--out go together"),
-    (["--items", "1", "--out", "o.csv"], "--out go together"),
+    (["--items", "1", "--sessions_path", "s.tsv", "--out", "o.csv"], "give either"),
+    (["--sessions_path", "sessions.tsv"], "--sessions_path and --out together"),
+    (["--items", "1", "--out", "o.csv"], "--sessions_path and --out together"),
     (["--items", "1,,2"], "--items '1,,2' is not item ids"),
     (["--items", "1", "-k", "0"], "--k 0 is out of range"),
     (["--items", "1", "--backend", "jax"], "--backend 'jax'"),

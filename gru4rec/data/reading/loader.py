@@ -1,4 +1,4 @@
-"""An events file to checked columns: opens it, chooses text or parquet, finds the unit of time."""
+"""Read an events file into checked columns: choose text or parquet, find the unit of time."""
 
 import gzip
 import io

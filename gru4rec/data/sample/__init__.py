@@ -39,5 +39,5 @@ def test_file(test_path, trained_on, trained_with=None):
         return test_path or trained_with
     if trained_on is not None:
         raise InputError("--test_path is missing: the model was trained on %s, so the bundled "
-                         "sample is no test of it; give a test file" % trained_on)
+                         "sample cannot test it; give a test file" % trained_on)
     return path("test")

@@ -1,4 +1,4 @@
-"""Sparse scores to the two counts of evaluation.metrics.ranks_from_counts, without a dense table.
+"""Compute the two counts of evaluation.metrics.ranks_from_counts from sparse scores.
 
 Only items with a score above 0 are listed. All others score 0 and tie; so does the target if it is
 not listed.
