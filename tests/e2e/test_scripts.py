@@ -542,7 +542,7 @@ def test_test_script_uses_a_complete_python_and_passes_arguments_on(sandbox, she
     sandbox.stub("python3", WITH_TF + " pytest xdist hypothesis pyarrow")
     result = sandbox.run(shell, "scripts/test.sh", "-k", "a or b", STUB_ENV="PWD")
     assert result.returncode == 0, result.stderr
-    processes = ["[-n]", "[2]", "[--dist]", "[loadfile]"]
+    processes = ["[-n]", "[3]", "[--dist]", "[loadfile]"]
     assert [call[1:] for call in sandbox.calls()] == [["[-m]", "[pytest]"] + processes
                                                       + ["[-k]", "[a or b]"]]
     assert sandbox.seen() == {"PWD": str(sandbox.root)}
