@@ -60,8 +60,6 @@ def test_bare_defaults_on_the_bundled_sample(tmp_path):
     # Recall is above that of the rules and MRR below: that is said, with the flag that mends it.
     assert re.search(r"below sequential rules, which learn nothing, in MRR@20 \(0\.1\d{3}, rules "
                      r"0\.2221\); before relying on it train with --logq 1 or --preset fast", err)
-    again, _ = command(tmp_path, "--train", 0)
-    assert again == out
 
 
 @pytest.mark.release  # tests/docs/test_commands.py runs the same commands of the README
@@ -143,6 +141,7 @@ def test_fewer_sessions_than_lanes_is_no_error(inline, tmp_path):
     assert inline(*flags)[0] == 0
     status, out, _ = inline("--train", 0)
     assert status == 0 and EVAL_LINES.fullmatch(out)
+    assert inline("--train", 0)[1] == out  # an evaluation repeats its lines
 
 
 @pytest.mark.release

@@ -138,6 +138,7 @@ def test_nothing_to_resume_begins_and_other_events_are_refused(inline, clicks):
     assert tensors("checkpoint") == before
 
 
+@pytest.mark.once
 def test_a_validated_run_with_a_refit_goes_on_in_either_part(inline, clicks, stop_at):
     flags = SMALL + ["--xla", "off", "--valid_fraction", 0.2, "--refit", 1, "--patience", 2,
                      "--epoch", 4]

@@ -22,7 +22,6 @@ ENGINES = sorted(helpers.ENGINES)
 LOOPS = [name for name in ENGINES if name != "plain"]
 UNCOMPILED = ["loop", "plain"]
 # Compilation takes seconds for each engine made: CI shares those tests among its TensorFlows.
-EACH = helpers.engines(ENGINES)
 EACH_LOOP = helpers.engines(LOOPS)
 NUM_ITEMS, LANES = 13, 5
 # Some twenty steps, each of which rounds some thirty sums and products once more or once less.
@@ -86,8 +85,7 @@ def test_twenty_steps_are_those_of_the_twin(engine):
                           helpers.train_reference(config, arrays, epoch, steps), 2e-5)
 
 
-@pytest.mark.once_on_1
-@pytest.mark.parametrize("engine", UNCOMPILED)
+@pytest.mark.parametrize("engine", helpers.engines(UNCOMPILED, release=["plain"]))
 @pytest.mark.parametrize("flags", [
     dict(loss="bpr", size="5", hidden_act="relu", dropout=0),
     dict(loss="top1", size="4,4", dropout=0.5),
@@ -114,7 +112,6 @@ def test_fewer_sessions_than_lanes(engine):
 
 # --- against each other ---------------------------------------------------------------------------
 
-@pytest.mark.machine
 @pytest.mark.parametrize("loop", EACH_LOOP)
 def test_closed_loop_of_ten_steps(loop):
     """The sizes of the defaults, with dropout.
@@ -169,8 +166,7 @@ def test_chunk_borders_change_no_bit_and_steps_per_run_nothing_but_rounding(loop
     helpers.assert_ulps_of_all(single[1], whole[1], ULPS)
 
 
-@pytest.mark.machine
-@pytest.mark.parametrize("engine", EACH)
+@pytest.mark.parametrize("engine", helpers.engines(ENGINES, release=["plain"]))
 def test_a_restarted_run_is_the_uninterrupted_one_bit_for_bit(engine):
     config, epoch = small(engine), small_epoch()
     trainer = create(config, helpers.cpu(), helpers.start_arrays(config, NUM_ITEMS),
@@ -191,8 +187,7 @@ def test_a_restarted_run_is_the_uninterrupted_one_bit_for_bit(engine):
     helpers.assert_ulps_of_all(ended, uninterrupted, ULPS)
 
 
-@pytest.mark.once_on_1
-@pytest.mark.parametrize("engine", UNCOMPILED)
+@pytest.mark.parametrize("engine", helpers.engines(UNCOMPILED, release=["plain"]))
 def test_reading_the_state_does_not_change_it(engine):
     config, epoch = small(engine), small_epoch()
     arrays = helpers.start_arrays(config, NUM_ITEMS)
