@@ -127,7 +127,7 @@ def check(engine, case):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("engine", ["loop", "plain"])
+@pytest.mark.parametrize("engine", ["loop", pytest.param("plain", marks=pytest.mark.release)])
 @pytest.mark.parametrize("case", sorted(CASES))
 def test_twenty_steps_are_those_of_the_twin(engine, case):
     check(engine, case)
@@ -141,7 +141,7 @@ def test_twenty_compiled_steps_are_those_of_the_twin(case):
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("engine", ["loop", "plain"])
+@pytest.mark.parametrize("engine", ["loop", pytest.param("plain", marks=pytest.mark.release)])
 @pytest.mark.parametrize("case",
                          ["shared-official-momentum", "cap-tensor", "rmsprop-momentum",
                           "shared-adam"])
