@@ -59,15 +59,18 @@ def prune(directory, keep, spare=None):
 def remove(directory, names):
     """Remove checkpoints, so that none is half there.
 
-    The manifest goes first, into a temporary directory. It lies there until the other files are
-    removed: if the process is killed before, `remove_halves` knows from it what to remove.
+    The manifest is renamed first and removed last: if the process is killed in between,
+    `remove_halves` knows from its name what is left to remove. This needs no room on the disk.
     """
     for name in names:
+        manifest = os.path.join(directory, name.manifest)
+        leaving = os.path.join(directory, durable.TEMPORARY + name.manifest)
         try:
-            with durable.aside(directory) as temporary, contextlib.suppress(FileNotFoundError):
-                os.replace(os.path.join(directory, name.manifest),
-                           os.path.join(temporary, name.manifest))
-                _remove_tensors(directory, name)
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(manifest, leaving)
+            _remove_tensors(directory, name)
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(leaving)
         except OSError as error:
             raise CheckpointError("%s cannot be removed: %s"
                                   % (os.path.join(directory, str(name)), error.strerror)) from error
@@ -80,18 +83,23 @@ def _remove_tensors(directory, name):
 
 
 def remove_halves(directory):
-    """Remove what is left of checkpoints that a killed process was writing or removing.
+    """Remove the tensors of checkpoints that a killed process was writing or removing.
 
-    Their manifest lies in a temporary directory, and there is none in `directory`. No process may
-    be writing there now; OSError if a file cannot be removed.
+    Their manifest lies in a temporary directory, or has a temporary name. No process may be writing
+    there now; OSError if a file cannot be removed. Whoever calls it removes what is temporary.
     """
     finished = listing(directory)
-    for temporary in os.listdir(directory):
-        path = os.path.join(directory, temporary)
-        if temporary.startswith(durable.TEMPORARY) and os.path.isdir(path):
-            for name in listing(path):
-                if name not in finished:
-                    _remove_tensors(directory, name)
+    for entry in os.listdir(directory):
+        if not entry.startswith(durable.TEMPORARY):
+            continue
+        path = os.path.join(directory, entry)
+        if os.path.isdir(path):
+            halves = listing(path)
+        else:
+            halves = _names_of([entry[len(durable.TEMPORARY):]])
+        for name in halves:
+            if name not in finished:
+                _remove_tensors(directory, name)
 
 
 def listing(directory):
@@ -106,8 +114,13 @@ def listing(directory):
     except OSError as error:
         raise CheckpointError("%s cannot be read: %s; give another --checkpoint_dir"
                               % (directory, error.strerror)) from error
+    return _names_of(names)
+
+
+def _names_of(files):
+    """The Names of those files that are manifests, oldest first."""
     return sorted(Name(int(m.group(1)), int(m.group(2)) if m.group(2) else float("inf"))
-                  for m in map(_NAME.match, names) if m)
+                  for m in map(_NAME.match, files) if m)
 
 
 def epochs(directory):

@@ -3,8 +3,6 @@
 import contextlib
 import errno
 import os
-import shutil
-import tempfile
 import uuid
 
 TEMPORARY = ".tmp-"  # a name that begins so is being written, or was left by a process that died
@@ -45,16 +43,6 @@ def replacing(path):
             os.remove(temporary)
         raise
     sync_directory(directory)
-
-
-@contextlib.contextmanager
-def aside(directory):
-    """Context of a temporary directory within `directory`, which is gone afterwards."""
-    temporary = tempfile.mkdtemp(prefix=TEMPORARY, dir=directory)
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path, text):
